@@ -21,6 +21,7 @@ from lab.spec import (
     NODE_MASKS,
     POD_PIDS,
     SCHEDULER_METRICS_PORT,
+    SPEAKER_METRICS_PORT,
     UPLINK,
     ZONE,
     Component,
@@ -202,7 +203,8 @@ def _cloud(spec: LabSpec, _: Machine) -> Component:
 def _speaker(_: LabSpec, machine: Machine) -> Component:
     user = _kubeconfig("proxy")  # it reads what the proxy reads
     name = f"--node-name={machine.name}"
-    return Component("speaker", ("speaker", user, name, f"--interface={UPLINK}"))
+    pages = f"--metrics-bind-address=127.0.0.1:{SPEAKER_METRICS_PORT}"
+    return Component("speaker", ("speaker", user, name, f"--interface={UPLINK}", pages))
 
 
 def _kubeconfig(part: str) -> str:

@@ -33,6 +33,7 @@ DNS_FDS = (102, 103, 104, 105)
 DNS_PORT, DNS_METRICS_PORT = 53, 9153
 # Upstream's --secure-port of all three.
 CONTROLLERS_METRICS_PORT, CLOUD_METRICS_PORT, SCHEDULER_METRICS_PORT = 10257, 10258, 10259
+SPEAKER_METRICS_PORT = 7472  # MetalLB's
 DNS_SERVERS = 2
 CLUSTER_DOMAIN = "cluster.local"
 _DNS_PLACE = 10  # of the Service kube-dns in each range of ClusterIPs, as in kubeadm

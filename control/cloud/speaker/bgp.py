@@ -2,7 +2,8 @@
 
 Every node that may take an address's traffic announces it, so that a router with several paths
 spreads connections over them. exabgp reads its routes from a file when
-it starts, and each change as a command from a program that it runs, ``cat`` of a pipe. (What it
+it starts, and each change as a command from a program that it runs, ``cat`` of a pipe; the program
+also tells which sessions are up. (What it
 reads again at SIGUSR1 it sends only after the peer's next message, up to a third of the hold time
 later.) A route has a next hop of its own family, so each peer gets the routes of its own.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from control.client.backoff import Backoff
 from control.cloud.speaker.choose import Candidates
+from control.cloud.speaker.sessions import Sessions
 from control.cloud.speaker.views import Address
 from control.linux import whole
 
@@ -39,6 +41,7 @@ _SETTINGS = {
 }
 _MOST_PASSWORD = 80  # of the kernel, TCP_MD5SIG_MAXKEYLEN
 _STABLE_SECONDS = 10.0
+_PIECE = 65536  # bytes
 logger = logging.getLogger(__name__)
 
 
@@ -102,12 +105,17 @@ def exports(may: Candidates, node: str) -> frozenset[Address]:
     return frozenset(address for address, nodes in may.items() if node in nodes)
 
 
-def configuration(session: Session, addresses: Iterable[Address], pipe: Path) -> str:
-    """Return exabgp's file: what it announces at first, and the pipe of its commands.
+def program(changes: Path, told: Path) -> str:
+    """Return the script that exabgp runs: it reads commands, and writes what exabgp tells."""
+    return f"#!/bin/sh\n/bin/cat '{changes}' &\nexec /bin/cat > '{told}'\n"
+
+
+def configuration(session: Session, addresses: Iterable[Address], script: Path) -> str:
+    """Return exabgp's file: what it announces at first, and the program of its commands.
 
     Raises BgpError if a peer's family has no address of the node.
     """
-    process = f"process routes {{\n  run /bin/cat {pipe};\n  encoder text;\n}}\n"
+    process = f"process routes {{\n  run {script};\n  encoder text;\n}}\n"
     ordered = sorted(addresses, key=lambda each: (each.version, int(each)))
     return process + "".join(_neighbor(session, each, ordered) for each in session.peers)
 
@@ -144,7 +152,8 @@ def _neighbor(session: Session, to: Peer, addresses: Iterable[Address]) -> str:
         f"  router-id {_router_id(session)};\n  local-address {local};\n"
         f"  local-as {session.number};\n  peer-as {to.number};\n  hold-time {session.hold};\n"
         f"{_options(session)}"
-        f"  family {{ ipv{to.address.version} unicast; }}\n  api {{ processes [ routes ]; }}\n"
+        f"  family {{ ipv{to.address.version} unicast; }}\n"
+        "  api { processes [ routes ]; neighbor-changes; }\n"
         "  adj-rib-out true;\n"  # a router that comes back is told again
         f"  static {{\n{routes}  }}\n}}\n"
     )
@@ -171,17 +180,36 @@ def _router_id(session: Session) -> IPv4Address:
 class Bgp:
     """Keeps exabgp running with this node's routes; implements Announcer."""
 
+    protocol = "bgp"
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self._exports: frozenset[Address] | None = None
         self._decided = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._changes = -1  # the pipe's descriptor, while exabgp starts and runs
+        self._told = -1  # that of the pipe from exabgp
+        self._sessions = Sessions()
         self._lost = False  # a command was; only a new start brings it
         self._folder = tempfile.TemporaryDirectory(prefix="podwire-bgp-")
         folder = Path(self._folder.name)
-        self._file, self._pipe = folder / "exabgp.conf", folder / "changes"
-        configuration(session, (), self._pipe)  # raises BgpError now, not in the background
+        self._file, self._script = folder / "exabgp.conf", folder / "program"
+        self._pipe, self._ear = folder / "changes", folder / "told"
+        whole.write(self._script, program(self._pipe, self._ear), 0o700)
+        configuration(session, (), self._script)  # raises BgpError now, not in the background
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """The addresses that this node announces."""
+        return self._exports or frozenset()
+
+    def sessions(self) -> list[tuple[Peer, bool]]:
+        """Return the routers, and whether the session with each is up."""
+        return [(each, each.address in self._sessions.up) for each in self._session.peers]
+
+    def routes(self, to: Peer) -> frozenset[Address]:
+        """Return the addresses that a router is to hear of: those of its own family."""
+        return frozenset(a for a in self.addresses if a.version == to.address.version)
 
     def decide(self, may: Candidates) -> None:
         """Announce what this node may take, and nothing else, from now on."""
@@ -236,15 +264,37 @@ class Bgp:
             if self._process.returncode is None:
                 self._process.terminate()
                 await self._process.wait()
-            os.close(self._changes)
-            self._changes = -1
+            self._close()
+
+    def _close(self) -> None:
+        """Close both pipes; no session is up without exabgp."""
+        asyncio.get_running_loop().remove_reader(self._told)
+        for opened in (self._changes, self._told):
+            os.close(opened)
+        self._changes = self._told = -1
+        self._sessions.reset()
+
+    def _hear(self) -> None:
+        """Read what exabgp tells of its sessions."""
+        try:
+            piece = os.read(self._told, _PIECE)
+        except BlockingIOError:
+            return
+        for address, is_up in self._sessions.take(piece):
+            logger.info("session with %s is %s", address, "up" if is_up else "down")
 
     def _renew(self) -> None:
-        """Make the file of what is announced, and a pipe from which no older program reads."""
-        text = configuration(self._session, self._exports or (), self._pipe)
+        """Make the file of what is announced, and pipes that no older program has."""
+        text = configuration(self._session, self._exports or (), self._script)
         whole.write(self._file, text, 0o600)
-        self._pipe.unlink(missing_ok=True)
-        os.mkfifo(self._pipe, 0o600)
         self._lost = False
-        # Also for reading: it opens without a reader, and does not end with one.
-        self._changes = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._changes, self._told = _fresh_pipe(self._pipe), _fresh_pipe(self._ear)
+        asyncio.get_running_loop().add_reader(self._told, self._hear)
+
+
+def _fresh_pipe(path: Path) -> int:
+    """Make a named pipe that no older program has; return a descriptor for both directions."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path, 0o600)
+    # Both: it opens without another end, and does not end with one.
+    return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -12,12 +12,15 @@ import click
 from control.api import kinds
 from control.client import ApiError, Client, ClientConfig, ClientError
 from control.client.backoff import Backoff
+from control.client.pages import metrics_flag, pages
 from control.client.process import client_flags, configuration, run
 from control.cloud.speaker.bgp import Bgp, BgpError, Peer, Session, password, peer, system
 from control.cloud.speaker.layer2 import Layer2
+from control.cloud.speaker.metrics import measure_announced, measure_bgp, measure_layer2
 from control.cloud.speaker.sockets import Link, LinkError
 from control.cloud.speaker.speaker import Announcer, Speaker
 from control.cloud.speaker.views import Address, node_view
+from control.metrics import Registry
 
 
 def _peers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[Peer, ...]:
@@ -76,6 +79,7 @@ def _password(_: click.Context, __: click.Parameter, path: Path | None) -> bytes
     callback=_password,
     help="A file with the password of all routers (TCP MD5). Default: none.",
 )
+@metrics_flag
 def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
     """Tell the network which node takes the traffic of load balancers."""
     if flags["peers"] and flags["local"] is None:
@@ -84,8 +88,8 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
 
 
 async def _serve(config: ClientConfig, flags: dict[str, Any]) -> None:
-    node = flags["node_name"]
-    async with Client(config) as client:
+    node, registry = flags["node_name"], Registry()
+    async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
         speaker = Speaker(client, node)
         announcers: list[Announcer] = []
         with ExitStack() as open_links:
@@ -93,15 +97,23 @@ async def _serve(config: ClientConfig, flags: dict[str, Any]) -> None:
                 if flags["layer2"]:
                     link = Link(flags["interface"] or await _interface(client, node))
                     open_links.callback(link.close)
-                    announcers.append(Layer2(node, link, speaker.report))
+                    layer2 = Layer2(node, link, speaker.report)
+                    measure_layer2(registry, layer2.tally)
+                    announcers.append(layer2)
                 if flags["peers"]:
-                    own = await _addresses(client, node)
-                    options = (flags[name] for name in ("hold", "restart", "password"))
-                    session = Session(node, flags["local"], flags["peers"], own, *options)
-                    announcers.append(Bgp(session))
+                    bgp = Bgp(await _session(client, node, flags))
+                    measure_bgp(registry, bgp)
+                    announcers.append(bgp)
             except (LinkError, BgpError) as err:
                 raise click.ClickException(str(err)) from err
+            measure_announced(registry, node, speaker.services, announcers)
             await speaker.run(announcers)
+
+
+async def _session(client: Client, node: str, flags: dict[str, Any]) -> Session:
+    own = await _addresses(client, node)
+    options = (flags[name] for name in ("hold", "restart", "password"))
+    return Session(node, flags["local"], flags["peers"], own, *options)
 
 
 async def _addresses(client: Client, node: str) -> tuple[Address, ...]:

@@ -4,7 +4,9 @@ Each tick: who is silent is dead, and its addresses get other leaders; this node
 addresses that came, or that somebody else claims, are announced again.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from control.cloud.speaker import frames
@@ -16,11 +18,27 @@ from control.cloud.speaker.views import Address
 _REPEATS = 5  # announcements of an address that came, one a tick: frames may be lost
 
 
+@dataclass(slots=True)
+class Tally:
+    """How often each address was asked for, answered, and announced unasked, by this node."""
+
+    asked: Counter[Address] = field(default_factory=Counter)
+    answered: Counter[Address] = field(default_factory=Counter)
+    announced: Counter[Address] = field(default_factory=Counter)
+
+    def keep(self, known: Mapping[Address, object]) -> None:
+        """Forget all addresses but these."""
+        for counts in (self.asked, self.answered, self.announced):
+            for address in [each for each in counts if each not in known]:
+                del counts[address]
+
+
 class Duty:
     """What this node announces."""
 
     def __init__(self, node: str, mac: MAC) -> None:
         self._node, self._mac = node, mac
+        self.tally = Tally()
         self._members = Members(node)
         self._may: Candidates = {}
         self._leaders: Mapping[Address, str] = {}
@@ -45,6 +63,7 @@ class Duty:
     def decide(self, may: Candidates) -> Iterator[bytes]:
         """Take new facts: which nodes may announce each address. Yield the frames to send."""
         self._may = may
+        self.tally.keep(may)
         self._members.forget({name for names in may.values() for name in names})
         yield from self._elect()
 
@@ -53,7 +72,9 @@ class Duty:
         heard = frames.parse(frame)
         if isinstance(heard, Question):
             if self._leads(heard.target):
+                self.tally.asked[heard.target] += 1
                 yield frames.answer(heard, self._mac)
+                self.tally.answered[heard.target] += 1
         elif isinstance(heard, Announced):
             if heard.mac != self._mac and self._leads(heard.address):
                 self._left.setdefault(heard.address, 1)
@@ -67,7 +88,7 @@ class Duty:
         if self._mine:
             yield frames.beat(self._mac, self._node)
         for address, left in list(self._left.items()):
-            yield from frames.gratuitous(address, self._mac)
+            yield from self._announce(address)
             if left > 1:
                 self._left[address] = left - 1
             else:
@@ -88,7 +109,12 @@ class Duty:
             yield frames.beat(self._mac, self._node)
         for address in mine - before:
             self._left[address] = _REPEATS
-            yield from frames.gratuitous(address, self._mac)
+            yield from self._announce(address)
+
+    def _announce(self, address: Address) -> Iterator[bytes]:
+        for frame in frames.gratuitous(address, self._mac):
+            yield frame
+            self.tally.announced[address] += 1
 
 
 def listens(addresses: frozenset[Address]) -> frozenset[IPv6Address]:

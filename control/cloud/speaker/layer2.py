@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from control.cloud.speaker.choose import Candidates
-from control.cloud.speaker.duty import Duty, listens
+from control.cloud.speaker.duty import Duty, Tally, listens
 from control.cloud.speaker.members import TICK_SECONDS
 from control.cloud.speaker.sockets import Link
 from control.cloud.speaker.views import Address
@@ -16,12 +16,24 @@ logger = logging.getLogger(__name__)
 class Layer2:
     """Answers ARP and NDP on one interface; implements Announcer."""
 
+    protocol = "layer2"
+
     def __init__(self, node: str, link: Link, report: Callable[[frozenset[Address]], None]) -> None:
         """``report`` is called with the addresses that came to this node."""
         self._link, self._report = link, report
         self._duty = Duty(node, link.mac)
         self._busy = asyncio.Event()  # somebody announces: ticks are needed
         self._heard: frozenset[Address] = frozenset()
+
+    @property
+    def tally(self) -> Tally:
+        """What this node was asked for, answered and announced."""
+        return self._duty.tally
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """The addresses that this node announces."""
+        return self._duty.addresses
 
     def decide(self, may: Candidates) -> None:
         """Take which nodes may announce each address."""

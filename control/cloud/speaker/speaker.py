@@ -4,7 +4,7 @@ Services, slices, nodes ──► choose.candidates ──► Layer2, Bgp ──
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from control.api import kinds
@@ -27,6 +27,12 @@ from control.cloud.speaker.views import (
 class Announcer(Protocol):
     """A way to tell the world where an address is."""
 
+    protocol: str  # in Events and metrics
+
+    @property
+    def addresses(self) -> frozenset[Address]:
+        """The addresses that this node announces."""
+
     def decide(self, may: Candidates) -> None:
         """Take which nodes may announce each address, whenever it changes."""
 
@@ -48,6 +54,10 @@ class Speaker:
         self._nodes: Informer[Node, NodeView] = Informer(client, kinds.NODE, keep=node_view)
         self._recorder = EventRecorder(client, "podwire-speaker", host=node)
         self._changed = asyncio.Event()
+
+    def services(self) -> Iterable[ServiceView]:
+        """Return what is known of the Services."""
+        return self._services.snapshot().values()
 
     async def run(self, announcers: Sequence[Announcer]) -> None:
         """Announce for ever."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from control.cloud.speaker.bgp import (
+    Bgp,
     BgpError,
     Peer,
     Session,
@@ -16,6 +17,9 @@ from control.cloud.speaker.bgp import (
     password,
     peer,
 )
+from control.cloud.speaker.metrics import measure_bgp
+from control.cloud.speaker.sessions import Sessions
+from control.metrics import Registry
 
 V4, V6 = ip_address("198.51.100.200"), ip_address("2001:db8:1::200")
 PIPE = Path("/pipe")
@@ -76,3 +80,46 @@ def test_a_password_that_cannot_be_is_refused(content: bytes) -> None:
     with pytest.raises(BgpError, match="one line of 1 to 80 ASCII"):
         password(content)
     assert password(b" a;b \n") == b" a;b "
+
+
+def test_sessions_are_up_from_up_to_down_however_the_lines_are_cut() -> None:
+    lines = (
+        b"neighbor 192.0.2.1 connected\nneighbor 192.0.2.1 up\nneighbor x up\nshutdown 1 2\n"
+        b"neighbor 2001:db8::1 up\nneighbor 192.0.2.1 down - peer reset\n\xff\n"
+    )
+    router, other = ip_address("192.0.2.1"), ip_address("2001:db8::1")
+    for size in (1, 7, len(lines)):
+        sessions = Sessions()
+        pieces = [lines[at : at + size] for at in range(0, len(lines), size)]
+        changes = [change for piece in pieces for change in sessions.take(piece)]
+        assert changes == [(router, True), (other, True), (router, False)]
+        assert sessions.up == {other}
+        sessions.reset()
+        assert sessions.up == set()
+
+
+def test_a_line_without_end_is_bounded() -> None:
+    sessions = Sessions()
+    for _ in range(100):
+        assert sessions.take(b"x" * 65536) == []
+    assert len(sessions._rest) <= 4096
+
+
+def test_metrics_name_each_router_and_its_routes() -> None:
+    peers = (peer("192.0.2.1,64512"), peer("2001:db8::1,64512"))
+    bgp, registry = Bgp(Session("n", 64513, peers, OWN)), Registry()
+    measure_bgp(registry, bgp)
+    bgp.decide({V4: frozenset({"n"}), V6: frozenset({"other"})})
+    bgp._sessions.take(b"neighbor 2001:db8::1 up\n")
+    page = registry.text()
+    for line in (
+        'metallb_bgp_session_up{peer="192.0.2.1:179"} 0',
+        'metallb_bgp_session_up{peer="2001:db8::1:179"} 1',
+        'metallb_bgp_announced_prefixes_total{peer="192.0.2.1:179"} 0',
+        'metallb_bgp_announced_prefixes_total{peer="2001:db8::1:179"} 0',
+        'metallb_bgp_pending_prefixes_total{peer="192.0.2.1:179"} 1',
+    ):
+        assert line in page.splitlines()
+    bgp._sessions.take(b"neighbor 192.0.2.1 up\n")
+    assert 'metallb_bgp_announced_prefixes_total{peer="192.0.2.1:179"} 1' in registry.text()
+    bgp._folder.cleanup()  # nothing has run in it

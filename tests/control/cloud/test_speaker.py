@@ -21,6 +21,7 @@ from control.cloud.speaker.choose import candidates, leader, leaders
 from control.cloud.speaker.duty import Duty
 from control.cloud.speaker.frames import Announced, Beat, Question
 from control.cloud.speaker.members import SILENT_TICKS
+from control.cloud.speaker.metrics import measure_layer2
 from control.cloud.speaker.views import (
     NodeView,
     ServiceView,
@@ -29,6 +30,7 @@ from control.cloud.speaker.views import (
     service_view,
     slice_view,
 )
+from control.metrics import Registry
 
 MINE, OTHER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 V4, V6 = IPv4Address("192.0.2.200"), IPv6Address("2001:db8::200")
@@ -233,6 +235,15 @@ def test_only_the_leader_answers() -> None:
     assert len(list(one.take(question(V4)))) == 1
     assert list(other.take(question(V4))) == []
     assert list(one.take(question("192.0.2.77"))) == []
+    for duty, counts in ((one, (1, 1, 2)), (other, (0, 0, 0))):
+        tally = duty.tally
+        assert (tally.asked[V4], tally.answered[V4], tally.announced[V4]) == counts
+        assert not tally.asked["192.0.2.77"]
+    registry = Registry()
+    measure_layer2(registry, one.tally)
+    assert f'metallb_layer2_requests_received{{ip="{V4}"}} 1' in registry.text().splitlines()
+    list(one.decide({}))
+    assert f'ip="{V4}"' not in registry.text()
 
 
 def test_a_silent_leader_is_replaced_and_returns() -> None:

@@ -169,6 +169,8 @@ def test_a_router_spreads_over_the_nodes_that_announce(world: World) -> None:
     for node in world.nodes:
         node.decide(*NODES)
     world.until(*NODES)
+    for node in world.nodes:
+        world.until_true(lambda n=node: all(is_up for _, is_up in n.bgp.sessions()))
     get = ("route", "get", BALANCED[4], "ipproto", "tcp", "dport", "80", "sport")
     chosen = {world.router.ip(*get, str(port)).split()[2] for port in range(20000, 20064)}
     assert chosen == {"192.0.2.2", "192.0.2.3"}
@@ -186,5 +188,6 @@ def test_a_router_spreads_over_the_nodes_that_announce(world: World) -> None:
         world.until(*nodes)
     world.restart_router()
     world.until("node2")
+    world.until_true(lambda: all(is_up for _, is_up in world.nodes[1].bgp.sessions()))
     world.nodes[1].decide()
     world.until()
