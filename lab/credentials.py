@@ -17,7 +17,7 @@ from control.pki import (
 from lab.spec import LabSpec, Machine, api_url, pools
 from lab.state import LabDir
 
-VOLUME_USER = "podwire:volume-provisioner"
+VOLUME_USER, SPEAKER_USER = "podwire:volume-provisioner", "podwire:speaker"
 # The users, beside a node's own, as which parts of a machine ask the API server: PART.kubeconfig.
 _CONTROL_USERS = {
     "scheduler": Identity("system:kube-scheduler"),
@@ -27,6 +27,7 @@ _CONTROL_USERS = {
 }
 _NODE_USERS = {
     "proxy": Identity("system:kube-proxy", ("system:node-proxier",)),
+    "speaker": Identity(SPEAKER_USER),
     "volumes": Identity(VOLUME_USER),
 }
 
@@ -63,6 +64,17 @@ def write_node_credentials(lab: LabDir, spec: LabSpec, machine: Machine) -> None
     folder = lab.machine(machine.name) / "etc"
     (folder / "ca.crt").write_bytes(authority.certificate)
     _write_node(authority, spec, machine, folder)
+
+
+def complete_credentials(lab: LabDir, spec: LabSpec, machines: tuple[Machine, ...]) -> None:
+    """Make the kubeconfigs of parts that a lab did not have when it was made; raises OSError."""
+    authority = Pair.load(lab.path / "pki", "ca")
+    for machine in machines:
+        users = _CONTROL_USERS if machine.name == "control" else _NODE_USERS
+        for part, identity in users.items():
+            path = lab.machine(machine.name) / "etc" / f"{part}.kubeconfig"
+            if not path.exists():
+                _write_kubeconfig(authority, spec, identity, path)
 
 
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:

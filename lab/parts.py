@@ -201,7 +201,7 @@ def _cloud(spec: LabSpec, _: Machine) -> Component:
 
 
 def _speaker(_: LabSpec, machine: Machine) -> Component:
-    user = _kubeconfig("proxy")  # it reads what the proxy reads
+    user = _kubeconfig("speaker")
     name = f"--node-name={machine.name}"
     pages = f"--metrics-bind-address=127.0.0.1:{SPEAKER_METRICS_PORT}"
     return Component("speaker", ("speaker", user, name, f"--interface={UPLINK}", pages))

@@ -11,6 +11,7 @@ import yaml
 from control.linux import whole
 from lab import up
 from lab.components import save_components
+from lab.credentials import complete_credentials
 from lab.down import remove_cgroups
 from lab.parts import machines
 from lab.published import publish_again
@@ -30,6 +31,7 @@ def resume(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
     remove_cgroups(lab)  # of a lab that was killed
     for machine in machines(spec):
         save_components(lab, machine)  # this podwire's
+    complete_credentials(lab, spec, machines(spec))
     with steps.step(f"{len(spec.nodes)} nodes and the control plane", animated=False) as say:
         management = listen(lab)
         if moved := point_kubeconfig(lab, management.getsockname()[1]):

@@ -26,6 +26,7 @@ USERS = (
     User("system:cloud-controller-manager", (ALL,)),
     User("system:kube-scheduler", (ALL,)),
     User("system:kube-proxy", (ALL,)),
+    User("podwire:speaker", (ALL,)),
     User("system:node:node1", ("system:nodes", ALL)),
     User("system:node:node2", ("system:nodes", ALL)),
     User("system:serviceaccount:default:robot", ("system:serviceaccounts", ALL)),

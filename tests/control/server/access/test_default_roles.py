@@ -58,12 +58,14 @@ def upstream() -> dict[Name, str]:
     return {(kind, space.strip("-"), name): given for kind, space, name, given in rows}
 
 
-def rights() -> dict[str, Permissions]:
+def rights() -> dict[Name, Permissions]:
     objects = yaml.safe_load_all(RIGHTS.read_text())
     return {
-        each["metadata"]["name"]: permissions(each)
+        (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]): (
+            permissions(each)
+        )
         for each in objects
-        if each["kind"] == "ClusterRole"
+        if each["kind"] in ("Role", "ClusterRole")
     }
 
 
@@ -77,6 +79,6 @@ def test_what_is_granted_beside_upstreams_roles_is_in_the_manifest():
     extra = {name: granted for name, granted in own().items() if name not in upstream()}
     extra.pop(METRICS)
     given = rights()
-    coredns = given.pop("system:coredns")
-    assert {name: granted for (_, _, name), granted in extra.items()} == given
+    coredns = given.pop(("ClusterRole", "", "system:coredns"))
+    assert extra == given
     assert permissions(role()) == coredns
