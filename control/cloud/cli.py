@@ -155,6 +155,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
             "--configure-cloud-routes=false"
         )
     lead = leadership(flags)
+    flags["lease"] = lead.namespace, lead.name
     run(_serve(configuration(kubeconfig), lead, provider, flags), verbose=verbose)
 
 
@@ -202,6 +203,7 @@ async def _control(
                 workers=flags["concurrent_service_syncs"],
                 writer=writer(services.COMPONENT),
                 registry=registry,
+                lease=flags["lease"],
             )
             tasks.create_task(service.run(), name=services.COMPONENT)
         if of_nodes:

@@ -51,6 +51,9 @@ class LoadBalancers(Protocol):
     def on_lost(self, callback: Callable[[Key, str], None]) -> None:
         """Call back with a Service that loses what it has, and why: it is ensured anew."""
 
+    def on_fault(self, callback: Callable[[str], None]) -> None:
+        """Call back with what is wrong with the cloud's own settings."""
+
     def observe(self, old: Service | None, new: Service | None) -> None:
         """Take a change of a Service; all Services come before the first call of ``ensure``."""
 

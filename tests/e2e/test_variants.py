@@ -105,6 +105,21 @@ def test_node_ports_answer_in_every_family(shaped):
             assert set(answers) == expected
 
 
+def test_a_load_balancer_is_reached_in_every_family(shaped):
+    """From the switch, which is the world outside."""
+    expected = {pod["metadata"]["name"] for pod in shaped.pods()}
+    spec = '{"spec": {"type": "LoadBalancer"}}'
+    shaped.kubectl("patch", "service", "web", "-p", spec)
+    jsonpath = "--for=jsonpath={.status.loadBalancer.ingress}"
+    shaped.kubectl("wait", "service/web", jsonpath, "--timeout=60s")
+    ingress = shaped.get("service", "web")["status"]["loadBalancer"]["ingress"]
+    assert len(ingress) == families(shaped)
+    for each in ingress:
+        eventually(
+            lambda ip=each["ip"]: set(shaped.ask_from_node("switch", ip, 80, 60)) == expected
+        )
+
+
 def test_large_packets_pass_between_nodes(shaped):
     """Packets of full size, which must not be fragmented, fit the MTU of the underlay."""
     first, second = shaped.pods()[0], shaped.pods()[1]

@@ -13,7 +13,7 @@ from control.client.cache import Key
 from control.cloud.lab.claims import Claim, claim_of
 from control.cloud.lab.instances import LabInstances
 from control.cloud.lab.ledger import Ledger
-from control.cloud.lab.pools import Address, Pool, PoolFile
+from control.cloud.lab.pools import Address, Pool, PoolError, PoolFile
 from control.cloud.lab.routes import LabRoutes
 from control.cloud.provider import CloudError, Instances, LoadBalancers, Routes
 from control.metrics import Registry
@@ -30,13 +30,19 @@ class PoolBalancers:
         self._ledger, self._file = Ledger(pools), file
         self._freed: list[Callable[[], None]] = []
         self._lost: list[Callable[[Key, str], None]] = []
+        self._faults: list[Callable[[str], None]] = []
 
     async def run(self) -> None:
         """Follow the file of pools for ever."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._file is not None and (pools := self._file.changed()) is not None:
-                self._replace(pools, self._file.path)
+            try:
+                if self._file is not None and (pools := self._file.changed()) is not None:
+                    self._replace(pools, self._file.path)
+            except PoolError as err:
+                logger.warning("%s", err)
+                for callback in self._faults:
+                    callback(str(err))
 
     def measure(self, registry: Registry) -> None:
         """Register the metrics of pools, by MetalLB's names."""
@@ -92,6 +98,10 @@ class PoolBalancers:
     def on_lost(self, callback: Callable[[Key, str], None]) -> None:
         """Call back with a Service whose address is in no pool any more."""
         self._lost.append(callback)
+
+    def on_fault(self, callback: Callable[[str], None]) -> None:
+        """Call back with what is wrong with a changed file of pools."""
+        self._faults.append(callback)
 
     def observe(self, old: Service | None, new: Service | None) -> None:
         """Note the addresses that a Service shows, whoever gave them."""

@@ -6,7 +6,6 @@ metadata: {name: default}
 spec: {addresses: [172.31.0.200-172.31.0.250, "fd00:31::200/120"], autoAssign: true}
 """
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -23,9 +22,6 @@ MOST_BYTES = 1 << 20  # of a file
 MOST_RANGES = 1000
 _API, _KIND = "metallb.io/v1beta1", "IPAddressPool"
 _FIELDS = frozenset({"addresses", "autoAssign", "avoidBuggyIPs"})
-
-
-logger = logging.getLogger(__name__)
 
 
 class PoolError(Exception):
@@ -96,14 +92,13 @@ class PoolFile:
             return read_pools(file.read(MOST_BYTES + 1))
 
     def changed(self) -> tuple[Pool, ...] | None:
-        """Return the pools if the file has changed; one that is not valid is logged, once."""
+        """Return the pools if the file has changed; raises PoolError, once, if it is not valid."""
         if self._look() == self._stamp:
             return None
         try:
             return self.read()
         except (PoolError, OSError, UnicodeDecodeError) as err:
-            logger.warning("%s: %s; the pools stay as they were", self.path, err)
-            return None
+            raise PoolError(f"{self.path}: {err}; the pools stay as they were") from err
 
     def _look(self) -> object:
         try:

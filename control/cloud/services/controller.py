@@ -15,7 +15,7 @@ from typing import Any
 
 from control.api import kinds
 from control.api.node import Node
-from control.api.service import LoadBalancerStatus, Service
+from control.api.service import LoadBalancerStatus, ObjectReference, Service
 from control.client import ApiError, Client, ClientError, Informer
 from control.client.cache import Key
 from control.client.events import EventRecorder
@@ -28,6 +28,7 @@ from control.metrics import Registry
 
 COMPONENT = "service-controller"
 _FIRST_RETRY, _LONGEST_RETRY = 5.0, 300.0  # seconds
+_LEASE = "kube-system", "cloud-controller-manager"
 logger = logging.getLogger(__name__)
 
 
@@ -47,11 +48,18 @@ class ServiceController:
         workers: int = 1,
         writer: Client | None = None,
         registry: Registry | None = None,
+        lease: tuple[str, str] = _LEASE,
     ) -> None:
-        """``writer`` has the rights of the controller itself; default: ``client``."""
+        """``writer`` has the rights of the controller itself; default: ``client``.
+
+        Events of the cloud as a whole are about its Lease; ``lease`` is namespace and name.
+        """
         registry = registry or Registry()
         self._metrics = ServiceMetrics(registry)
         self._writer = writer or client
+        self._lease = ObjectReference(
+            api_version="coordination.k8s.io/v1", kind="Lease", namespace=lease[0], name=lease[1]
+        )
         self._balancers, self._cluster, self._workers = balancers, cluster, workers
         self._services = Informer(client, kinds.SERVICE)
         self._nodes = Informer(client, kinds.NODE)
@@ -73,6 +81,7 @@ class ServiceController:
             self._services.subscribe(self._balancers.observe)
             self._balancers.on_freed(self._try_refused)
             self._balancers.on_lost(self._lost)
+            self._balancers.on_fault(self._fault)
             tasks.create_task(self._balancers.run())
             self._targets = self._names()
             self._services.subscribe(self._changed)
@@ -115,6 +124,9 @@ class ServiceController:
             self._recorder.record(service, "Warning", "LoadBalancerLost", text)
             self._due.add(key)
             self._queue.add(key)
+
+    def _fault(self, text: str) -> None:
+        self._recorder.record(self._lease, "Warning", "InvalidCloudConfig", text)
 
     def _try_refused(self) -> None:
         for key in self._refused:

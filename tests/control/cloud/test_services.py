@@ -62,12 +62,12 @@ class World:
 
         await until(shown, f"{name} has {addresses}")
 
-    async def told(self, name: str, reason: str) -> str:
-        """Wait for an Event about a Service; return its text."""
+    async def told(self, name: str, reason: str, namespace: str = "default") -> str:
+        """Wait for an Event about a Service, or another object; return its text."""
         found: list[str] = []
 
         async def written() -> bool:
-            events = (await self.admin.list(kinds.EVENT, "default")).items
+            events = (await self.admin.list(kinds.EVENT, namespace)).items
             found.extend(
                 event.message or ""
                 for event in events
@@ -242,10 +242,11 @@ async def test_pools_change_live(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         assert await world.told("a", "LoadBalancerLost") == (
             "192.0.2.1 is in no pool for it since cloud.yaml changed; it gets another"
         )
-        write("kind: Pod")  # is refused, and changes nothing
-        await until(
-            lambda: any("the pools stay as they were" in text for text in caplog.messages), "a log"
-        )
+        write(POOL + "---" + POOL.replace("default", "b"))  # is refused, and changes nothing
+        text = await world.told("cloud-controller-manager", "InvalidCloudConfig", "kube-system")
+        assert text.endswith("shorten one of them; the pools stay as they were")
+        assert "cloud.yaml: pool b: range 192.0.2.1-192.0.2.2 overlaps range" in text
+        assert any("the pools stay as they were" in text for text in caplog.messages)
         write(POOL.replace("192.0.2.1-192.0.2.2", "192.0.2.2/32"))
         await world.has("a")
         text = await world.told("a", "SyncLoadBalancerFailed")
