@@ -2,5 +2,5 @@
 
 The server, scheduler, controllers and agent meet only through the API: none imports another. All
 of them use ``api``, and all but the server use ``client``. Nothing here imports ``proxy`` or
-``cni_plugin``. Start reading with ``api/kinds.py``, then ``server/http.py``.
+``cni_plugin``. Start reading with ``api/kinds.py``, then ``server/http/handler.py``.
 """

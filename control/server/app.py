@@ -21,7 +21,8 @@ from control.server.access.guard import Guard
 from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep
 from control.server.bugs import ConnectionLog
-from control.server.http import HttpHandler, identify
+from control.server.http.handler import HttpHandler
+from control.server.http.web_request import request_factory
 from control.server.scrape import scrape
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
@@ -84,25 +85,22 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _protocol(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+def _protocol(runner: web.ServerRunner) -> Callable[[], asyncio.Protocol]:
     if runner.server is None:
         raise RuntimeError("the runner is not set up")
     return runner.server
 
 
-def _runner(handler: HttpHandler) -> web.AppRunner:
-    app = web.Application(client_max_size=BODY_LIMIT)
-    app.on_response_prepare.append(identify)
-    app.router.add_route("*", "/{path:.*}", handler.__call__)
-    return web.AppRunner(
-        app,
+def _runner(handler: HttpHandler) -> web.ServerRunner:
+    server = web.Server(
+        handler,
+        request_factory=request_factory(BODY_LIMIT),
         access_log=None,
-        handle_signals=False,
         keepalive_timeout=_KEEP_ALIVE,
         handler_cancellation=True,
-        shutdown_timeout=_LAST_ANSWERS,
         logger=ConnectionLog(logger),
         # As upstream, whose clients never compress a request.
         auto_decompress=False,
         max_line_size=REQUEST_LINE,
     )
+    return web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS)

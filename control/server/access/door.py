@@ -17,6 +17,9 @@ from typing import Any
 
 from aiohttp import StreamReader
 
+from control.server.access.authn import user_of_certificate
+from control.server.wire.request import User
+
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
@@ -56,6 +59,7 @@ class Visit(asyncio.Protocol):
         self._body: StreamReader | None = None  # of the last request
         self._ahead = False  # a byte of the next request has come
         self._answered = False
+        self.user: User | None = None  # of its certificate
 
     def known(self) -> None:
         """Note that the client has shown valid credentials."""
@@ -98,8 +102,10 @@ class Visit(asyncio.Protocol):
         if not isinstance(transport, asyncio.Transport):
             raise TypeError(f"{transport} is no stream")
         self._transport = transport
-        if transport.get_extra_info("peercert"):
+        # The handshake verified the certificate; it stays the same as long as the connection.
+        if certificate := transport.get_extra_info("peercert"):
             self.known()
+            self.user = user_of_certificate(certificate)
         self._arm()
         self._inner = self._door.protocol()
         self._inner.connection_made(transport)

@@ -7,8 +7,7 @@ others, as in upstream.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 _MIB = 1024 * 1024
 TOTAL = 64 * _MIB
@@ -32,19 +31,12 @@ class BodyBudget:
         """The bytes that are counted now."""
         return self._held.total()
 
-    @contextmanager
-    def holding(self, user: str, *, is_master: bool = False) -> Iterator["Holding"]:
-        """Count the body of one request until the block ends.
+    def holding(self, user: str, *, is_master: bool = False) -> "Holding":
+        """Return what counts the body of one request until its block ends.
 
         A member of system:masters gets its share even if others have taken all the rest.
         """
-        made = Holding(self, user, is_master=is_master)
-        try:
-            yield made
-        finally:
-            self._held[user] -= made.counted
-            if not self._held[user]:
-                del self._held[user]
+        return Holding(self, user, is_master=is_master)
 
     def take(self, user: str, size: int, *, is_master: bool) -> None:
         """Count bytes; raises BusyError if they are too many."""
@@ -52,6 +44,12 @@ class BodyBudget:
         if is_full or self._held[user] + size > self._share:
             raise BusyError
         self._held[user] += size
+
+    def give_back(self, user: str, size: int) -> None:
+        """Count bytes no more."""
+        self._held[user] -= size
+        if not self._held[user]:
+            del self._held[user]
 
     def beyond_free(self, size: int) -> int:
         """Return how many bytes of a body of this size are counted."""
@@ -64,6 +62,13 @@ class Holding:
     def __init__(self, budget: BodyBudget, user: str, *, is_master: bool) -> None:
         self._budget, self._user, self._is_master = budget, user, is_master
         self._size, self.counted = 0, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.counted:
+            self._budget.give_back(self._user, self.counted)
 
     def grow(self, size: int) -> None:
         """Count bytes that have arrived; raises BusyError."""

@@ -3,6 +3,9 @@
 Source: k8s.io/apiserver/pkg/endpoints/metrics
 """
 
+from functools import lru_cache
+
+from control.api.kinds import Kind
 from control.metrics import Registry
 from control.server.state.watch_cache import WatchCache
 from control.server.wire.info import RequestInfo
@@ -93,17 +96,24 @@ def _sort(info: RequestInfo) -> str:
 
 
 def _labels(info: RequestInfo, *, dry_run: bool) -> tuple[str, ...]:
-    kind = info.kind
     scope = "resource" if info.name else "namespace" if info.namespace else "cluster"
     if info.verb == "create":
         scope = "resource"
+    return _known_labels(info.kind, info.verb, info.subresource, scope, dry_run)
+
+
+@lru_cache(maxsize=1024)
+def _known_labels(
+    kind: Kind, verb: str, subresource: str, scope: str, dry_run: bool
+) -> tuple[str, ...]:
+    """Return the labels of requests, which are few."""
     return (
         "apiserver",
         "All" if dry_run else "",
         kind.group,
         kind.plural,
         scope,
-        info.subresource,
-        _VERBS.get(info.verb, info.verb.upper()),
+        subresource,
+        _VERBS.get(verb, verb.upper()),
         kind.version,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from control.api.kinds import CONFIG_MAP
 from control.server.access.door import Visit
-from control.server.http import send
+from control.server.http.send import send
 from control.server.state.budget import FREE, BodyBudget, BusyError
 from control.server.state.watch_cache import RING_BYTES, KindCache, ObjectChange
 from control.server.verbs.read import ObjectListing

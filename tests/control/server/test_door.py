@@ -189,7 +189,7 @@ async def test_a_handshake_has_a_deadline(start: Start, closing: AsyncExitStack)
 async def test_half_a_body_has_a_deadline(
     start: Start, closing: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("control.server.http._SECONDS", 0.1)
+    monkeypatch.setattr("control.server.http.handler._SECONDS", 0.1)
     reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     async with start(DoorLimits()) as server:
         for path in (MAPS, reviews):

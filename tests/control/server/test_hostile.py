@@ -195,7 +195,7 @@ async def test_a_repeated_bug_is_logged_once_a_minute(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("control.server.http.verb_of", broken)
+    monkeypatch.setattr("control.server.http.handler.verb_of", broken)
     for _ in range(3):
         assert (await api("GET", MAPS)).code == 500
     assert [record.message for record in caplog.records] == [f"GET {MAPS}"]

@@ -1,0 +1,289 @@
+"""Handle HTTP requests: every path, and errors as a Status."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from control.api.base import encode
+from control.api.warnings.table import deprecation
+from control.metrics import CONTENT_TYPE
+from control.server.access import reviews
+from control.server.access.attributes import AccessAttributes
+from control.server.access.audit import AuditLog
+from control.server.access.authn import ANONYMOUS, Authenticator
+from control.server.access.authz import MASTERS, Authorizer, attributes_of
+from control.server.access.impersonation import impersonated
+from control.server.aggregation.asked import attributes_at
+from control.server.aggregation.forward import forward, require, serving
+from control.server.bugs import RepeatedBugs
+from control.server.http import body
+from control.server.http.deadlines import Deadline, Deadlines
+from control.server.http.response import BUSY, in_yaml, json_of, refusal, respond
+from control.server.http.send import sent
+from control.server.http.watches import send_watch
+from control.server.http.web_request import ServerRequest
+from control.server.pages.routes import is_public, page
+from control.server.state.budget import BusyError, Holding
+from control.server.state.counts import RequestCounts
+from control.server.state.extensions import Extension
+from control.server.state.server import ServerState
+from control.server.streams import relay
+from control.server.verbs.table import forms, is_computed, verb_of
+from control.server.verbs.update import may_create
+from control.server.wire import errors, info
+from control.server.wire.accept import WHOLE, Accept, parse_accept
+from control.server.wire.errors import StatusError
+from control.server.wire.media import APPLY_PATCH
+from control.server.wire.request import ApiRequest, User
+from control.server.wire.response import ApiResponse, unless_known
+from control.store.base import StoreError
+
+logger = logging.getLogger(__name__)
+
+# Upstream's --request-timeout, for everything but watches and streams.
+_SECONDS = 60.0
+_METRICS = "/metrics"
+_CUT_OFF = 0  # in place of a code, as upstream: the client went away before the answer
+
+
+class HttpHandler:
+    """The handler of all requests to one server."""
+
+    def __init__(
+        self,
+        state: ServerState,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        audit: AuditLog | None = None,
+    ) -> None:
+        self._state = state
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._audit = audit
+        self._bugs = RepeatedBugs()
+        self._counts = RequestCounts(state.cache)
+        self._deadlines = Deadlines(_SECONDS)
+        self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
+
+    async def __call__(self, web_request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; raises only the errors of a client that has disconnected."""
+        if not isinstance(web_request, ServerRequest):
+            raise TypeError(f"{web_request} is not made by the server's request factory")
+        began, response = time.monotonic(), None
+        web_request.arrive(self._audit)
+        try:
+            response = await self._safely(web_request)
+            return response
+        finally:
+            self._ended(web_request, response, time.monotonic() - began)
+
+    def _ended(
+        self, web_request: ServerRequest, response: web.StreamResponse | None, seconds: float
+    ) -> None:
+        code = _CUT_OFF if response is None else response.status
+        if web_request.entry is not None:
+            web_request.entry.complete(code, web_request.json_said or json_of(response))
+        if (asked := web_request.asked) is not None:
+            dry_run = web_request.query.get("dryRun") == "All"
+            self._counts.end(asked, code, seconds, long=_runs_long(asked), dry_run=dry_run)
+        if web_request.visit is not None:
+            web_request.visit.answered()
+
+    async def _safely(self, web_request: ServerRequest) -> web.StreamResponse:
+        try:
+            return await self._answer(web_request)
+        except StatusError as err:
+            return refusal(web_request, err)
+        except BusyError:
+            return respond(BUSY)
+        except StoreError as err:
+            return refusal(web_request, errors.unavailable(str(err)))
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception as err:
+            if (times := self._bugs.count(err)) is not None:
+                logger.exception("%s %s%s", web_request.method, web_request.path, times)
+            return refusal(web_request, errors.internal("see the API server's log"))
+
+    def close(self) -> None:
+        """Close the connections of all watches and streams."""
+        for cut in tuple(self._cuts):
+            cut()
+
+    async def _answer(self, web_request: ServerRequest) -> web.StreamResponse:
+        user = await self._authenticated(web_request)
+        if (extension := serving(self._state, web_request.path)) is not None:
+            return await self._extended(web_request, user, extension)
+        accept = parse_accept(web_request.headers.get("Accept", ""))
+        if (found := await self._page(web_request, user, accept)) is not None:
+            return respond(found)
+        asked = self._asked(web_request)
+        wanted = attributes_of(asked, web_request.query)
+        _begin(web_request, user, wanted, asked.kind.version)
+        self._authorizer.check(user, asked, wanted)
+        if relay.is_stream(asked):
+            return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
+        verb, request = verb_of(asked), _request(web_request, asked, user, accept)
+        if asked.verb == "watch":
+            return await send_watch(self._state, web_request, request, self._cuts)
+        try:
+            with Deadline(self._deadlines):
+                with self._holding(user) as holding:
+                    request = await self._with_body(web_request, request, holding, wanted)
+                    answer = await verb(self._state, request)
+                return await sent(web_request, answer, as_yaml=request.representation.is_yaml)
+        except TimeoutError as err:
+            raise errors.timed_out(_SECONDS) from err
+
+    async def _authenticated(self, web_request: ServerRequest) -> User:
+        """Return the user as whom a request acts; raises StatusError (401, 403)."""
+        visit, headers = web_request.visit, web_request.headers
+        certified = visit.user if visit is not None else None
+        user = certified or self._authenticator.user(None, headers.get("Authorization", ""))
+        if visit is not None:
+            visit.asked(web_request.content)
+            if user is not None:
+                visit.known()
+        if user is None and not is_public(web_request.path):
+            raise errors.unauthorized()
+        user = user or ANONYMOUS
+        if web_request.entry is not None:
+            web_request.entry.user = user
+        await body.invite(web_request)
+        return impersonated(self._authorizer, user, headers)
+
+    def _asked(self, web_request: ServerRequest) -> info.RequestInfo:
+        kinds = self._state.cache.kinds.by_resource
+        asked = info.parse(web_request.method, web_request.path, web_request.query, kinds)
+        web_request.deprecation, web_request.asked = deprecation(asked.kind), asked
+        self._counts.begin(asked, long=_runs_long(asked))
+        return asked
+
+    async def _with_body(
+        self,
+        web_request: ServerRequest,
+        request: ApiRequest,
+        holding: Holding,
+        wanted: AccessAttributes,
+    ) -> ApiRequest:
+        """Return the request with its body, and with the user's right to create its object."""
+        asked = request.info
+        received = await body.read(web_request, holding, simple=not is_computed(asked))
+        if asked.verb in _READS:
+            return request
+        refused = None
+        if received.media_type == APPLY_PATCH or may_create(asked):
+            refused = self._refusal_to_create(request.user, asked, wanted)
+        return dataclasses.replace(request, body=received, no_create=refused)
+
+    def _refusal_to_create(
+        self, user: User, asked: info.RequestInfo, wanted: AccessAttributes
+    ) -> StatusError | None:
+        """Return why a user may not create the object of a write; None if the user may."""
+        try:
+            self._authorizer.require(user, wanted._replace(verb="create"), asked)
+        except StatusError as err:
+            return err
+        return None
+
+    async def _page(
+        self, web_request: ServerRequest, user: User, accept: Accept
+    ) -> ApiResponse | None:
+        """Answer a request that is not on a kind: a page or a review; None for all others."""
+        method, path = web_request.method, web_request.path
+        if path == _METRICS:
+            if method not in ("GET", "HEAD"):
+                raise errors.method_not_allowed()
+            _begin(web_request, user, AccessAttributes(method.lower(), path=path))
+            self._authorizer.check_path(user, method, path)
+            text = self._counts.registry.text().encode()
+            return ApiResponse(text, content_type=CONTENT_TYPE)
+        if found := page(self._state, method, path, web_request.query, accept):
+            _begin(web_request, user, AccessAttributes(method.lower(), path=path))
+            self._authorizer.check_path(user, method, path)
+            return unless_known(found, web_request.headers.get("If-None-Match", ""))
+        if (target := reviews.review_at(path)) is not None:
+            return await self._review(web_request, user, accept, target)
+        return None
+
+    async def _review(
+        self,
+        web_request: ServerRequest,
+        user: User,
+        accept: Accept,
+        target: reviews.ReviewTarget,
+    ) -> ApiResponse:
+        form = accept.representation(WHOLE)
+        reviewer = reviews.Reviewer(user, self._authenticator, self._authorizer)
+        _begin(web_request, user, target.attributes(), target.resource.version)
+        reviews.check_review(reviewer, web_request.method, target)
+        try:
+            with Deadline(self._deadlines), self._holding(user) as holding:
+                received = await body.read(web_request, holding, simple=True)
+        except TimeoutError as err:
+            raise errors.timed_out(_SECONDS) from err
+        answer = ApiResponse(encode(reviews.review(reviewer, target, received)), 201)
+        return in_yaml(web_request, answer) if form.is_yaml else answer
+
+    def _holding(self, user: User) -> Holding:
+        return self._state.bodies.holding(user.name, is_master=MASTERS in user.groups)
+
+    async def _extended(
+        self, web_request: ServerRequest, user: User, extension: Extension
+    ) -> web.StreamResponse:
+        """Let an extension server answer, once it is sure that the user may ask."""
+        asked = attributes_at(web_request.method, web_request.path, web_request.query)
+        _begin(web_request, user, asked, extension.version)
+        require(self._authorizer, user, asked)
+        name = web_request.audit_id
+        with self._open(web_request):
+            return await forward(self._state, web_request, user, extension, name, asked=asked)
+
+    async def _stream(self, web_request: ServerRequest, request: ApiRequest) -> web.StreamResponse:
+        with self._open(web_request):
+            return await relay.answer(self._state, web_request, request)
+
+    @contextmanager
+    def _open(self, web_request: ServerRequest) -> Iterator[None]:
+        """Let ``close`` end a connection while it is open."""
+        cut = web_request.cut
+        self._cuts.add(cut)
+        try:
+            yield
+        finally:
+            self._cuts.discard(cut)
+
+
+_READS = ("get", "list")
+
+
+def _runs_long(asked: info.RequestInfo) -> bool:
+    return asked.verb == "watch" or relay.is_stream(asked)
+
+
+def _begin(
+    web_request: ServerRequest, user: User, asked: AccessAttributes, version: str = ""
+) -> None:
+    """Tell the audit log, if there is one, what a request asks for."""
+    if web_request.entry is not None:
+        web_request.entry.begin(user, asked, version)
+
+
+def _request(
+    web_request: ServerRequest, asked: info.RequestInfo, user: User, accept: Accept
+) -> ApiRequest:
+    """Return the request without its body; raises StatusError (406, 422)."""
+    request = ApiRequest(
+        asked,
+        user,
+        web_request.first_values(),
+        representation=accept.representation(forms(asked), watched=asked.verb == "watch"),
+        agent=web_request.headers.get("User-Agent", ""),
+    )
+    if asked.verb in ("create", "update", "patch"):
+        request.check_options()
+    return request
