@@ -26,7 +26,8 @@ from lab.policy_view import AskError, ClusterView, FlowVerdict, explain_flow, lo
 from lab.report import columns
 from lab.status import MachineNotFoundError, locate
 from proxy.model.values import Key
-from proxy.policy.values import Direction, Policy
+from proxy.policy.explain import TierVerdict
+from proxy.policy.values import ClusterPolicy, Direction, Policy
 
 Document = dict[str, Any]
 Ask = Callable[[str], Document]
@@ -51,7 +52,7 @@ def drops(
         return click.echo(json.dumps(found, indent=2))
     rows = [row for one in found for row in _rows(one, lambda row: row["packets"])]
     if not rows:
-        return click.echo("no packet was dropped by a NetworkPolicy")
+        return click.echo("no packet was dropped by a policy")
     click.echo(columns(_HEADER, rows))
     for line in _unlogged(found):
         click.echo(line)
@@ -61,7 +62,9 @@ def drops(
 def list_policies(name: str, kubeconfig: Path | None, namespace: str | None, output: str) -> None:
     """List the policies of a lab, or of another cluster."""
     view = _view(name, kubeconfig)
+    shown: list[Policy | ClusterPolicy]
     shown = [one for one in view.policies if namespace in (None, one.key[0])]
+    shown += view.cluster if namespace is None else []
     dropped = Counter[Key]()
     if kubeconfig is None:
         for answer in _ask_all(_places(name, (), None), "/policy/drops"):
@@ -71,17 +74,28 @@ def list_policies(name: str, kubeconfig: Path | None, namespace: str | None, out
     found = [_listed(view, one, None if kubeconfig else dropped[one.key]) for one in shown]
     if output == "json":
         return click.echo(json.dumps(found, indent=2))
-    return click.echo(columns(_LISTED, map(_line, found)) if found else "no policy")
+    for header, lines in (
+        (_LISTED, [_line(one) for one in found if "tier" not in one]),
+        (_RANKED, [_ranked_line(one) for one in found if "tier" in one]),
+    ):
+        if lines:
+            click.echo(columns(header, lines))
+    return None if found else click.echo("no policy")
 
 
+_RANKED = ("TIER", "PRIORITY", "NAME", "PODS", "INGRESS", "EGRESS", "DROPPED")
 _LISTED = ("NAMESPACE", "NAME", "PODS", "INGRESS", "EGRESS", "DROPPED")
 
 
-def _listed(view: ClusterView, policy: Policy, dropped: int | None) -> Document:
+def _listed(view: ClusterView, policy: Policy | ClusterPolicy, dropped: int | None) -> Document:
+    place = {}
+    if isinstance(policy, ClusterPolicy):
+        place = {"tier": policy.tier, "priority": policy.priority}
     rules = {one.lower(): policy.rules.get(one) for one in Direction}
     return {
         "namespace": policy.key[0],
         "name": policy.key[1],
+        **place,
         "pods": ["/".join(key) for key in view.selected(policy)],
         **{side: None if found is None else len(found) for side, found in rules.items()},
         "dropped": dropped,
@@ -89,13 +103,21 @@ def _listed(view: ClusterView, policy: Policy, dropped: int | None) -> Document:
 
 
 def _line(one: Document) -> Sequence[str]:
-    def rules(side: str) -> str:
-        count = one[side]
-        return "-" if count is None else f"{count} rule{'' if count == 1 else 's'}"
+    return one["namespace"], one["name"], str(len(one["pods"])), *_counted(one)
 
+
+def _ranked_line(one: Document) -> Sequence[str]:
+    place = (one["tier"], str(one["priority"]), one["name"], str(len(one["pods"])))
+    return *place, *_counted(one)
+
+
+def _counted(one: Document) -> Sequence[str]:
     dropped = "-" if one["dropped"] is None else str(one["dropped"])
-    ends = (one["namespace"], one["name"], str(len(one["pods"])))
-    return *ends, rules("ingress"), rules("egress"), dropped
+    return _rules(one["ingress"]), _rules(one["egress"]), dropped
+
+
+def _rules(count: int | None) -> str:
+    return "-" if count is None else f"{count} rule{'' if count == 1 else 's'}"
 
 
 def explain(
@@ -118,6 +140,8 @@ def _document(flow: FlowVerdict) -> Document:
             "direction": side.direction,
             "pod": "/".join(side.pod),
             "passes": side.passes,
+            "admin": side.admin and _tier(side.admin),
+            "baseline": side.baseline and _tier(side.baseline),
             "policies": [
                 {"policy": "/".join(one.policy), "rules": list(map(asdict, one.rules))}
                 for one in side.policies
@@ -127,6 +151,16 @@ def _document(flow: FlowVerdict) -> Document:
     ]
     ends = {"source": str(flow.source), "destination": str(flow.destination)}
     return {**ends, "passes": flow.passes, "sides": sides}
+
+
+def _tier(tier: TierVerdict) -> Document:
+    fits = tier.fits
+    return {
+        "policies": [*tier.policies],
+        "action": tier.action,
+        "policy": fits.policy if fits else None,
+        "rule": fits.number if fits else None,
+    }
 
 
 def _view(name: str, kubeconfig: Path | None) -> ClusterView:

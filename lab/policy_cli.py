@@ -13,7 +13,7 @@ _namespace = click.option("-n", "--namespace", help="Only Pods of this namespace
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """What NetworkPolicies admit, and what they dropped."""
+    """What NetworkPolicies and ClusterNetworkPolicies admit, and what they dropped."""
 
 
 @main.command()
@@ -50,6 +50,8 @@ _kubeconfig = click.option(
 @output_option
 def list_(**options: Any) -> None:
     """List policies: the Pods that each selects, its rules, and what it dropped.
+
+    Then ClusterNetworkPolicies by tier and priority, unless a namespace is asked for.
 
     DROPPED counts packets to or from Pods that it isolates, alone or with others; only in a lab.
     """

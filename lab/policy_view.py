@@ -7,15 +7,16 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from control.api import kinds
-from control.client import Client
+from control.client import ApiError, Client
 from control.client.rest import Listing
 from proxy.model.values import Address, Key, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
-from proxy.policy.explain import Asked, SideVerdict, explain
+from proxy.policy.explain import Asked, SideVerdict, TierVerdict, explain
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.selectors import selects
-from proxy.policy.values import Namespace, Pod, Policy
+from proxy.policy.tiers.parse import parse_cluster_policy
+from proxy.policy.values import ClusterPolicy, Namespace, Pod, PodPeer, Policy
 
 
 class AskError(Exception):
@@ -27,16 +28,26 @@ class ClusterView:
     """The objects that have a say. ``nodes`` are the addresses of each Pod's node."""
 
     policies: list[Policy] = field(default_factory=list)
+    cluster: list[ClusterPolicy] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     pods: dict[Key, Pod] = field(default_factory=dict)
     nodes: dict[Key, list[Address]] = field(default_factory=dict)
     known: set[Key] = field(default_factory=set)  # all Pods, also those without an address
 
-    def selected(self, policy: Policy) -> list[Key]:
+    def selected(self, policy: Policy | ClusterPolicy) -> list[Key]:
         """Return the Pods that a policy selects, of those that have an address."""
+        if isinstance(policy, ClusterPolicy):
+            pods = (one for one in self.pods.values() if self._is(policy.subject, one))
+            return sorted(pod.key for pod in pods)
         near = (pod for pod in self.pods.values() if pod.key[0] == policy.key[0])
         return sorted(pod.key for pod in near if selects(policy.selector, pod.labels))
+
+    def _is(self, subject: PodPeer, pod: Pod) -> bool:
+        namespace = self.namespaces.get(pod.key[0])
+        if namespace is None or not selects(subject.pods, pod.labels):
+            return False
+        return subject.namespaces is None or selects(subject.namespaces, namespace.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ async def _look(kubeconfig: Path) -> ClusterView:
             if value := parse_policy(policy, complaints):
                 view.policies.append(value)
             view.complaints += complaints.lines
+        await _add_cluster(view, client)
         spaces = (await client.list(wire.NAMESPACE)).items
         view.namespaces = {one.metadata.name: parse_namespace(one) for one in spaces}
         nodes = {
@@ -79,6 +91,22 @@ async def _look(kubeconfig: Path) -> ClusterView:
         _add_pods(view, await client.list(wire.POD), nodes)
     view.policies.sort(key=lambda one: one.key)
     return view
+
+
+async def _add_cluster(view: ClusterView, client: Client) -> None:
+    """Add ClusterNetworkPolicies; most clusters do not have the kind."""
+    try:
+        found = (await client.list(wire.CLUSTER_NETWORK_POLICY)).items
+    except ApiError as err:
+        if not err.not_found:
+            raise
+        return
+    for policy in found:
+        complaints = Complaints(f"ClusterNetworkPolicy {policy.metadata.name}")
+        if value := parse_cluster_policy(policy, complaints):
+            view.cluster.append(value)
+        view.complaints += complaints.lines
+    view.cluster.sort(key=lambda one: (one.tier, one.rank))
 
 
 def _add_pods(
@@ -107,7 +135,7 @@ def explain_flow(view: ClusterView, source: str, target: str, namespace: str) ->
     for near in ends[0][1]:
         for far in (one for one in ends[1][1] if one.version == near.version):
             asked = Asked(near, far, ends[0][0], ends[1][0], port, protocol)
-            sides = explain(asked, view.policies, view.namespaces, view.nodes)
+            sides = explain(asked, view.policies, view.namespaces, view.nodes, view.cluster)
             found.append(FlowVerdict(near, far, sides))
     if not found:
         raise AskError(f"{source} and {destination} have no address of one IP family")
@@ -168,12 +196,33 @@ def sentences(flow: FlowVerdict) -> Iterator[str]:
     if not flow.sides:
         yield "  no policy has a say: neither end is a Pod, or both are one, or one is its node"
     for side in flow.sides:
-        about = f"  {side.direction.lower()} of {'/'.join(side.pod)}:"
-        if not side.policies:
-            yield f"{about} no policy isolates it"
-            continue
+        yield from _side(side)
+
+
+def _side(side: SideVerdict) -> Iterator[str]:
+    about = f"  {side.direction.lower()} of {'/'.join(side.pod)}:"
+    tiers = [one for one in (side.admin, side.baseline) if one is not None]
+    if not side.policies and not tiers:
+        yield f"{about} no policy isolates it"
+        return
+    if (decided := side.decided_by) and decided.fits:
+        does = "accepts" if side.passes else "denies"
+        yield f"{about} {decided.fits.text} {does} it"
+    elif side.policies:
         yield f"{about} {'admitted' if side.passes else 'no rule admits it'}"
-        for policy in side.policies:
-            yield f"    {'/'.join(policy.policy)}{'' if policy.rules else ': it has no rule'}"
-            for rule in policy.rules:
-                yield f"      rule {rule.number}: {rule.why}"
+    else:
+        yield f"{about} nothing denies it"
+    for tier in tiers:
+        yield f"    {tier.tier} tier ({', '.join(tier.policies)}): {_tier(side, tier)}"
+    for policy in side.policies:
+        yield f"    {'/'.join(policy.policy)}{'' if policy.rules else ': it has no rule'}"
+        for rule in policy.rules:
+            yield f"      rule {rule.number}: {rule.why}"
+
+
+def _tier(side: SideVerdict, tier: TierVerdict) -> str:
+    if tier is side.baseline and side.policies:
+        return "not asked, because NetworkPolicies isolate the Pod"
+    if tier.fits is None:
+        return "no rule fits"
+    return f"{tier.fits.text} says {tier.fits.rule.action}"

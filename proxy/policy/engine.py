@@ -28,7 +28,8 @@ from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.render import TABLE
 from proxy.policy.ruleset import PolicyRuleset
-from proxy.policy.values import Namespace, Pod, Policy
+from proxy.policy.tiers.feed import ClusterPolicyFeed
+from proxy.policy.values import ClusterPolicy, Namespace, Pod, Policy
 from proxy.status.events import Reporter
 from proxy.status.web import Handler
 
@@ -72,7 +73,7 @@ class PolicyEngine:
     @property
     def is_guarding(self) -> bool:
         """True while there are policies, and so bridges have to pass their frames to rules."""
-        return bool(self.index.policies)
+        return not self.index.is_empty
 
     def changed(self) -> None:
         """Look again: an object, the node or a setting changed. Call it on the event loop."""
@@ -81,23 +82,26 @@ class PolicyEngine:
     async def run(self) -> None:
         """Enforce until cancelled. What an earlier run wrote stays until policies were listed."""
         informer = Informer(self._client, wire.NETWORK_POLICY, keep=_keep_policy)
+        cluster = ClusterPolicyFeed(self._client, self._take_cluster_policy)
         async with asyncio.TaskGroup() as group:
             group.create_task(informer.run())
+            group.create_task(cluster.run())
             await informer.synced.wait()
+            await cluster.known.wait()
             informer.subscribe(self._take_policy)
             await self._serve()
 
     async def _serve(self) -> None:
         while True:
-            if self.index.policies:
+            if self.is_guarding:
                 view = View(self.index, self._around.node, self._around.settings)
                 async with self._following(), self._drops.watching(view, self._report):
                     with self._hearing():
-                        while self.index.policies:
+                        while self.is_guarding:
                             await self._sync(self._write)
                             await self._dirty.wait()
             await self._sync(self._clear)
-            while not self.index.policies:  # changes of Services ask for nothing here
+            while not self.is_guarding:  # changes of Services ask for nothing here
                 await self._dirty.wait()
                 self._dirty.clear()
 
@@ -192,6 +196,17 @@ class PolicyEngine:
         for line in new.complaints if new else ():
             logger.warning("%s", line)
         self.index.set_policy(_key(old, new), new.value if new else None)
+        self.changed()
+        if was != self.is_guarding:
+            self._around.guarding()
+
+    def _take_cluster_policy(
+        self, old: KeptObject[ClusterPolicy] | None, new: KeptObject[ClusterPolicy] | None
+    ) -> None:
+        was = self.is_guarding
+        for line in new.complaints if new else ():
+            logger.warning("%s", line)
+        self.index.set_cluster_policy(_key(old, new)[1], new.value if new else None)
         self.changed()
         if was != self.is_guarding:
             self._around.guarding()

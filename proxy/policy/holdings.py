@@ -7,7 +7,7 @@ from proxy.model.values import Address
 from proxy.policy.members import Members
 from proxy.policy.posts import Post, Shared
 from proxy.policy.profile import Group, NamedDoor, Profile
-from proxy.policy.ranking import Course, Ladder, Ranking
+from proxy.policy.tiers.ranking import Course, Ladder, Ranking
 from proxy.policy.values import BlockPeer, Peer, PodPeer
 
 Counted = TypeVar("Counted", bound=Hashable)

@@ -10,9 +10,10 @@ from proxy.model.values import Address, Key, Protocol
 from proxy.policy.holdings import Holdings
 from proxy.policy.posts import Changes, Post, Shared, course
 from proxy.policy.profile import NamedDoor, Profile, profile
-from proxy.policy.ranking import Course, Ladder, Ranking
 from proxy.policy.selectors import selects
+from proxy.policy.tiers.ranking import Course, Ladder, Ranking
 from proxy.policy.values import (
+    Action,
     ClusterPolicy,
     Direction,
     Namespace,
@@ -186,6 +187,15 @@ class PolicyIndex(PodAddresses):
         )
         mine = (self.cluster_policies[name] for name in names)
         return sorted((one for one in mine if one.tier is tier), key=lambda one: one.rank)
+
+    def denying(self, pod: Pod, direction: Direction) -> list[ClusterPolicy]:
+        """Return the ClusterNetworkPolicies about a Pod that have a Deny rule, in their order."""
+        mine = (one for tier in Tier for one in self.ranked(pod, tier))
+        return [
+            one
+            for one in mine
+            if any(rule.action is Action.DENY for rule in one.rules.get(direction, ()))
+        ]
 
     def _post(self, address: Address) -> Post | None:
         pod = self.holder(address)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.profile import Group, NamedDoor, Profile
-from proxy.policy.ranking import Course, Ladder, Ranking, ranking
+from proxy.policy.tiers.ranking import Course, Ladder, Ranking, ranking
 from proxy.policy.values import ClusterPolicy, Direction, OrderedRule
 
 Shared = Profile | Group | NamedDoor | Ladder | Ranking | Course

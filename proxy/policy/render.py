@@ -21,12 +21,12 @@ from ipaddress import IPv4Address, IPv6Address
 from proxy.backends.nftables.objects import Chain, Element, SetOrMap, TableObject
 from proxy.model.values import Address, Family, Network, Protocol, text_of
 from proxy.policy.index import PolicyIndex
-from proxy.policy.networks import cut_networks
 from proxy.policy.numbers import Numbers
 from proxy.policy.posts import Post, Shared
 from proxy.policy.profile import Group, NamedDoor, Profile
-from proxy.policy.ranking import Course, Ladder, Ranking
-from proxy.policy.values import Action, AddressRange, BlockPeer, Direction, PodPeer
+from proxy.policy.tiers.networks import cut_networks
+from proxy.policy.tiers.ranking import Course, Ladder, Ranking
+from proxy.policy.values import Action, AddressRange, BlockPeer, Direction
 
 TABLE = "podwire-policy"
 LOG_GROUP = 87  # NFLOG; podwire's routes have this number too
@@ -193,30 +193,33 @@ class PolicyRenderer:
 
     def ladder(self, ladder: Ladder, rungs: Mapping[Address, Action]) -> Iterator[TableObject]:
         """Yield a ladder's chain: the answer for Pods, that for networks, that for all others."""
-        number, peer = self.numbers.of(ladder), _PEER[ladder.direction]
-        rules = []
-        for store, flags, peers in (
-            ("rungs", "", PodPeer),
-            ("nets", " flags interval;", BlockPeer),
+        peer, rules = _PEER[ladder.direction], []
+        # Sets, and no maps of verdicts: with each element that leads to a chain the kernel would
+        # look at the whole table again, and nft 1.0.6 cannot write one for a range of addresses.
+        nets = [*cut_networks(ladder.steps, self.family)]
+        for sort, flags, actions in (
+            ("", "", (action for group, action in ladder.steps if group)),
+            ("nets-", " flags interval;", (action for _, action in nets)),
         ):
-            if any(isinstance(one, peers) for group, _ in ladder.steps for one in group or ()):
-                rules.append(f"{self._ip} {peer} vmap @{store}-{number}")
-                spec = f"type {self._type} : verdict;{flags}"
-                yield SetOrMap("map", f"{store}-{number}", spec)
+            for action in dict.fromkeys(actions):
+                store = self._rungs(ladder, action, sort)
+                yield SetOrMap("set", store, f"type {self._type};{flags}")
+                rules.append(f"{self._ip} {peer} @{store} {verdict(ladder.direction, action)}")
         for address in rungs:
             if address.version == self.family:
                 yield self.rung(ladder, address, rungs[address])
-        for span, action in cut_networks(ladder.steps, self.family):
-            value = verdict(ladder.direction, action)
-            yield Element(f"nets-{number}", self._span(span), value)
+        for span, action in nets:
+            yield Element(self._rungs(ladder, action, "nets-"), self._span(span))
         group, action = ladder.steps[-1]
         last = (verdict(ladder.direction, action),) if group is None else ()
         yield Chain(self._named("ladder", ladder), (*rules, *last))
 
     def rung(self, ladder: Ladder, address: Address, action: Action) -> Element:
         """Return the element of a Pod's address in a ladder."""
-        store = f"rungs-{self.numbers.of(ladder)}"
-        return Element(store, text_of(address), verdict(ladder.direction, action))
+        return Element(self._rungs(ladder, action), text_of(address))
+
+    def _rungs(self, ladder: Ladder, action: Action, sort: str = "") -> str:
+        return f"{action.lower()}-{sort}{self.numbers.of(ladder)}"
 
     def _named(self, sort: str, what: Course | Ranking | Ladder) -> str:
         return f"{_ABBREVIATED[what.direction]}-{sort}-{self.numbers.of(what)}"

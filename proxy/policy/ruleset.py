@@ -1,6 +1,6 @@
 """The desired table of one family, kept up to date, and the way there: pure."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 
 from proxy.backends.nftables.objects import Element, ObjectIdentity, TableObject
 from proxy.backends.nftables.transaction import Transaction, table_name
@@ -8,8 +8,8 @@ from proxy.model.values import Address, Family, Network
 from proxy.policy.index import PolicyIndex
 from proxy.policy.posts import Changes
 from proxy.policy.profile import Group
-from proxy.policy.ranking import Ladder
 from proxy.policy.render import TABLE, PolicyRenderer
+from proxy.policy.tiers.ranking import Ladder
 from proxy.policy.values import Action
 
 _PLACE, _FIXED = "place", "fixed"
@@ -76,25 +76,28 @@ class PolicyRuleset:
             return put, drop
         for address in addresses:
             if address.version == self.family:
-                place, one = self._element(what, address)
-                old = held.pop(place, None)
-                if one is not None:
-                    held[place] = one
-                if old != one:
-                    drop += [old] if old else []
-                    put += [one] if one else []
+                one = self._element(what, address)
+                for old in self._places(what, address):
+                    if old != one and held.pop(old.identity, None) is not None:
+                        drop.append(old)
+                if one is not None and one.identity not in held:
+                    held[one.identity] = one
+                    put.append(one)
         return put, drop
 
-    def _element(
-        self, what: Group | Ladder, address: Address
-    ) -> tuple[ObjectIdentity, Element | None]:
-        """Return the identity of an address' element, and the element if there has to be one."""
+    def _element(self, what: Group | Ladder, address: Address) -> Element | None:
+        """Return the element that an address has to have now, None if it has none."""
         if isinstance(what, Ladder):
             action = self._index.rung(what, address)
-            one = self._render.rung(what, address, action or Action.PASS)
-            return one.identity, one if action else None
-        one = self._render.member(what, address)
-        return one.identity, one if self._index.has(what, address) else None
+            return self._render.rung(what, address, action) if action else None
+        return self._render.member(what, address) if self._index.has(what, address) else None
+
+    def _places(self, what: Group | Ladder, address: Address) -> Iterator[Element]:
+        """Yield each element that an address may have had."""
+        if isinstance(what, Ladder):
+            yield from (self._render.rung(what, address, action) for action in Action)
+        else:
+            yield self._render.member(what, address)
 
     def _advance(self, want: dict[Hashable, list[TableObject]]) -> Transaction:
         put: list[TableObject] = []

@@ -7,16 +7,29 @@ that isolate the address's Pod now.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from proxy.linux import nft_counters
 from proxy.model.values import Address, Family, Key
-from proxy.policy.render import DROPPED, TABLE, UNKNOWN_FROM, UNKNOWN_TO
+from proxy.policy.render import DENIED, DROPPED, TABLE, UNKNOWN_FROM, UNKNOWN_TO
 from proxy.policy.values import Direction
 
 NAME = "kubeproxy_network_policy_dropped_packets_total"
 _UNKNOWN = {UNKNOWN_FROM: Direction.EGRESS, UNKNOWN_TO: Direction.INGRESS}
 
-Place = tuple[Direction, Family | Address]  # a family: what was of no known Pod
+
+class Place(NamedTuple):
+    """What the kernel counts by: an address, or a family for what was of no known Pod.
+
+    ``by_rule``: a rule of a ClusterNetworkPolicy denied it.
+    """
+
+    direction: Direction
+    where: Family | Address
+    by_rule: bool = False
+
+
+Guards = Callable[[Place], tuple[Key, ...]]  # the policies that may have dropped it
 Label = tuple[str, str, str]  # direction, namespace, policies
 Readings = Mapping[Place, int]
 
@@ -31,11 +44,12 @@ def read(families: Iterable[Family]) -> Readings:
 
 
 def _read(family: Family) -> Iterator[tuple[Place, int]]:
-    for direction, store in DROPPED.items():
-        for key, packets, _ in nft_counters.of_elements(family, TABLE, store):
-            yield (direction, ip_address(key)), packets
+    for stores, by_rule in ((DROPPED, False), (DENIED, True)):
+        for direction, store in stores.items():
+            for key, packets, _ in nft_counters.of_elements(family, TABLE, store):
+                yield Place(direction, ip_address(key), by_rule), packets
     for chain, direction in _UNKNOWN.items():
-        yield (direction, family), nft_counters.of_chain(family, TABLE, chain)[0]
+        yield Place(direction, family), nft_counters.of_chain(family, TABLE, chain)[0]
 
 
 class DropCounts:
@@ -46,9 +60,7 @@ class DropCounts:
         self._before: dict[Place, int] = {}
         self._sums: dict[Label, int] = {}
 
-    def take(
-        self, readings: Readings, guards: Callable[[Direction, Address], tuple[Key, ...]]
-    ) -> None:
+    def take(self, readings: Readings, guards: Guards) -> None:
         """Add what grew since the last readings. A counter that fell began anew."""
         with self._lock:
             for place, count in readings.items():
@@ -85,7 +97,6 @@ class DropCounts:
         return "".join(f"{line}\n" for line in lines)
 
 
-def _label(place: Place, guards: Callable[[Direction, Address], tuple[Key, ...]]) -> Label:
-    direction, where = place
-    keys = () if isinstance(where, Family) else guards(direction, where)
-    return direction.lower(), keys[0][0] if keys else "", ",".join(name for _, name in keys)
+def _label(place: Place, guards: Guards) -> Label:
+    keys = () if isinstance(place.where, Family) else guards(place)
+    return place.direction.lower(), keys[0][0] if keys else "", ",".join(name for _, name in keys)

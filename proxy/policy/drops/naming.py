@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.model.values import Address, Key, NodeView
+from proxy.model.values import Address, Key, NodeView, Protocol
 from proxy.policy.drops.packet import Flow
+from proxy.policy.explain import Asked, explain
 from proxy.policy.index import PolicyIndex
-from proxy.policy.render import DROPPED, UNKNOWN_FROM, UNKNOWN_TO
-from proxy.policy.values import Direction, Pod
+from proxy.policy.render import DENIED, DROPPED, UNKNOWN_FROM, UNKNOWN_TO
+from proxy.policy.values import Direction, Pod, Tier
 
 _DIRECTIONS = {name: direction for direction, name in DROPPED.items()}
+_DENIALS = {name: direction for direction, name in DENIED.items()}
 _UNKNOWN = {UNKNOWN_FROM: Direction.EGRESS, UNKNOWN_TO: Direction.INGRESS}
 
 
@@ -32,7 +34,8 @@ class Drop:
     """Why a packet was dropped. Equal drops are one line of the list.
 
     ``policies`` isolate the Pod in the direction, and none of them admits the packet. Without them
-    the address was not known as a Pod's.
+    the address was not known as a Pod's. ``rule`` says which rule of a ClusterNetworkPolicy
+    denied it, if one did.
     """
 
     direction: Direction
@@ -41,10 +44,13 @@ class Drop:
     policies: tuple[Key, ...]
     protocol: str
     port: int | None
+    rule: str = ""
 
     @property
     def reason(self) -> str:
         """Why, as a part of a sentence."""
+        if self.rule:
+            return f"{self.direction.lower()} {self.rule}"
         if not self.policies:
             return f"the node's proxy does not know a Pod with address {self.guarded.address} yet"
         names = ", ".join("/".join(key) for key in self.policies)
@@ -64,7 +70,8 @@ def name_drop(index: PolicyIndex, node: NodeView, prefix: str, flow: Flow) -> Dr
 
     By the policies of now, which a change may have reached some milliseconds before the log.
     """
-    direction = _DIRECTIONS.get(prefix) or _UNKNOWN.get(prefix)
+    denied = _DENIALS.get(prefix)
+    direction = _DIRECTIONS.get(prefix) or _UNKNOWN.get(prefix) or denied
     if direction is None:
         return None
     mine, other = flow.source, flow.destination
@@ -74,8 +81,32 @@ def name_drop(index: PolicyIndex, node: NodeView, prefix: str, flow: Flow) -> Dr
     keys: tuple[Key, ...] = ()
     if guard is not None and prefix in _DIRECTIONS:
         keys = tuple(one.key for one in index.guards(guard, direction))
+    rule = ""
+    if guard is not None and denied:
+        keys, rule = _deny(index, guard, direction, flow)
     guarded = End(mine, guard.key) if guard else _end(index.pod_at, node, mine)
-    return Drop(direction, guarded, _end(index.pod_at, node, other), keys, flow.protocol, flow.port)
+    far = _end(index.pod_at, node, other)
+    return Drop(direction, guarded, far, keys, flow.protocol, flow.port, rule)
+
+
+def _deny(
+    index: PolicyIndex, pod: Pod, direction: Direction, flow: Flow
+) -> tuple[tuple[Key, ...], str]:
+    """Return the ClusterNetworkPolicy that denies a packet, and its rule.
+
+    Without a port, of a later fragment, or after a change, it may be known of which they are only.
+    """
+    protocol = Protocol(flow.protocol) if flow.protocol in Protocol.__members__ else None
+    near, far = index.pod_at(flow.source), index.pod_at(flow.destination)
+    asked = Asked(flow.source, flow.destination, near, far, flow.port, protocol, by_service=True)
+    known = index.denying(pod, direction)
+    cluster = [one for tier in Tier for one in index.ranked(pod, tier)]
+    for side in explain(asked, index.guards(pod, direction), index.namespaces, {}, cluster):
+        tier = side.decided_by
+        if side.direction is direction and tier and tier.fits and not side.passes:
+            return (("", tier.fits.policy),), f"{tier.fits.text} denies it"
+    names = ", ".join(one.name for one in known)
+    return tuple(one.key for one in known), f"rules of ClusterNetworkPolicy {names} denied it"
 
 
 def _end(pod_at: Callable[[Address], Pod | None], node: NodeView, address: Address) -> End:

@@ -67,7 +67,7 @@ def _row(row: DropRow) -> dict[str, Any]:
 
 
 def _name(key: Key | None) -> str:
-    return "/".join(key) if key else ""
+    return "/".join(filter(None, key)) if key else ""
 
 
 def _time(seconds: float) -> str:

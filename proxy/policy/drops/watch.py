@@ -10,15 +10,14 @@ from dataclasses import dataclass
 
 from proxy.linux.nflog import LoggedPacket, NflogListener
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Address, Key, NodeView
+from proxy.model.values import Family, Key, NodeView
 from proxy.policy.drops import counts
-from proxy.policy.drops.counts import DropCounts
+from proxy.policy.drops.counts import DropCounts, Place
 from proxy.policy.drops.naming import Drop, name_drop
 from proxy.policy.drops.packet import read_flow
 from proxy.policy.drops.table import DropTable
 from proxy.policy.index import PolicyIndex
 from proxy.policy.render import LOG_GROUP, SNAPLEN
-from proxy.policy.values import Direction
 from proxy.status.events import Reporter
 
 logger = logging.getLogger("podwire.proxy.policy")
@@ -85,7 +84,7 @@ class DropWatch:
             readings = await asyncio.to_thread(counts.read, view.settings().families)
         except OSError:
             return  # no policy, so no table; or it is being written
-        self.counts.take(readings, lambda *what: _guards(view.index, *what))
+        self.counts.take(readings, lambda place: guards_of(view.index, place))
 
     async def _listen(self, view: View, report: Reporter) -> None:
         told = 0
@@ -159,9 +158,14 @@ class DropWatch:
         task.add_done_callback(self._readings.discard)
 
 
-def _guards(index: PolicyIndex, direction: Direction, address: Address) -> tuple[Key, ...]:
-    pod = index.holder(address)
-    return tuple(one.key for one in index.guards(pod, direction)) if pod else ()
+def guards_of(index: PolicyIndex, place: Place) -> tuple[Key, ...]:
+    """Return the policies that may have dropped what is counted at a place."""
+    pod = None if isinstance(place.where, Family) else index.holder(place.where)
+    if pod is None:
+        return ()
+    if place.by_rule:
+        return tuple(one.key for one in index.denying(pod, place.direction))
+    return tuple(one.key for one in index.guards(pod, place.direction))
 
 
 def _why(err: OSError) -> str:

@@ -12,9 +12,9 @@ import pytest
 from tests.support.groups import group
 from tests.support.proxy import fake_api
 from tests.support.proxy.lab import call_filter
-from tests.support.proxy.policies import namespace, pod, policy
+from tests.support.proxy.policies import cluster_policy, namespace, pod, policy
 from tests.support.proxy.policy_packets import PacketTable
-from tests.support.proxy.policy_worlds import worlds
+from tests.support.proxy.policy_worlds import PolicyWorld, cluster_worlds, worlds
 from tests.support.proxy.prober import TCP, UDP, Probe, ask, go_on, talk, traffic
 from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
 
@@ -184,7 +184,51 @@ def test_rules_outlive_the_proxy_and_cleanup_removes_them(world: RunningProxy) -
 
 def test_the_table_by_packets(world: RunningProxy) -> None:
     """Each row, and random policies: some 2,500 flows, across the bridge and through the node."""
-    rows = worlds()
+    meet(world, worlds())
+
+
+def test_the_table_of_cluster_policies_by_packets(world: RunningProxy) -> None:
+    """Their definition comes while the proxy runs, and takes them along when it goes."""
+    put(world, policy("elsewhere", {"app": "none"}, ingress=[]))
+    put(world, cluster_policy("deny", subject=APP_A, ingress=[DENY_ALL]))
+    until_enforced(world, A)
+    assert asked(world, "pod", A, timeout=60) == "A"
+    world.put(DEFINITION)
+    until_silent(world, "pod", A)
+    if world.mode == "nftables":
+        until_denied(world)
+    world.api.call(fake_api.remove, DEFINITION)
+    world.until({"A"}, address=A, port=8080)
+    put(world, DEFINITION)
+    meet(world, cluster_worlds())
+
+
+DENY_ALL = {"action": "Deny", "from": [{"namespaces": {}}], "name": "all"}
+IN_NS = {"matchLabels": {"kubernetes.io/metadata.name": "ns"}}
+APP_A = {"pods": {"namespaceSelector": IN_NS, "podSelector": {"matchLabels": {"app": "a"}}}}
+DEFINITION = {
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "clusternetworkpolicies.policy.networking.k8s.io", "uid": "d"},
+    "spec": {"versions": [{"name": "v1alpha2", "served": True}]},
+    "status": {"conditions": [{"type": "Established", "status": "True"}]},
+}
+
+
+def until_denied(world: RunningProxy) -> None:
+    """Wait until the list of drops names the policy and its rule."""
+    deadline = time.monotonic() + PATIENCE
+    shown = ""
+    while not re.search(
+        r"ns/a +Ingress .* ingress rule 0 \(all\) of .* deny denies it$", shown, re.M
+    ):
+        assert time.monotonic() < deadline, shown
+        shown = podwire(world, "policy", "drops", "--url=http://127.0.0.1:10249")
+    page = world.url("/metrics", 10249)[1]
+    assert 'dropped_packets_total{direction="ingress",namespace="",policy="deny"}' in page
+
+
+def meet(world: RunningProxy, rows: tuple[PolicyWorld, ...]) -> None:
+    """Send the flows of some worlds until every packet met its fate."""
     table = PacketTable(world.lab, rows)
     world.put(*(wire for row in rows for wire in (*row.namespaces, *row.pods)))
     put(world, *(wire for row in rows for wire in row.policies))

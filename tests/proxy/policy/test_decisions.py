@@ -12,11 +12,11 @@ from proxy.objects.parse import Complaints
 from proxy.policy import wire
 from proxy.policy.explain import Asked, SideVerdict, explain
 from proxy.policy.index import PolicyIndex
-from proxy.policy.networks import cut_networks
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
-from proxy.policy.parse_cluster import parse_cluster_policy
 from proxy.policy.profile import Group, Profile
-from proxy.policy.ranking import Course, Ranking
+from proxy.policy.tiers.networks import cut_networks
+from proxy.policy.tiers.parse import parse_cluster_policy
+from proxy.policy.tiers.ranking import Course, Ranking
 from proxy.policy.values import Action, BlockPeer, ClusterPolicy, Direction, Policy
 from tests.support.proxy.cluster_table import CLUSTER_TABLE, random_cluster
 from tests.support.proxy.evaluate import Cluster, Packet, evaluate

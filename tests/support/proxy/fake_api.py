@@ -23,6 +23,8 @@ PATHS = {
     "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
     "ServiceCIDR": "/apis/networking.k8s.io/v1/servicecidrs",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "ClusterNetworkPolicy": "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
     "Pod": "/api/v1/pods",
     "Namespace": "/api/v1/namespaces",
 }

@@ -8,7 +8,7 @@ import functools
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -18,6 +18,9 @@ from proxy.model.values import Address, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.tiers.parse import parse_cluster_policy
+from proxy.policy.values import ClusterPolicy, Policy
+from tests.support.proxy.cluster_table import CLUSTER_TABLE, random_cluster
 from tests.support.proxy.evaluate import Cluster, Packet, evaluate
 from tests.support.proxy.policy_table import (
     ENDS,
@@ -70,19 +73,25 @@ class PolicyWorld:
         """Ask the evaluator about flows; a side has a say if its Pod is the node's."""
         pods = [one for w in self.pods if (one := parse_pod(convert(w, wire.Pod), "n1"))]
         spaces = [parse_namespace(convert(one, wire.Namespace)) for one in self.namespaces]
-        found = [
-            parse_policy(convert(one, wire.NetworkPolicy), Complaints("policy"))
-            for one in self.policies
-        ]
+        found = [*map(_parsed, self.policies)]
         nodes = {one.key: frozenset({ip_address(NODE)}) for one in pods if one.is_local}
         local = {one.key for one in pods if one.is_local}
         known = {one.name: one for one in spaces}
-        cluster = Cluster(pods, known, [one for one in found if one], nodes)
+        mine = [one for one in found if isinstance(one, Policy)]
+        above = [one for one in found if isinstance(one, ClusterPolicy)]
+        cluster = Cluster(pods, known, mine, nodes, above)
         for flow in flows:
             ends = parts(flow)[0]
             if any(map(self.is_local, ends)):
                 sides = evaluate(cluster, self.packet(flow)).sides
                 self.flows[flow] = all(one.passes for one in sides if one.pod in local)
+
+
+def _parsed(one: dict) -> Policy | ClusterPolicy | None:
+    complaints = Complaints("policy")
+    if one["kind"] == "NetworkPolicy":
+        return parse_policy(convert(one, wire.NetworkPolicy), complaints)
+    return parse_cluster_policy(convert(one, wire.ClusterNetworkPolicy), complaints)
 
 
 def parts(flow: str) -> tuple[tuple[str, str], int, str]:
@@ -96,11 +105,26 @@ def parts(flow: str) -> tuple[tuple[str, str], int, str]:
 @functools.cache
 def worlds() -> tuple[PolicyWorld, ...]:
     """Return every row of the table, then random sets of policies, each with its flows."""
-    return tuple(_worlds(itertools.count(1)))
+    return tuple(_worlds(itertools.count(1), TABLE, 40, _random_policies))
 
 
-def _worlds(numbers: Iterator[int]) -> Iterator[PolicyWorld]:
-    for name, (policies, good, bad) in TABLE.items():
+@functools.cache
+def cluster_worlds() -> tuple[PolicyWorld, ...]:
+    """Return those of ClusterNetworkPolicies. Their subjects are Pods of one world."""
+    return tuple(_worlds(itertools.count(1), CLUSTER_TABLE, 24, random_cluster))
+
+
+def _random_policies(dice: random.Random) -> list[dict]:
+    return [random_policy(dice, number) for number in range(dice.randint(1, 5))]
+
+
+def _worlds(
+    numbers: Iterator[int],
+    table: dict[str, tuple[list[dict], str, str]],
+    seeds: int,
+    some: Callable[[random.Random], list[dict]],
+) -> Iterator[PolicyWorld]:
+    for name, (policies, good, bad) in table.items():
         flows = [*good.split(), *bad.split()]
         for half in HALVES:
             world = _world(next(numbers), name, half, policies)
@@ -109,9 +133,9 @@ def _worlds(numbers: Iterator[int]) -> Iterator[PolicyWorld]:
                 said = dict.fromkeys(good.split(), True) | dict.fromkeys(bad.split(), False)
                 assert world.flows == said, name
             yield world
-    for seed in range(40):
+    for seed in range(seeds):
         dice = random.Random(seed)
-        policies = [random_policy(dice, number) for number in range(dice.randint(1, 5))]
+        policies = some(dice)
         world = _world(next(numbers), f"random {seed}", dice.choice(HALVES), policies)
         world.foresee([one for one in _grid(dice) if not one.startswith("node")])
         yield world
@@ -145,4 +169,22 @@ def _world(number: int, name: str, half: str, policies: list[dict]) -> PolicyWor
     for one in pods:
         if one["metadata"]["name"] in far:
             one["spec"]["nodeName"] = "n2"
-    return PolicyWorld(name, number, half, pods, moved(list(NAMESPACES)), moved(policies))
+    spaces = moved(list(NAMESPACES))
+    for one in spaces:
+        one["metadata"]["labels"]["world"] = f"w{number}"
+    own = [_confined(one, f"w{number}") for one in moved(policies)]
+    return PolicyWorld(name, number, half, pods, spaces, own)
+
+
+def _confined(policy: dict, world: str) -> dict:
+    """Name a ClusterNetworkPolicy after its world, and keep its subject and peers there."""
+    if policy["kind"] == "ClusterNetworkPolicy":
+        meta, spec = policy["metadata"], policy["spec"]
+        meta["name"] = meta["uid"] = f"{world}-{meta['name']}"
+        rules = (*spec.get("ingress", ()), *spec.get("egress", ()))
+        peers = (one for rule in rules for one in (*rule.get("from", ()), *rule.get("to", ())))
+        for one in (spec["subject"], *peers):
+            selector = one.get("namespaces", one.get("pods", {}).get("namespaceSelector"))
+            if selector is not None:
+                selector.setdefault("matchLabels", {})["world"] = world
+    return policy

@@ -16,16 +16,17 @@ from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
-from proxy.policy.drops.counts import DropCounts
+from proxy.policy.drops.counts import DropCounts, Place
 from proxy.policy.drops.naming import Drop, End, name_drop
 from proxy.policy.drops.packet import Flow, read_flow
 from proxy.policy.drops.page import document
 from proxy.policy.drops.table import DropTable
-from proxy.policy.drops.watch import DropWatch, View
+from proxy.policy.drops.watch import DropWatch, View, guards_of
 from proxy.policy.index import PolicyIndex
-from proxy.policy.parse import parse_pod, parse_policy
+from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.tiers.parse import parse_cluster_policy
 from proxy.policy.values import Direction
-from tests.support.proxy.policies import pod, policy
+from tests.support.proxy.policies import cluster_policy, namespace, pod, policy
 from tests.support.proxy.told import Told
 
 NODE = NodeView("n1", addresses=(ip_address("192.168.0.1"),))
@@ -164,6 +165,49 @@ def test_a_drop_has_names(row: str) -> None:
     assert (drop.direction, str(drop.guarded), str(drop.peer), drop.policies) == named
 
 
+DENIALS = {
+    "by a rule with a name": (
+        ("denied-ingress", flow(DB[0], WEB[0])),
+        ("late",),
+        "ingress rule 0 (no ns) of ClusterNetworkPolicy late denies it",
+    ),
+    "by the first that fits": (
+        ("denied-egress", flow(WEB[0], "192.0.2.1")),
+        ("late",),
+        "egress rule 1 of ClusterNetworkPolicy late denies it",
+    ),
+    "by one that has changed since": (
+        ("denied-ingress", flow("192.0.2.1", WEB[0])),
+        ("soon", "late"),
+        "ingress rules of ClusterNetworkPolicy soon, late denied it",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", DENIALS)
+def test_a_denial_has_names(row: str) -> None:
+    given, policies, reason = DENIALS[row]
+    mine, others = ({"namespaces": {"matchLabels": {"team": one}}} for one in "ab")
+    made = index()
+    made.set_namespace("ns", parse_namespace(convert(namespace("ns", team="a"), wire.Namespace)))
+    deny = {"action": "Deny", "from": [mine], "name": "no ns"}
+    soon = cluster_policy("soon", priority=1, ingress=[deny | {"from": [others]}])
+    out = [{"action": "Accept", "to": [others]}, {"action": "Deny", "to": [NETWORK]}]
+    late = cluster_policy("late", priority=2, ingress=[deny], egress=out)
+    for one in (soon, late):
+        value = parse_cluster_policy(convert(one, wire.ClusterNetworkPolicy), Complaints("policy"))
+        made.set_cluster_policy(one["metadata"]["name"], value)
+    drop = name_drop(made, NODE, *given)
+    assert drop
+    assert (tuple(name for _, name in drop.policies), drop.reason) == (policies, reason)
+    place = Place(drop.direction, drop.guarded.address, by_rule=True)
+    counted = ["late"] if drop.direction is Direction.EGRESS else ["soon", "late"]
+    assert [name for _, name in guards_of(made, place)] == counted
+
+
+NETWORK = {"networks": ["0.0.0.0/0"]}
+
+
 def test_another_programs_log_is_no_drop() -> None:
     assert name_drop(index(), NODE, "other", flow(DB[0], WEB[0])) is None
 
@@ -183,8 +227,8 @@ def test_the_list_has_bounds_and_tells_what_is_new() -> None:
 
 
 def test_counts_grow_whatever_the_kernel_forgets() -> None:
-    made, web = DropCounts(), (Direction.INGRESS, ip_address(WEB[0]))
-    unknown = (Direction.EGRESS, Family.V4)
+    made, web = DropCounts(), Place(Direction.INGRESS, ip_address(WEB[0]))
+    unknown = Place(Direction.EGRESS, Family.V4)
 
     def guards(*_: object) -> tuple[tuple[str, str], ...]:
         return (("ns", "a"), ("ns", "b"))

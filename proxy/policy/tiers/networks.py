@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from proxy.model.values import Family
-from proxy.policy.ranking import Steps
+from proxy.policy.tiers.ranking import Steps
 from proxy.policy.values import Action, AddressRange, BlockPeer
 
 
