@@ -14,7 +14,7 @@ from proxy.objects.parse import Complaints
 from proxy.policy import wire
 from proxy.policy.explain import Asked, SideVerdict, TierVerdict, explain
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
-from proxy.policy.selectors import selects
+from proxy.policy.peers.selectors import selects
 from proxy.policy.tiers.parse import parse_cluster_policy
 from proxy.policy.values import ClusterPolicy, Namespace, Pod, PodPeer, Policy
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.model.values import Address, Key, Protocol
-from proxy.policy.selectors import selects
+from proxy.policy.peers.selectors import selects
 from proxy.policy.values import (
     Action,
     BlockPeer,

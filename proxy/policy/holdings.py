@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable, Set
 from typing import Any, Generic, TypeVar
 
 from proxy.model.values import Address
-from proxy.policy.members import Members
+from proxy.policy.peers.members import Members
 from proxy.policy.posts import Post, Shared
 from proxy.policy.profile import Group, NamedDoor, Profile
 from proxy.policy.tiers.ranking import Course, Ladder, Ranking

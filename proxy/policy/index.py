@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.holdings import Holdings
+from proxy.policy.peers.addresses import PodAddresses
+from proxy.policy.peers.selectors import selects
 from proxy.policy.posts import Changes, Post, Shared, course
 from proxy.policy.profile import NamedDoor, Profile, profile
-from proxy.policy.selectors import selects
 from proxy.policy.tiers.ranking import Course, Ladder, Ranking
 from proxy.policy.values import (
     Action,
@@ -23,7 +24,6 @@ from proxy.policy.values import (
     Rule,
     Tier,
 )
-from proxy.policy.who import PodAddresses
 
 
 class PolicyIndex(PodAddresses):

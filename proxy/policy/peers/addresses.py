@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from proxy.model.values import Address, Key, Protocol
-from proxy.policy.members import Members
+from proxy.policy.peers.members import Members
 from proxy.policy.profile import Group, NamedDoor
 from proxy.policy.tiers.ranking import Ladder, Ranking
 from proxy.policy.values import (

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Set
 
 from proxy.model.values import Key
-from proxy.policy.selectors import selects
+from proxy.policy.peers.selectors import selects
 from proxy.policy.values import Namespace, Pod, PodPeer
 
 
