@@ -1,1 +1,4 @@
-"""Who is whom: which Pods a selector selects, which belong to a peer, which has an address. Pure."""
+"""Who is whom: the Pods that a selector selects, those of a peer, and the Pod at an address.
+
+Pure. ``addresses`` answers what renderers ask; ``members`` keeps each peer's Pods up to date.
+"""
