@@ -241,6 +241,8 @@ _RULES = {
     "HorizontalPodAutoscaler": Rules(
         batch.default_autoscaler,
         validate=check_autoscaling.validate_autoscaler,
+        validate_new=check_autoscaling.validate_new_autoscaler,
+        validate_update=check_autoscaling.validate_autoscaler_update,
         validate_status=check_autoscaling.validate_autoscaler_status,
     ),
     "CSIDriver": Rules(stored.default_csi_driver, generation=True),
@@ -299,6 +301,8 @@ _FORM_RULES = {
     ("autoscaling", "v1", "HorizontalPodAutoscaler"): Rules(
         batch.default_autoscaler_form,
         validate=check_autoscaling.validate_autoscaler,
+        validate_new=check_autoscaling.validate_new_autoscaler,
+        validate_update=check_autoscaling.validate_autoscaler_update,
         validate_status=check_autoscaling.validate_autoscaler_status,
     ),
 }

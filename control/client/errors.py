@@ -35,6 +35,10 @@ class ClientError(Exception):
     """A failed request; the message names the operation, the object and the cause."""
 
 
+class OversizeError(ClientError):
+    """The answer has more bytes than the caller takes."""
+
+
 class UnreachableError(ClientError):
     """A request without an answer: no listener, a broken connection, or a timeout.
 

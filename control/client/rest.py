@@ -282,9 +282,14 @@ class Client:
         """Replace a subresource, such as a Namespace's ``finalize``, and return the raw answer."""
         return await self._send_subresource("PUT", kind, (namespace, name, subresource), body)
 
-    async def raw(self, path: str) -> bytes:
-        """GET any path, such as /readyz or /version."""
-        return await self._sender.send(ClientRequest(Operation("get", path), "GET", path))
+    async def raw(self, path: str, *, most: int | None = None) -> bytes:
+        """GET any path, such as /readyz or /version.
+
+        An answer of more than ``most`` bytes, as a server behind the API server may give it, raises
+        OversizeError.
+        """
+        request = ClientRequest(Operation("get", path), "GET", path, most=most)
+        return await self._sender.send(request)
 
     async def _send_subresource(
         self,

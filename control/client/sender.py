@@ -12,7 +12,7 @@ import orjson
 
 from control.api.wire import UnreadableError, decode
 from control.client.bare_aiohttp import aiohttp
-from control.client.errors import ApiError, ClientError, Operation, UnreachableError
+from control.client.errors import ApiError, ClientError, Operation, OversizeError, UnreachableError
 from control.client.kubeconfig import ClientConfig
 from control.client.stream import read_status
 from control.client.transport import bearer, open_session
@@ -32,7 +32,10 @@ _LONGEST_PAUSE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ClientRequest:
-    """One HTTP request, with the operation that its errors name."""
+    """One HTTP request, with the operation that its errors name.
+
+    ``most`` are the bytes that its answer may have; None for any.
+    """
 
     operation: Operation
     method: str
@@ -40,6 +43,7 @@ class ClientRequest:
     query: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     content_type: str = "application/json"
+    most: int | None = None
 
 
 class Sender:
@@ -76,7 +80,9 @@ class Sender:
 
     async def _once(self, request: ClientRequest) -> bytes:
         async with self.answer(request) as response:
-            return await response.read()
+            if request.most is None:
+                return await response.read()
+            return await _bounded(request, response, request.most)
 
     @asynccontextmanager
     async def answer(
@@ -122,6 +128,15 @@ class Sender:
             logger.warning("API server %s: %s; trying again", self._config.server, cause)
         self._reached = False
         return UnreachableError(f"{request.operation} at {self._config.server}: {cause}")
+
+
+async def _bounded(request: ClientRequest, response: aiohttp.ClientResponse, most: int) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > most:
+            raise OversizeError(f"{request.operation}: the answer has more than {most} bytes")
+    return bytes(body)
 
 
 def _cause(err: Exception) -> str:

@@ -4,10 +4,11 @@ Actions are carried out in order. The first failure ends the round, and the next
 Neighboring Creates, and neighboring Deletes, are sent together.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from control.api.autoscaling import HorizontalPodAutoscaler
+from control.api.autoscaling import HorizontalPodAutoscaler, ScaleTarget
 from control.api.certificates import CertificateSigningRequest
 from control.api.cluster import Namespace
 from control.api.kinds import Kind
@@ -15,6 +16,7 @@ from control.api.meta import Object, OwnerReference
 from control.api.pod import Pod
 from control.api.quota.model import ResourceQuota
 from control.controllers.autoscaler.rates import Memory
+from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +119,16 @@ class Recount:
 class Autoscale:
     """Look at an autoscaler: ask for scale and metrics, scale, and write the status.
 
-    ``target`` is the kind of what it scales, None if it is not served; ``pods`` are those of its
-    namespace; ``memory`` is kept from look to look.
+    ``kind_of`` returns the kind that a reference names, None if it is not served; ``pods`` are
+    those of its namespace; ``memory`` is kept from look to look.
     """
 
     autoscaler: HorizontalPodAutoscaler
-    target: Kind | None
+    kind_of: Callable[[ScaleTarget], Kind | None]
     pods: tuple[Pod, ...]
     memory: Memory
     now: float
+    settings: AutoscalerSettings = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from control.client.process import (
     work_as_leader,
 )
 from control.controllers.accounts import AccountClients
+from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
 from control.controllers.certificates.authority import (
     DEFAULT_LIFETIME,
     AuthorityError,
@@ -91,6 +92,45 @@ def _signing(certificate: Path | None, key: Path | None, seconds: float) -> Sign
 
 
 _SECONDS = click.FloatRange(min=1)
+_AUTOSCALER = "horizontal_pod_autoscaler_"
+# The field of AutoscalerSettings, and what it is.
+_AUTOSCALER_FLAGS = {
+    "sync-period": ("period", "Seconds between two looks at an autoscaler."),
+    "downscale-stabilization": (
+        "window",
+        "Seconds for which the highest number that was asked for holds.",
+    ),
+    "tolerance": ("tolerance", "How far use may be from its target, as a ratio, to no effect."),
+    "cpu-initialization-period": (
+        "cpu_starts",
+        "Seconds after the start of a Pod in which its CPU may not count.",
+    ),
+    "initial-readiness-delay": (
+        "first_ready",
+        "Seconds after the start of a Pod in which it may become ready the first time.",
+    ),
+}
+
+
+def _autoscaler_flags(command: Callable[..., None]) -> Callable[..., None]:
+    for name, (field, meaning) in reversed(_AUTOSCALER_FLAGS.items()):
+        add = click.option(
+            f"--horizontal-pod-autoscaler-{name}",
+            type=click.FloatRange(min=0, min_open=field == "period"),
+            default=getattr(DEFAULT, field),
+            show_default=True,
+            help=meaning,
+        )
+        command = add(command)
+    return command
+
+
+def _autoscaler(flags: dict[str, Any]) -> AutoscalerSettings:
+    given = {
+        field: flags[_AUTOSCALER + name.replace("-", "_")]
+        for name, (field, _) in _AUTOSCALER_FLAGS.items()
+    }
+    return AutoscalerSettings(**given)
 
 
 @click.command()
@@ -126,6 +166,7 @@ _SECONDS = click.FloatRange(min=1)
 @click.option(
     "--max-endpoints-per-slice", type=click.IntRange(1, 1000), default=100, show_default=True
 )
+@_autoscaler_flags
 @click.option(
     "--root-ca-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -168,6 +209,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         reserved=flags["service_cluster_ip_range"],
         grace=Grace(flags["node_monitor_grace_period"], flags["node_startup_grace_period"]),
         endpoints_per_slice=flags["max_endpoints_per_slice"],
+        autoscaler=_autoscaler(flags),
         root_ca=_authority(flags["root_ca_file"]),
         signer=_signer(flags["service_account_private_key_file"]),
         authority=_signing(

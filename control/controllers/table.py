@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from control.controllers.aggregation import AggregationController
 from control.controllers.autoscaler.controller import AutoscalerController
+from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
 from control.controllers.certificates.approving import ApprovingController
 from control.controllers.certificates.authority import SigningAuthority
 from control.controllers.certificates.cleaning import CleaningController
@@ -46,6 +47,7 @@ class ControllerSettings:
     reserved: tuple[Network, ...] = ()
     grace: Grace = field(default_factory=Grace)
     endpoints_per_slice: int = 100
+    autoscaler: AutoscalerSettings = DEFAULT
     root_ca: str = ""  # PEM; empty: nothing publishes it
     signer: TokenSigner | None = None  # of tokens in Secrets; None: nothing fills them
     authority: SigningAuthority | None = None  # of signing requests; None: nothing signs
@@ -76,7 +78,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         StaleDisruptionController(),
         QuotaController(),
         ServiceRangeController(),
-        AutoscalerController(),
+        AutoscalerController(settings.autoscaler),
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
         CleaningController(),

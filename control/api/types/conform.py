@@ -22,6 +22,8 @@ Wire = dict[str, Any]
 # Reads a value; adds the names of unknown fields to the list.
 Reader = Callable[[Any, list[str]], Any]
 _TYPE_META = (Field("apiVersion", "s"), Field("kind", "s"))
+# Lists of which an empty one is not the same as none: it gets no default, and is refused.
+_EMPTY_COUNTS = {"autoscalingv2.HPAScalingRules": ("policies",)}
 # Types whose values need no other look than at their Python type.
 _PLAIN = {"s": str, "b": bool}
 
@@ -130,6 +132,8 @@ class _Struct:
         if "metadata" in fields or self._message == "meta.DeleteOptions":
             fields = fields | {field.name: field for field in _TYPE_META}
         self._slots.update({name: _Slot(field) for name, field in fields.items()})
+        for name in _EMPTY_COUNTS.get(self._message, ()):
+            self._slots[name].keeps_zero = True
         return self._slots
 
 

@@ -20,6 +20,7 @@ from control.api.field import FieldError
 from control.api.quantity import QuantityError, parse
 from control.api.validation import text
 from control.api.validation.meta import invalid_each
+from control.api.validation.pods.resources import container_resource
 from control.api.validation.text import NOT_NEGATIVE
 
 _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
@@ -30,7 +31,11 @@ _POSITIVE = "must be greater than 0"
 
 
 def validate_autoscaler(autoscaler: HorizontalPodAutoscaler) -> list[FieldError]:
-    """Check what is scaled, by what, how far and how fast."""
+    """Check what is scaled, by what, how far and how fast.
+
+    ``validate_new_autoscaler`` and ``validate_autoscaler_update`` check the rest: what was wrong
+    before an update may stay.
+    """
     spec = autoscaler.spec
     found = _numbers(spec) + _reference("spec.scaleTargetRef", spec.scale_target_ref)
     for at, metric in enumerate(spec.metrics):
@@ -40,6 +45,24 @@ def validate_autoscaler(autoscaler: HorizontalPodAutoscaler) -> list[FieldError]
         found += _rules("spec.behavior.scaleUp", behavior.scale_up)
         found += _rules("spec.behavior.scaleDown", behavior.scale_down)
     return found
+
+
+def validate_new_autoscaler(autoscaler: HorizontalPodAutoscaler) -> list[FieldError]:
+    """Check the least number of Pods, and the versions of what is named."""
+    return (
+        _least(autoscaler.spec, 1) + _target_version(autoscaler.spec) + _versions(autoscaler.spec)
+    )
+
+
+def validate_autoscaler_update(
+    new: HorizontalPodAutoscaler, old: HorizontalPodAutoscaler
+) -> list[FieldError]:
+    """Check the same of an autoscaler that had other values before."""
+    found = _least(new.spec, 0 if old.spec.min_replicas == 0 else 1)
+    now, before = new.spec.scale_target_ref, old.spec.scale_target_ref
+    if (now.api_version, now.kind) != (before.api_version, before.kind):
+        found += _target_version(new.spec)
+    return found + ([] if _versions(old.spec) else _versions(new.spec))
 
 
 def validate_autoscaler_status(autoscaler: HorizontalPodAutoscaler) -> list[FieldError]:
@@ -54,14 +77,58 @@ def validate_autoscaler_status(autoscaler: HorizontalPodAutoscaler) -> list[Fiel
 
 def _numbers(spec: AutoscalerSpec) -> list[FieldError]:
     found, least, most = [], spec.min_replicas, spec.max_replicas
-    if least is not None and least < 1:
-        found.append(field.invalid("spec.minReplicas", least, "must be greater than or equal to 1"))
-    if most < 1:
-        found.append(field.invalid("spec.maxReplicas", most, _POSITIVE))
+    if most == 0:
+        found.append(field.required("spec.maxReplicas", "must be set and greater than 0"))
+    elif most < 0:
+        found.append(field.invalid("spec.maxReplicas", most, "must be greater than or equal to 1"))
     if least is not None and most < least:
         why = "must be greater than or equal to `minReplicas`"
         found.append(field.invalid("spec.maxReplicas", most, why))
     return found
+
+
+def _least(spec: AutoscalerSpec, bound: int) -> list[FieldError]:
+    """Check the least number: 0 needs upstream's gate HPAScaleToZero, which is off."""
+    least, path = spec.min_replicas, "spec.minReplicas"
+    if least is not None and least < bound:
+        return [field.invalid(path, least, f"must be greater than or equal to {bound}")]
+    known = {metric.type for metric in spec.metrics}
+    if least == 0 and not known & {"Object", "External"}:
+        why = (
+            "must specify at least one Object or External metric to support scaling to zero"
+            " replicas"
+        )
+        return [field.forbidden("spec.metrics", why)]
+    return []
+
+
+def _target_version(spec: AutoscalerSpec) -> list[FieldError]:
+    ref = spec.scale_target_ref
+    # The only kind of the core group that can be scaled.
+    core = ref.kind == "ReplicationController"
+    return _version("spec.scaleTargetRef.apiVersion", ref, core=core)
+
+
+def _versions(spec: AutoscalerSpec) -> list[FieldError]:
+    return [
+        error
+        for at, metric in enumerate(spec.metrics)
+        if metric.object is not None and metric.object.described_object is not None
+        for error in _version(
+            f"spec.metrics[{at}].object.describedObject.apiVersion",
+            metric.object.described_object,
+            core=True,
+        )
+    ]
+
+
+def _version(path: str, ref: ScaleTarget, *, core: bool) -> list[FieldError]:
+    given = ref.api_version or ""
+    if given.count("/") > 1:
+        return [field.invalid(path, given, f"unexpected GroupVersion string: {given}")]
+    if not core and not given.rpartition("/")[0]:
+        return [field.invalid(path, given, "apiVersion must specify API group")]
+    return []
 
 
 def _reference(path: str, ref: ScaleTarget) -> list[FieldError]:
@@ -108,7 +175,7 @@ def _object(path: str, source: OtherMetric) -> list[FieldError]:
 
 def _pods(path: str, source: OtherMetric) -> list[FieldError]:
     found = _identified(path, source)
-    if not _is_positive(source.target.average_value):
+    if source.target.average_value is None:
         why = "must specify a positive target averageValue"
         found.append(field.required(f"{path}.target.averageValue", why))
     return found
@@ -129,6 +196,8 @@ def _identified(path: str, source: OtherMetric) -> list[FieldError]:
     found = []
     if not source.metric.name:
         found.append(field.required(f"{path}.metric.name", "must specify a metric name"))
+    name = source.metric.name
+    found += invalid_each(f"{path}.metric.name", name, text.path_segment(name) if name else ())
     return found + _target(f"{path}.target", source.target)
 
 
@@ -147,9 +216,13 @@ def _resource(path: str, source: ResourceMetric) -> list[FieldError]:
 
 
 def _container(path: str, source: ResourceMetric) -> list[FieldError]:
-    found = _resource(path, source)
-    if not source.container:
+    found, container = _resource(path, source), source.container or ""
+    if source.name:
+        found += container_resource(f"{path}.name", source.name)
+    if not container:
         found.append(field.required(f"{path}.container", "must specify a container"))
+    else:
+        found += invalid_each(f"{path}.container", container, text.dns_label(container))
     return found
 
 

@@ -1,5 +1,6 @@
 """Look at an autoscaler once: ask for its target's scale and metrics, scale, write the status."""
 
+from dataclasses import replace
 from typing import Any
 
 from control.api.autoscaling import AutoscalerStatus, HorizontalPodAutoscaler
@@ -19,6 +20,7 @@ from control.controllers.autoscaler.decide import (
     selected,
     simple,
 )
+from control.controllers.autoscaler.fetch import MetricSources
 from control.controllers.autoscaler.metrics import Measurements
 from control.controllers.autoscaler.rates import remember
 
@@ -28,7 +30,7 @@ class Autoscaling:
 
     def __init__(self, client: Client, action: Autoscale) -> None:
         self._client, self._action = client, action
-        self._round = Round(action.autoscaler, action.now)
+        self._round = Round(action.autoscaler, action.now, action.settings)
 
     async def run(self, recorder: EventRecorder) -> HorizontalPodAutoscaler | None:
         """Scale if it is due; return the autoscaler if it was written. Raises ClientError."""
@@ -59,7 +61,8 @@ class Autoscaling:
 
     async def _scale(self) -> ScaleView | None:
         """Return the scale of the target; None, and a condition, if there is none."""
-        ref, kind = self._action.autoscaler.spec.scale_target_ref, self._action.target
+        ref = self._action.autoscaler.spec.scale_target_ref
+        kind = self._action.kind_of(ref)
         if kind is None:
             group = (ref.api_version or "").rpartition("/")[0]
             self._round.no_scale(f'no matches for kind "{ref.kind}" in group "{group}"')
@@ -71,7 +74,12 @@ class Autoscaling:
             self._round.no_scale(err.status.message or str(err))
             return None
         spec, status = wire.get("spec") or {}, wire.get("status") or {}
-        return ScaleView(spec.get("replicas", 0), status.get("selector", ""), wire)
+        return ScaleView(
+            spec.get("replicas", 0),
+            status.get("selector", ""),
+            wire,
+            status.get("replicas", 0),
+        )
 
     async def _by_metrics(self, scale: ScaleView) -> Verdict:
         labels = selected(self._round, scale)
@@ -83,18 +91,23 @@ class Autoscaling:
 
     async def _measurements(self, selector: str) -> Measurements:
         specs = self._action.autoscaler.spec.metrics
+        namespace = self._action.autoscaler.metadata.namespace or ""
+        sources = MetricSources(self._client, namespace, self._action.kind_of)
+        read = {at: await sources.read(spec, selector) for at, spec in enumerate(specs)}
+        readings = {at: reading for at, reading in read.items() if reading is not None}
+        found = Measurements(readings=readings, namespace=namespace)
         if not any(it.type in ("Resource", "ContainerResource") for it in specs):
-            return Measurements()
-        namespace = self._action.autoscaler.metadata.namespace
+            return found
         try:
-            found = await self._client.list(POD_METRICS, namespace, label_selector=selector)
+            used = await self._client.list(POD_METRICS, namespace, label_selector=selector)
         except ApiError as err:
-            return Measurements(error=err.status.message or str(err))
-        return Measurements(found.items)
+            return replace(found, error=err.status.message or str(err))
+        return replace(found, pods=used.items)
 
     async def _rescale(self, scale: ScaleView, count: int, reason: str) -> bool:
         """Write the scale; False, and a condition, if the server refuses."""
-        ref, kind = self._action.autoscaler.spec.scale_target_ref, self._action.target
+        ref = self._action.autoscaler.spec.scale_target_ref
+        kind = self._action.kind_of(ref)
         namespace = self._action.autoscaler.metadata.namespace
         spec: dict[str, Any] = dict(scale.wire.get("spec") or {})
         body = dict(scale.wire) | {"spec": spec | {"replicas": count}}

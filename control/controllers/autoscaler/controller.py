@@ -1,17 +1,17 @@
 """Autoscalers: when to look at one. It remembers what each asked for."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from control.api import kinds
-from control.api.autoscaling import HorizontalPodAutoscaler
+from control.api.autoscaling import HorizontalPodAutoscaler, ScaleTarget
 from control.api.kinds import Kind
 from control.client.cache import Key
 from control.controllers.actions import Action, Again, Autoscale
 from control.controllers.autoscaler.rates import Memory
+from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
 from control.controllers.loop import Source, itself
 from control.controllers.state import ClusterState
-
-_PERIOD = 15.0  # upstream's --horizontal-pod-autoscaler-sync-period
 
 
 def _asks_anew(old: HorizontalPodAutoscaler | None, new: HorizontalPodAutoscaler | None) -> bool:
@@ -27,8 +27,8 @@ class AutoscalerController:
         Source(kinds.POD, lambda *_: ()),
     )
 
-    def __init__(self, period: float = _PERIOD) -> None:
-        self._period = period
+    def __init__(self, settings: AutoscalerSettings = DEFAULT) -> None:
+        self._settings = settings
         self._memories: dict[Key, tuple[str, Memory]] = {}
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterable[Action]:
@@ -43,13 +43,13 @@ class AutoscalerController:
             memory = Memory()
             self._memories[key] = uid, memory
         pods = tuple(cluster[kinds.POD].within(autoscaler.metadata.namespace))
-        target = _target(cluster, autoscaler)
-        return Autoscale(autoscaler, target, pods, memory, now), Again(self._period)
+        kind_of = partial(_kind_of, cluster)
+        look = Autoscale(autoscaler, kind_of, pods, memory, now, self._settings)
+        return look, Again(self._settings.period)
 
 
-def _target(cluster: ClusterState, autoscaler: HorizontalPodAutoscaler) -> Kind | None:
-    """Return the kind of the workload; None for one that is not served."""
-    ref = autoscaler.spec.scale_target_ref
+def _kind_of(cluster: ClusterState, ref: ScaleTarget) -> Kind | None:
+    """Return the kind that a reference names; None for one that is not served."""
     group = (ref.api_version or "").rpartition("/")[0]
     every = (*kinds.KINDS, *(kind for kind in cluster.tables if kind.custom is not None))
     found = (kind for kind in every if (kind.group, kind.name) == (group, ref.kind))

@@ -17,9 +17,9 @@ from control.api.times import rfc3339
 from control.controllers.autoscaler.metrics import Asked, Measurements, asked
 from control.controllers.autoscaler.rates import Limits, Memory, paced
 from control.controllers.autoscaler.replicas import Question, Tolerance
+from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
 
 ABLE, ACTIVE, LIMITED = "AbleToScale", "ScalingActive", "ScalingLimited"
-_TOLERANCE = 0.1
 EventType = Literal["Normal", "Warning"]
 
 
@@ -30,13 +30,19 @@ class ScaleView:
     replicas: int
     selector: str
     wire: Mapping[str, Any] = field(default_factory=dict)
+    present: int = 0  # as its status says
 
 
 class Round:
     """One look at an autoscaler: its conditions and Events come together here."""
 
-    def __init__(self, autoscaler: HorizontalPodAutoscaler, now: float) -> None:
-        self.autoscaler, self.now = autoscaler, now
+    def __init__(
+        self,
+        autoscaler: HorizontalPodAutoscaler,
+        now: float,
+        settings: AutoscalerSettings = DEFAULT,
+    ) -> None:
+        self.autoscaler, self.now, self.settings = autoscaler, now, settings
         self.conditions = list(autoscaler.status.conditions)
         self.events: list[tuple[EventType, str, str]] = []
         self.metrics: tuple[dict[str, Any], ...] = ()
@@ -130,13 +136,15 @@ def measured(
     """Return what the metrics ask for, as fast as it may be."""
     autoscaler, current, now = round_.autoscaler, scale.replicas, round_.now
     spec = autoscaler.spec
-    question = Question("", "", pods, current, _tolerance(autoscaler), now)
+    settings = round_.settings
+    tolerance = _tolerance(autoscaler, settings.tolerance)
+    question = Question("", "", pods, current, tolerance, now, scale.present, settings)
     wanted = asked(spec.metrics, question, found)
     round_.metrics = wanted.statuses
     if not _may_go_on(round_, wanted, len(spec.metrics), current):
         return Verdict(None)
     limits = Limits(current, _least(autoscaler), spec.max_replicas)
-    pace = paced(memory, spec.behavior, limits, wanted.replicas, now)
+    pace = paced(memory, spec.behavior, limits, wanted.replicas, now, settings.window)
     round_.say(ABLE, True, *pace.stable)
     round_.say(LIMITED, pace.limited, *pace.limit)
     return Verdict(pace.replicas, _why(wanted, current))
@@ -171,9 +179,10 @@ def _least(autoscaler: HorizontalPodAutoscaler) -> int:
     return 1 if least is None else least
 
 
-def _tolerance(autoscaler: HorizontalPodAutoscaler) -> Tolerance:
+def _tolerance(autoscaler: HorizontalPodAutoscaler, default: float) -> Tolerance:
+    """Return the tolerances of an autoscaler: its own (KEP-4951), else the process's."""
     behavior = autoscaler.spec.behavior
     rules = (behavior.scale_up, behavior.scale_down) if behavior else (None, None)
     given = (it.tolerance if it is not None else None for it in rules)
-    up, down = (_TOLERANCE if it is None else parse(it).nano / 1e9 for it in given)
+    up, down = (default if it is None else parse(it).nano / 1e9 for it in given)
     return Tolerance(up, down)

@@ -3,14 +3,17 @@
 Source: k8s.io/kubernetes/pkg/controller/podautoscaler/horizontal.go (computeReplicasForMetrics)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from control.api.autoscaling import MetricSpec, OtherMetric, ResourceMetric
+from control.api.autoscaling import MetricSpec, ResourceMetric
 from control.api.measured import PodMetrics
 from control.api.quantity import Quantity, parse
 from control.api.times import seconds_of
+from control.controllers.autoscaler import other
+from control.controllers.autoscaler.answer import Answer, Failure
+from control.controllers.autoscaler.reading import Reading
 from control.controllers.autoscaler.replicas import (
     MetricError,
     Metrics,
@@ -21,31 +24,18 @@ from control.controllers.autoscaler.replicas import (
     by_value,
 )
 
-_NO_CUSTOM = (
-    "unable to fetch metrics from custom metrics API: no custom metrics API"
-    " (custom.metrics.k8s.io) registered"
-)
-_NO_EXTERNAL = (
-    "unable to fetch metrics from external metrics API: the server could not find the requested"
-    " resource"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """What the server says Pods use; ``error`` says why it says nothing."""
+    """What the server says Pods use; ``error`` says why it says nothing.
+
+    ``readings`` has the other metrics, by their place in the spec.
+    """
 
     pods: tuple[PodMetrics, ...] = ()
     error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A metric that says nothing: the reason and message of its Event, and what they led to."""
-
-    reason: str
-    message: str
-    summary: str
+    readings: Mapping[int, Reading] = field(default_factory=dict)
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +51,8 @@ class Asked:
 def asked(specs: Iterable[MetricSpec], question: Question, found: Measurements) -> Asked:
     """Return what the metrics ask for."""
     result = Asked()
-    for spec in specs:
-        answer = _answer(spec, question, found)
+    for at, spec in enumerate(specs):
+        answer = _answer(spec, question, found, found.readings.get(at))
         if isinstance(answer, Failure):
             result = replace(result, failures=(*result.failures, answer))
             continue
@@ -73,77 +63,67 @@ def asked(specs: Iterable[MetricSpec], question: Question, found: Measurements) 
     return result
 
 
-Answer = tuple[Proposal, str, dict[str, Any]] | Failure
-
-
-def _answer(spec: MetricSpec, question: Question, found: Measurements) -> Answer:
+def _answer(
+    spec: MetricSpec, question: Question, found: Measurements, reading: Reading | None
+) -> Answer:
     if spec.type == "Resource" and spec.resource is not None:
         return _of_resource(spec.resource, question, found)
     if spec.type == "ContainerResource" and spec.container_resource is not None:
         return _of_resource(spec.container_resource, question, found)
     if spec.type == "Pods" and spec.pods is not None:
-        return _failed(
-            "Pods", "pods", f"unable to get metric {spec.pods.metric.name}: {_NO_CUSTOM}"
-        )
+        return other.of_pods(spec.pods, question, reading or other.NOTHING)
     if spec.type == "Object" and spec.object is not None:
-        why = f"unable to get metric {spec.object.metric.name}: {_NO_CUSTOM}"
-        return _failed("Object", "object", why)
+        return other.of_object(spec.object, question, reading or other.NOTHING, found.namespace)
     if spec.type == "External" and spec.external is not None:
-        return _external(spec.external)
+        known = reading or other.NOTHING_OUTSIDE
+        return other.of_external(spec.external, question, known, found.namespace)
     why = f'unknown metric source type "{spec.type}"'
     return Failure("InvalidMetricSourceType", why, why)
-
-
-def _failed(of: str, noun: str, why: str) -> Failure:
-    return Failure(f"FailedGet{of}Metric", why, f"failed to get {noun} metric value: {why}")
-
-
-def _external(spec: OtherMetric) -> Failure:
-    name = spec.metric.name
-    why = f"unable to get external metric {name}: {_NO_EXTERNAL}"
-    return Failure(
-        "FailedGetExternalMetric", why, f"failed to get {name} external metric value: {why}"
-    )
 
 
 def _of_resource(spec: ResourceMetric, question: Question, found: Measurements) -> Answer:
     container = spec.container or ""
     question = replace(question, resource=spec.name, container=container)
-    noun = "container resource" if container else "resource"
     try:
         proposal, how = _proposed(spec, question, found)
     except MetricError as err:
-        why = f"failed to get {spec.name} utilization: {err}"
-        summary = f"failed to get {spec.name} {noun} metric value: {why}"
-        reason = "FailedGetContainerResourceMetric" if container else "FailedGetResourceMetric"
-        return Failure(reason, why, summary)
-    status = {"name": spec.name, "current": _current(proposal)}
+        of, reason = f"{spec.name} resource", "FailedGetResourceMetric"
+        if container:
+            of, reason = f"{container} container", "FailedGetContainerResourceMetric"
+        return Failure(reason, str(err), f"failed to get {of} metric value: {err}")
+    status = {"name": spec.name, "current": _current(spec.name, proposal)}
     if container:
         said = {"type": "ContainerResource", "containerResource": status | {"container": container}}
     else:
         said = {"type": "Resource", "resource": status}
-    return proposal, f"{spec.name} {noun}{how}", said
+    return proposal, f"{spec.name} {how}", said
 
 
 def _proposed(
     spec: ResourceMetric, question: Question, found: Measurements
 ) -> tuple[Proposal, str]:
-    target = spec.target
+    """Return the proposal, and what is proposed by; raises MetricError."""
+    target, name = spec.target, spec.name
     if target.average_value is None and target.average_utilization is None:
         raise MetricError(
             "invalid resource metric source: neither an average utilization target nor an average"
             " value (usage) target was set"
         )
-    metrics = _metrics(spec.name, question.container, found)
-    if target.average_value is not None:
-        return by_value(question, metrics, parse(target.average_value).milli()), ""
-    percent = target.average_utilization or 0
-    how = " utilization (percentage of request)"
-    return by_utilization(question, metrics, percent), how
+    try:
+        metrics = _metrics(name, question.container, found)
+        if target.average_value is not None:
+            return by_value(question, metrics, parse(target.average_value).milli()), "resource"
+        proposal = by_utilization(question, metrics, target.average_utilization or 0)
+    except MetricError as err:
+        what = "usage" if target.average_value is not None else "utilization"
+        raise MetricError(f"failed to get {name} {what}: {err}") from err
+    noun = "container resource" if question.container else "resource"
+    return proposal, f"{noun} utilization (percentage of request)"
 
 
-def _current(proposal: Proposal) -> dict[str, Any]:
-    value: dict[str, Any] = {"averageValue": str(Quantity(proposal.raw * 10**6))}
+def _current(resource: str, proposal: Proposal) -> dict[str, Any]:
+    amount = Quantity(proposal.raw * 10**6, "binary" if resource == "memory" else "decimal")
+    value: dict[str, Any] = {"averageValue": str(amount)}
     if proposal.percent is not None:
         value["averageUtilization"] = proposal.percent
     return value

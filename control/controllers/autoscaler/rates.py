@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from control.api.autoscaling import ScalingBehavior, ScalingRules
+from control.controllers.autoscaler.settings import DEFAULT
 
-# Upstream's --horizontal-pod-autoscaler-downscale-stabilization.
-WINDOW = 300.0
 _LEAST, _FACTOR = 4, 2.0
 _WITHIN = "DesiredWithinRange", "the desired count is within the acceptable range"
 _TOO_MANY = "TooManyReplicas", "the desired replica count is more than the maximum replica count"
@@ -64,17 +63,23 @@ class Paced:
 
 
 def paced(
-    memory: Memory, behavior: ScalingBehavior | None, limits: Limits, wanted: int, now: float
+    memory: Memory,
+    behavior: ScalingBehavior | None,
+    limits: Limits,
+    wanted: int,
+    now: float,
+    window: float = DEFAULT.window,
 ) -> Paced:
     """Return what may be of a wanted number now, and remember that it was wanted."""
     if behavior is None or behavior.scale_up is None or behavior.scale_down is None:
-        steady = max([wanted, *(count for count, at in memory.asked if at >= now - WINDOW)])
-        stable, keep = _HIGHER, WINDOW
+        steady = max([wanted, *(count for count, at in memory.asked if at >= now - window)])
+        stable, keep = _HIGHER, window
         count, limit = _plain(limits, steady)
     else:
         up, down = behavior.scale_up, behavior.scale_down
-        steady, stable = _stable(memory, up, down, limits.current, wanted, now)
-        keep = max(_window(up, 0.0), _window(down, WINDOW))
+        below = _window(down, window)
+        steady, stable = _stable(memory, _window(up, 0.0), below, limits.current, wanted, now)
+        keep = max(_window(up, 0.0), below)
         count, limit = _limited(memory, up, down, limits, steady, now)
     memory.asked = [(it, at) for it, at in memory.asked if at >= now - keep] + [(wanted, now)]
     return Paced(count, stable if steady != wanted else _READY, count != steady, limit)
@@ -86,11 +91,11 @@ def _window(rules: ScalingRules, default: float) -> float:
 
 
 def _stable(
-    memory: Memory, up: ScalingRules, down: ScalingRules, current: int, wanted: int, now: float
+    memory: Memory, up: float, down: float, current: int, wanted: int, now: float
 ) -> tuple[int, Words]:
     """Return the lowest number of the window when more is wanted, the highest when less."""
     rising = wanted >= current
-    window = _window(up, 0.0) if rising else _window(down, WINDOW)
+    window = up if rising else down
     recent = [count for count, at in memory.asked if at > now - window]
     return (min if rising else max)([wanted, *recent]), _LOWER if rising else _HIGHER
 

@@ -1,4 +1,4 @@
-"""How many Pods a resource metric asks for. Pure.
+"""How many Pods a metric asks for. Pure.
 
 Source: k8s.io/kubernetes/pkg/controller/podautoscaler/replica_calculator.go
 """
@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from control.api.pod import Pod
 from control.api.quantity import parse
 from control.api.times import seconds_of
+from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
 from control.controllers.pods import condition
 
-# Upstream's --horizontal-pod-autoscaler-cpu-initialization-period and -initial-readiness-delay.
-_CPU_STARTS, _FIRST_READY = 300.0, 30.0
 _FULL = 100
+_MOST = 2**31 - 1
+_NO_PODS = "no pods returned by selector while calculating replica count"
+_NO_METRICS = "did not receive metrics for targeted pods (pods might be unready)"
 
 
 class MetricError(Exception):
@@ -56,7 +58,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: of which resource (and container), for which Pods, how many are there."""
+    """What is asked: of which resource (and container), for which Pods, how many are there.
+
+    ``current`` is what the scale's spec says, ``present`` what its status says.
+    """
 
     resource: str
     container: str
@@ -64,6 +69,8 @@ class Question:
     current: int
     tolerance: Tolerance
     now: float
+    present: int = 0
+    settings: AutoscalerSettings = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,6 @@ def by_utilization(asked: Question, metrics: Metrics, target: int) -> Proposal:
     """Return the proposal of a target in percent of what Pods request; raises MetricError."""
     groups, known = _known(asked, metrics)
     requests = _requests(asked)
-    if not known:
-        raise MetricError("did not receive metrics for any ready pods")
 
     def measure(found: Metrics) -> tuple[float, int, int]:
         pairs = [(it.value, requests[name]) for name, it in found.items() if name in requests]
@@ -99,8 +104,6 @@ def by_utilization(asked: Question, metrics: Metrics, target: int) -> Proposal:
 def by_value(asked: Question, metrics: Metrics, target: int) -> Proposal:
     """Return the proposal of a target in thousandths for each Pod; raises MetricError."""
     groups, known = _known(asked, metrics)
-    if not known:
-        raise MetricError("did not receive metrics for any ready pods")
 
     def average(found: Metrics) -> int:
         return sum(it.value for it in found.values()) // len(found)
@@ -110,13 +113,42 @@ def by_value(asked: Question, metrics: Metrics, target: int) -> Proposal:
     return Proposal(count, average(known))
 
 
+def by_total(asked: Question, used: int, target: int) -> Proposal:
+    """Return the proposal of a target of all Pods together; raises MetricError."""
+    ratio = used / target
+    if asked.current == 0:
+        return Proposal(min(math.ceil(ratio), _MOST), used)
+    if asked.tolerance.holds(ratio):
+        return Proposal(asked.current, used)
+    if not asked.pods:
+        raise MetricError(f"unable to calculate ready pods: {_NO_PODS}")
+    return Proposal(min(math.ceil(ratio * sum(map(_is_ready, asked.pods))), _MOST), used)
+
+
+def by_total_of_each(asked: Question, used: int, target: int) -> Proposal:
+    """Return the proposal of a target for each Pod, of which the total is known."""
+    present = asked.present
+    ratio = used / (target * present) if present else math.inf
+    within = asked.tolerance.holds(ratio)
+    count = present if within else min(math.ceil(used / target), _MOST)
+    return Proposal(count, math.ceil(used / present) if present else 0)
+
+
+def _is_ready(pod: Pod) -> bool:
+    found = condition(pod.status.conditions, "Ready")
+    return pod.status.phase == "Running" and found is not None and found.status == "True"
+
+
 def _known(asked: Question, metrics: Metrics) -> tuple[_Groups, Metrics]:
     """Return the Pods in groups, and the metrics that count; raises MetricError."""
     if not asked.pods:
-        raise MetricError("no pods returned by selector while calculating replica count")
+        raise MetricError(_NO_PODS)
     groups = _grouped(asked, metrics)
     left = groups.ignored | groups.unready
-    return groups, {name: it for name, it in metrics.items() if name not in left}
+    known = {name: it for name, it in metrics.items() if name not in left}
+    if not known:
+        raise MetricError(_NO_METRICS)
+    return groups, known
 
 
 def _replicas(
@@ -157,22 +189,23 @@ def _grouped(asked: Question, metrics: Metrics) -> _Groups:
             unready.add(name)
         elif name not in metrics:
             missing.add(name)
-        elif asked.resource == "cpu" and _is_starting(pod, metrics[name], asked.now):
+        elif asked.resource == "cpu" and _is_starting(pod, metrics[name], asked):
             unready.add(name)
         else:
             ready += 1
     return _Groups(ready, frozenset(unready), frozenset(missing), frozenset(ignored))
 
 
-def _is_starting(pod: Pod, metric: PodMetric, now: float) -> bool:
+def _is_starting(pod: Pod, metric: PodMetric, asked: Question) -> bool:
     """True if a Pod's CPU says nothing yet: it starts, or has never been ready."""
     found, started = condition(pod.status.conditions, "Ready"), seconds_of(pod.status.start_time)
     if found is None or started is None:
         return True
     since = seconds_of(found.last_transition_time) or 0.0
-    if started + _CPU_STARTS > now:
+    settings = asked.settings
+    if started + settings.cpu_starts > asked.now:
         return found.status == "False" or metric.at < since + metric.window
-    return found.status == "False" and started + _FIRST_READY > since
+    return found.status == "False" and started + settings.first_ready > since
 
 
 def _requests(asked: Question) -> dict[str, int]:
@@ -181,7 +214,7 @@ def _requests(asked: Question) -> dict[str, int]:
 
 
 def _request(asked: Question, pod: Pod) -> int:
-    total = 0
+    total, found = 0, False
     sidecars = (it for it in pod.spec.init_containers if it.restart_policy == "Always")
     for container in (*pod.spec.containers, *sidecars):
         if asked.container not in ("", container.name):
@@ -194,4 +227,7 @@ def _request(asked: Question, pod: Pod) -> int:
                 f" of Pod {pod.metadata.name}"
             )
         total += parse(given).milli()
+        found = True
+    if asked.container and not found:
+        raise MetricError(f"container {asked.container} not found in Pod {pod.metadata.name}")
     return total

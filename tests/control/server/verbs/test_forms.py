@@ -291,7 +291,7 @@ async def test_an_autoscaler_of_v1_without_a_target_gets_the_default(api: Api):
     assert made["spec"] == spec | {"minReplicas": 1, "targetCPUUtilizationPercentage": 80}
     wrong = await api("PATCH", f"{V1}/a", {"spec": {"maxReplicas": 0}}, MERGE)
     assert wrong.code == 422
-    assert "spec.maxReplicas: Invalid value: 0: must be greater than 0" in wrong["message"]
+    assert "spec.maxReplicas: Required value: must be set and greater than 0" in wrong["message"]
     wrong = await api("PATCH", f"{V1}/a", {"spec": {"maxReplica": 1}}, MERGE)
     assert "spec.maxReplica" in wrong.warnings[0]
 
