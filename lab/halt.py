@@ -100,9 +100,18 @@ async def _tell(kubeconfig: Path, names: Iterable[str]) -> None:
     async with Client.from_kubeconfig(kubeconfig) as client:
         for name in names:
             try:
-                node = silent(await client.get(kinds.NODE, None, name), time.time())
-                if node is not None:
-                    await client.update_status(kinds.NODE, node)
+                await report_silent(client, name)
             except ApiError as err:
                 if not err.not_found:  # deleted by hand: it registers again at its start
                     raise
+
+
+async def report_silent(client: Client, name: str) -> None:
+    """Write into a Node that its agent is silent; raises ApiError, also if it is absent."""
+    while (node := silent(await client.get(kinds.NODE, None, name), time.time())) is not None:
+        try:
+            await client.update_status(kinds.NODE, node)
+            return
+        except ApiError as err:
+            if not err.conflict:  # another part wrote the Node meanwhile: the cloud, of a new one
+                raise

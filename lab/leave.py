@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import shutil
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from control.api import kinds
 from control.api.pod import Pod
 from control.client import ApiError, Client
 from control.cloud.lab.instances import SCHEME
-from control.controllers.nodes.lifecycle import silent
 from lab.cloud import write_machines
 from lab.down import remove_cgroups
-from lab.halt import end_nodes
+from lab.halt import end_nodes, report_silent
 from lab.link import cable
 from lab.report import Say
 from lab.spec import LabSpec, LabSpecError
@@ -134,9 +132,8 @@ async def _leave_to_the_cloud(client: Client, name: str) -> None:
     """Let the cloud delete a Node whose machine is gone, with its Event; wait a while for it."""
     try:
         async with asyncio.timeout(_CLOUD_SECONDS):
+            await report_silent(client, name)
             node = await client.get(kinds.NODE, None, name)
-            if (unready := silent(node, time.time())) is not None:
-                await client.update_status(kinds.NODE, unready)
             while (node.spec.provider_id or "").startswith(SCHEME):
                 await asyncio.sleep(_RETRY_SECONDS / 10)
                 node = await client.get(kinds.NODE, None, name)

@@ -1,16 +1,21 @@
 """Nodes that come and go: their names, numbers and files, and what a drain moves."""
 
+import asyncio
 import json
 import os
 from dataclasses import replace
 
 import pytest
 
+from control.api.meta import Status
 from control.api.node import Node
 from control.api.pod import Pod
+from control.client import ApiError
+from control.client.errors import Operation
 from control.cloud.lab.instances import LabInstances
 from control.linux.processes import start_ticks
 from lab.cloud import write_machines, write_running
+from lab.halt import report_silent
 from lab.leave import movable
 from lab.members import new_nodes, zoned
 from lab.parts import machines
@@ -184,3 +189,27 @@ def test_a_change_waits_for_another(tmp_path, spec):
         assert os.read(ready, 1) == b"x"
         lab.write_spec(replace(spec, stopped=True))
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_node_that_another_part_writes_is_reported_silent_all_the_same():
+    """The cloud initializes a new Node while it is stopped or removed."""
+    written = []
+
+    class Api:
+        def __init__(self):
+            self.version = 1
+
+        async def get(self, *_):
+            conditions = [{"type": "Ready", "status": "True"}]
+            meta = {"name": "n", "resourceVersion": str(self.version)}
+            return Node.model_validate({"metadata": meta, "status": {"conditions": conditions}})
+
+        async def update_status(self, _, node):
+            if self.version == 1:
+                self.version = 2
+                conflict = Status(code=409, reason="Conflict")
+                raise ApiError(Operation("update", "Node", name="n"), conflict)
+            written.append((node.metadata.resource_version, node.status.conditions[0].status))
+
+    asyncio.run(report_silent(Api(), "n"))
+    assert written == [("2", "Unknown")]
