@@ -4,8 +4,8 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from control.api.validation.node_labels import may_set
 from control.api.validation.text import label_value, qualified_name
-from control.server.access.restriction import may_set
 from lab.spec import MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, require_room
 
 # A node's name is that of its cable, too: 15 characters (IFNAMSIZ). A "-" ends it in names of logs.

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from control.api.kinds import LEASE, NODE, POD, SERVICE_ACCOUNT, Kind
+from control.api.validation.node_labels import may_set
 from control.server.access.node import LEASES, named_in, pod_key
 from control.server.state.watch_cache import WatchCache
 from control.server.wire import errors
@@ -17,25 +18,6 @@ from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
 
 _MIRROR = "kubernetes.io/config.mirror"
-_RESTRICTED = "node-restriction.kubernetes.io/"
-_KUBELET = ("kubelet.kubernetes.io/", "node.kubernetes.io/")
-# The labels of kubernetes.io and k8s.io that a node may set on itself.
-_OWN_LABELS = frozenset(
-    (
-        "kubernetes.io/hostname",
-        "kubernetes.io/arch",
-        "kubernetes.io/os",
-        "beta.kubernetes.io/instance-type",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "node.kubernetes.io/instance-type",
-    )
-)
-_DOMAINS = ("kubernetes.io", "k8s.io")
 Wire = Mapping[str, Any]
 _Rule = Callable[[WatchCache, str, ApiRequest, Wire, Wire], str]
 
@@ -105,18 +87,6 @@ def _node(cache: WatchCache, node: str, request: ApiRequest, old: Wire, new: Wir
     if refused := sorted(key for key in changed if not may_set(key)):
         return f"is not allowed to modify labels: {', '.join(refused)}"
     return ""
-
-
-def may_set(label: str) -> bool:
-    """Return True for a label that a node may set or remove on itself."""
-    if label in _OWN_LABELS or "/" not in label:
-        return True
-    prefix = label.partition("/")[0]
-    if f"{prefix}/" == _RESTRICTED or prefix.endswith(f".{_RESTRICTED[:-1]}"):
-        return False
-    if any(prefix == one[:-1] or prefix.endswith(f".{one[:-1]}") for one in _KUBELET):
-        return True
-    return not any(prefix == one or prefix.endswith(f".{one}") for one in _DOMAINS)
 
 
 def _token(cache: WatchCache, node: str, request: ApiRequest, old: Wire, new: Wire) -> str:
