@@ -90,16 +90,17 @@ def _numbers(spec: AutoscalerSpec) -> list[FieldError]:
 def _least(spec: AutoscalerSpec, bound: int) -> list[FieldError]:
     """Check the least number: 0 needs upstream's gate HPAScaleToZero, which is off."""
     least, path = spec.min_replicas, "spec.minReplicas"
+    found = []
     if least is not None and least < bound:
-        return [field.invalid(path, least, f"must be greater than or equal to {bound}")]
+        found.append(field.invalid(path, least, f"must be greater than or equal to {bound}"))
     known = {metric.type for metric in spec.metrics}
     if least == 0 and not known & {"Object", "External"}:
         why = (
             "must specify at least one Object or External metric to support scaling to zero"
             " replicas"
         )
-        return [field.forbidden("spec.metrics", why)]
-    return []
+        found.append(field.forbidden("spec.metrics", why))
+    return found
 
 
 def _target_version(spec: AutoscalerSpec) -> list[FieldError]:

@@ -98,7 +98,10 @@ async def _carried(
     headers.extend(identity(user))
     query = web_request.rel_url.raw_query_string
     # The path as it was authorized, not as the client wrote it.
-    url = f"https://{target}{quote(web_request.path, safe=_SAFE, errors='replace')}"
+    path = quote(web_request.path, safe=_SAFE, errors="replace")
+    headers["X-Forwarded-Host"], headers["X-Forwarded-Proto"] = target, "https"
+    headers["X-Forwarded-Uri"] = path
+    url = f"https://{target}{path}"
     name = None if extension.unverified else extension.host
     outgoing = Outgoing(f"{url}?{query}" if query else url, headers, name)
     async with session_with(state, extension) as session:

@@ -71,10 +71,7 @@ def _is_of_a_resource(state: ServerState, path: str) -> bool:
     parts = path.split("/")[1:]
     if parts[0] == "api":
         return len(parts) > 1
-    if parts[0] != "apis" or len(parts) < 2:
-        return False
-    extended = {group for group, _ in state.extensions.by_version}
-    return parts[1] in _groups(state) or parts[1] in extended
+    return parts[0] == "apis" and len(parts) > 1 and parts[1] in _groups(state)
 
 
 def _groups(state: ServerState) -> set[str]:

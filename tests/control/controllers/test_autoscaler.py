@@ -451,7 +451,7 @@ OF_CONTAINER = {"name": "odd", "container": "A b", "target": AVERAGE}
     ("spec", "wrong"),
     [
         ({"maxReplicas": 0}, {"spec.maxReplicas"}),
-        ({"minReplicas": 0}, {"spec.minReplicas"}),
+        ({"minReplicas": 0}, {"spec.minReplicas", "spec.metrics"}),
         ({"minReplicas": 9}, {"spec.maxReplicas"}),
         (
             {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "", "name": "a/b"}},

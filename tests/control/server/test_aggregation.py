@@ -207,6 +207,8 @@ async def test_discovery_is_merged_in_both_forms(serving: World):
     assert names.index(GROUP) < names.index("metrics.k8s.io")  # by their priorities
     group = await serving.api("GET", f"/apis/{GROUP}")
     assert group["preferredVersion"]["groupVersion"] == f"{GROUP}/{VERSION}"
+    for absent in ("v9", "v9/flunders"):
+        assert (await serving.api("GET", f"/apis/{GROUP}/{absent}")).body == "404 page not found\n"
     found = (await serving.api("GET", BASE))["resources"]
     assert [it["name"] for it in found] == ["flunders"]
     items = (await serving.api("GET", "/apis", Accept=V2))["items"]
