@@ -133,9 +133,14 @@ def _node(node: Wire, now: datetime) -> Sequence[Cell]:
         _address(node, "InternalIP"),
         _address(node, "ExternalIP"),
         info.get("osImage") or UNKNOWN,
-        info.get("kernelVersion") or UNKNOWN,
+        _kernel(info),
         info.get("containerRuntimeVersion") or UNKNOWN,
     )
+
+
+def _kernel(info: Wire) -> str:
+    machine = info.get("architecture")
+    return (info.get("kernelVersion") or UNKNOWN) + (f" ({machine})" if machine else "")
 
 
 def _node_status(node: Wire) -> str:

@@ -6,7 +6,8 @@ from dataclasses import replace as changed
 from typing import Any
 
 from control.api import field
-from control.api.kinds import NAMESPACE
+from control.api.kind import Kind
+from control.api.kinds import NAMESPACE, POD
 from control.server.state.server import ServerState
 from control.server.verbs import prepare
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
@@ -16,19 +17,47 @@ from control.server.verbs.write import draft, remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import read_message
 from control.server.wire.errors import StatusError
-from control.server.wire.item import Item, encode_object
+from control.server.wire.item import Item, encode_object, stamp
 from control.server.wire.request import ApiRequest
 
+# The kinds whose end is answered with the object: ReturnDeletedObject in upstream's pkg/registry.
+_RETURNED = {
+    ("", "Namespace"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("", "Pod"),
+    ("", "PodTemplate"),
+    ("", "ResourceQuota"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "ResourceClaim"),
+    ("resource.k8s.io", "ResourceClaimTemplate"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttachment"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+}
 # NamespaceLifecycle admission
 _FOREVER = ("default", "kube-public", "kube-system")
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The result of a deletion: ``gone`` is False while the object is still ending."""
+    """The result of a deletion: ``gone`` is False while the object is still ending.
+
+    An object that is gone is as it was last, with the marks of a deletion if its kind has a grace.
+    """
 
     item: Item
     gone: bool
+
+
+def returns_object(kind: Kind) -> bool:
+    """Return True if the answer to the end of such an object is the object, not a Status."""
+    return (kind.group, kind.name) in _RETURNED
 
 
 async def delete(state: ServerState, request: ApiRequest) -> Deleted:
@@ -69,13 +98,15 @@ async def _remove_or_mark(
 ) -> Deleted:
     wire = mark(request.info.kind, item.wire, options, state.now())
     if finished(wire):
-        if options.dry_run:
-            return Deleted(item, gone=True)
-        return Deleted(await remove(state, request.info, item), gone=True)
+        last = item if options.dry_run else await remove(state, request.info, item)
+        if request.info.kind is POD:
+            last = stamp(last.key, encode_object(wire, last.managed), last.revision)
+        return Deleted(last, gone=True)
     if prepare.same(item.wire, wire):
         return Deleted(item, gone=False)
     if options.dry_run:
-        return Deleted(Item(item.key, item.revision, encode_object(wire, item.managed)), gone=False)
+        left = stamp(item.key, encode_object(wire, item.managed), item.revision)
+        return Deleted(left, gone=False)
     new = draft(request.info.kind, wire, item.managed)
     return Deleted(await replace(state, request.info, item, new), gone=False)
 

@@ -54,11 +54,9 @@ def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiRe
 
 
 def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiResponse:
-    return (
-        removed(request.info.kind, deleted.item)
-        if deleted.gone
-        else _item(state, request, deleted.item)
-    )
+    if deleted.gone and not delete.returns_object(request.info.kind):
+        return removed(request.info.kind, deleted.item)
+    return _item(state, request, deleted.item)
 
 
 def _scale(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:

@@ -1,7 +1,7 @@
 """What upstream's components ask for at their start is answered, under upstream's default roles.
 
-``starts`` has a file for each, recorded as kube-scheduler, kube-controller-manager and kube-proxy
-1.36.2 started on podwire's API server; its first lines say what a line has.
+``starts`` has a file for each, recorded as kube-scheduler, kube-controller-manager, kube-proxy and
+kubelet 1.36.2 started on podwire's API server; its first lines say what a line has.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.control.guarded import Guarded, guarded_server
 from tests.support.control.requests import CORE, pod
 
 STARTS = Path(__file__).with_name("starts")
-COMPONENTS = ("scheduler", "controller-manager", "proxy")
+COMPONENTS = ("scheduler", "controller-manager", "proxy", "kubelet")
 BEGUN = "sendInitialEvents=true"
 DONE = "k8s.io/initial-events-end"
 # An access is a path with its own word for a kind; the others are asked for by their plural.
@@ -46,7 +46,10 @@ class Asked:
         """Its headers, with bodies in JSON where they were protobuf."""
         media = "application/json" if self.media == PROTOBUF else self.media
         sent = {"Content-Type": media} if media else {}
-        return {"Accept": self.accept, "Impersonate-User": self.user} | sent
+        as_user = {"Impersonate-User": self.user}
+        if self.user.startswith("system:node:"):
+            as_user["Impersonate-Group"] = "system:nodes"
+        return {"Accept": self.accept} | as_user | sent
 
     @property
     def kind(self) -> str:
@@ -57,8 +60,9 @@ class Asked:
         return next((KIND_OF[word] for word in reversed(words) if word in KIND_OF), "")
 
 
-def start(component: str) -> Iterator[Asked]:
-    for line in (STARTS / f"{component}.txt").read_text().splitlines():
+def start(component: str, uid: str = "") -> Iterator[Asked]:
+    text = (STARTS / f"{component}.txt").read_text().replace("$UID", uid)
+    for line in text.splitlines():
         if not line.startswith("#"):
             user, method, code, path, accept, media, body = (line.split("\t") + [""] * 3)[:7]
             yield Asked(
@@ -108,7 +112,8 @@ async def answered(server: Guarded, asked: Asked) -> str:
     if reply.code != asked.code:
         return f"{asked}: {reply.code} {reply.body}"
     wanted = asked.kind if asked.code < 300 else "Status"
-    if not wanted or (asked.path.endswith(tuple(KIND_OF)) and asked.method == "GET"):
+    of_many = asked.path.partition("?")[0].endswith(tuple(KIND_OF))
+    if not wanted or (of_many and asked.method in ("GET", "DELETE")):
         return ""  # a page, or a list
     return "" if reply["kind"] == wanted else f"{asked}: {reply.body}"
 
@@ -117,6 +122,26 @@ async def answered(server: Guarded, asked: Asked) -> str:
 async def test_each_request_of_a_start_is_answered(server: Guarded, component: str):
     wrong = [why for asked in start(component) if (why := await answered(server, asked))]
     assert not wrong, "\n".join(wrong)
+
+
+async def test_a_pod_lives_and_ends_under_a_kubelet(server: Guarded):
+    """Its status, its token, its Events and its end, as kubelet writes them."""
+    await server.make("/api/v1/nodes", {"metadata": {"name": "node2"}})
+    await server.make(f"{CORE}/serviceaccounts", {"metadata": {"name": "default"}})
+    for name in ("settings", "kube-root-ca.crt"):
+        await server.make(f"{CORE}/configmaps", {"metadata": {"name": name}, "data": {"a": "1"}})
+    wanted = [{"configMapRef": {"name": name}} for name in ("settings", "kube-root-ca.crt")]
+    container = {"name": "c", "image": "busybox:1", "envFrom": wanted}
+    body = pod("life", nodeName="node2", containers=[container])
+    uid = (await server.make(f"{CORE}/pods", body))["metadata"]["uid"]
+    phases = []
+    for asked in start("kubelet-pod", uid):
+        if asked.body and asked.body.get("reason") == "Killing":
+            assert (await server("root", "DELETE", f"{CORE}/pods/life")).code == 200
+        assert not await answered(server, asked)
+        seen = await server("root", "GET", f"{CORE}/pods/life")
+        phases.append(seen["status"]["phase"] if seen.code == 200 else "gone")
+    assert list(dict.fromkeys(phases)) == ["Pending", "Running", "Failed", "gone"]
 
 
 async def test_the_controller_manager_lists_every_kind(server: Guarded):

@@ -105,7 +105,9 @@ async def test_preconditions(api: Api):
 
 async def test_a_pod_without_a_node_is_removed_at_once(api: Api):
     await api.make(PODS, pod())
-    assert (await api("DELETE", f"{PODS}/p"))["status"] == "Success"
+    gone = await api("DELETE", f"{PODS}/p")
+    assert (gone["kind"], gone["metadata"]["deletionGracePeriodSeconds"]) == ("Pod", 0)
+    assert (await api("GET", f"{PODS}/p")).code == 404
 
 
 async def test_a_pod_on_a_node_waits_for_its_agent(api: Api):
@@ -121,14 +123,43 @@ async def test_a_pod_on_a_node_waits_for_its_agent(api: Api):
     shorter = await api("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 2})
     assert shorter["metadata"]["deletionGracePeriodSeconds"] == 2
     gone = await api("DELETE", f"{PODS}/p", {"gracePeriodSeconds": 0})
-    assert gone["status"] == "Success"
+    assert gone["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert int(gone["metadata"]["resourceVersion"]) == api.state.store.revision
     assert (await api("GET", f"{PODS}/p")).code == 404
 
 
 async def test_a_finished_pod_is_removed_at_once(api: Api):
     await bound_pod(api)
     await api("PATCH", f"{PODS}/p/status", {"status": {"phase": "Succeeded"}}, MERGE)
-    assert (await api("DELETE", f"{PODS}/p"))["status"] == "Success"
+    assert (await api("DELETE", f"{PODS}/p"))["status"]["phase"] == "Succeeded"
+    assert (await api("GET", f"{PODS}/p")).code == 404
+
+
+async def test_the_end_of_some_kinds_is_answered_with_the_object(api: Api):
+    """As kube-apiserver 1.36.2; of the others with a Status."""
+    for path, body in (
+        (f"{CORE}/services", service("a")),
+        (f"{CORE}/serviceaccounts", {"metadata": {"name": "a"}}),
+        (f"{CORE}/resourcequotas", {"metadata": {"name": "a"}, "spec": {}}),
+        ("/apis/storage.k8s.io/v1/csinodes", {"metadata": {"name": "a"}, "spec": {"drivers": []}}),
+    ):
+        made = await api.make(path, body)
+        gone = await api("DELETE", f"{path}/a")
+        assert (gone["kind"], gone["metadata"]["uid"]) == (made["kind"], made["metadata"]["uid"])
+        assert "deletionTimestamp" not in gone["metadata"]
+        assert (await api("GET", f"{path}/a")).code == 404
+    await api.make(MAPS, config_map())
+    assert (await api("DELETE", f"{MAPS}/a"))["kind"] == "Status"
+
+
+async def test_a_deletion_in_dry_run_shows_the_marks(api: Api):
+    held = config_map()
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    made = await api.make(MAPS, held)
+    marked = await api("DELETE", f"{MAPS}/a?dryRun=All")
+    assert marked["metadata"]["deletionTimestamp"]
+    assert marked["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert (await api("GET", f"{MAPS}/a")).body == made
 
 
 async def test_eviction_is_a_deletion(api: Api):
