@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Set
+from collections.abc import Mapping, Set
 
 from proxy.backends import upstream
 from proxy.backends.base import (
@@ -73,6 +73,11 @@ class Applier:
     def is_unfinished(self) -> bool:
         """True if a big Service is not written to its end: ask for another sync."""
         return self._backend.is_unfinished
+
+    @property
+    def guarded_ports(self) -> Mapping[int, int] | None:
+        """The ports of bridges whose frames programs can decide on; see ``Backend``."""
+        return self._backend.guarded_ports
 
     @property
     def is_blind(self) -> bool:

@@ -26,7 +26,8 @@ from proxy.linux.nft_events import NftListener
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 from proxy.objects.feed import Feed, following
-from proxy.policy.engine import PolicyGuard, Surroundings
+from proxy.policy.engine import PolicyGuard
+from proxy.policy.frames import Surroundings
 from proxy.repair import Repair, watching
 from proxy.status.changes import PendingChanges
 from proxy.status.events import reporting
@@ -99,7 +100,13 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     tracker = Tracker(NodeView(config.node_name), settings.families)
     syncer = Syncer(tracker, health, metrics, changes, config.min_sync_period)
     by_node = NodeSettings(config, settings, tracker)
-    around = Surroundings(lambda: tracker.node, lambda: by_node.current, syncer.changed)
+    appliers: list[Applier] = []  # the present one
+    around = Surroundings(
+        lambda: tracker.node,
+        lambda: by_node.current,
+        syncer.changed,
+        lambda: appliers[0].guarded_ports if appliers else None,
+    )
     policies = PolicyGuard(client, around, enabled=config.network_policy)
 
     def changed() -> None:
@@ -121,13 +128,20 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         await stack.enter_async_context(policies.guarding(report))
         while True:
             settings = await by_node.settle(feed)
-            bridges = PodBridges(settings.pods, links, lambda: policies.is_guarding)
+            bridges = PodBridges(settings.pods, links, lambda: policies.needs_bridge_filter)
             applier = _applier(config, settings, metrics, counting, events, bridges)
+            appliers[:] = [applier]
             repair = Repair(applier, metrics, syncer.changed, report)
             checks = ServiceHealth(health, report, hosts_of(settings))
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
             async with _reporting(applier, repair, checks, gaps, syncer.unfinished) as listener:
-                await syncer.run(applier.apply, listener, by_node.moved)
+
+                async def synced(want: Desired, listener: Listener = listener) -> None:
+                    around.synced.set()
+                    policies.look()
+                    await listener(want)
+
+                await syncer.run(applier.apply, synced, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
 
 

@@ -58,6 +58,13 @@ class Backend(Protocol):
         that an answer to a neighbor comes from the Service.
         """
 
+    @property
+    def guarded_ports(self) -> Mapping[int, int] | None:
+        """The ports of bridges, by interface index, whose frames programs can decide on by policies
+        (``proxy.backends.ebpf.policy``), each with its bridge's index; None if there are no such
+        programs. Any thread may ask.
+        """
+
     def disturbed(self, events: Sequence[NftEvent]) -> str:
         """Return a description of other programs' changes to the rules since the last ``apply``.
 

@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
@@ -31,7 +31,12 @@ _CREATE = 0x400  # NLM_F_CREATE
 _BATCH_BEGIN, _BATCH_END, _NFTABLES = 16, 17, 10  # linux/netfilter/nfnetlink.h
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 RECEIVE = 1 << 18  # bytes of the largest message
-_NFPROTO = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
+BRIDGE = "bridge"  # the family of rules that see the frames of bridges
+_NFPROTO: Mapping[Family | str, int] = {
+    Family.V4: socket.AF_INET,
+    Family.V6: socket.AF_INET6,
+    BRIDGE: 7,  # NFPROTO_BRIDGE
+}
 
 
 class Message(NamedTuple):
@@ -151,7 +156,7 @@ def _raise(payload: bytes) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def netfilter_header(family: Family) -> bytes:
+def netfilter_header(family: Family | str) -> bytes:
     """Pack ``struct nfgenmsg``, with which every message of NETFILTER begins."""
     return struct.pack("=BBH", _NFPROTO[family], 0, 0)
 

@@ -29,7 +29,7 @@ class NamedSet(NamedTuple):
     is_map: bool
 
 
-def chains(family: Family) -> list[tuple[str, str]]:
+def chains(family: Family | str) -> list[tuple[str, str]]:
     """Return (table, chain) of each chain of this network namespace. Raises KernelRefusedError."""
     found = _dump(_GET_CHAIN, family)
     return [(text(chain[_CHAIN_TABLE]), text(chain[_CHAIN_NAME])) for chain in found]
@@ -44,7 +44,7 @@ def named_sets(family: Family) -> list[NamedSet]:
     ]
 
 
-def _dump(kind: int, family: Family) -> list[dict[int, bytes]]:
+def _dump(kind: int, family: Family | str) -> list[dict[int, bytes]]:
     """Return the attributes of each message of a dump. Raises KernelRefusedError."""
     try:
         with closing(Netlink(NETFILTER)) as netlink:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 from control.client import Client, Informer
@@ -17,13 +16,13 @@ from proxy.linux.libnftables import Libnftables
 from proxy.linux.links import LinkListener
 from proxy.linux.nft_events import NftListener
 from proxy.model.errors import KernelRefusedError
-from proxy.model.settings import ProxySettings
-from proxy.model.values import Key, NodeView
+from proxy.model.values import Key
 from proxy.objects.feed import KeptObject
 from proxy.objects.parse import Complaints
 from proxy.policy import kernel, wire
 from proxy.policy.drops.page import drops_page
 from proxy.policy.drops.watch import DropWatch, View
+from proxy.policy.frames import FrameGuard, Surroundings
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.render import TABLE
@@ -38,15 +37,6 @@ logger = logging.getLogger("podwire.proxy.policy")
 Value = TypeVar("Value")
 
 _FIRST_RETRY, _LAST_RETRY = 0.1, 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the engine asks of the proxy: the node and the settings as they are now."""
-
-    node: Callable[[], NodeView]
-    settings: Callable[[], ProxySettings]
-    guarding: Callable[[], None]  # called when the first policy comes, and when the last one goes
 
 
 class PolicyEngine:
@@ -67,13 +57,17 @@ class PolicyEngine:
         self._events: NftListener | None = None
         self._rulesets: tuple[PolicyRuleset, ...] | None = None  # None: the kernel is unknown
         self._told = ""
-        self._bridges: tuple[str, ...] = ()
-        self._looked: object = None  # the node and settings for which bridges were looked at
+        self._frames = FrameGuard(self.index, around)
 
     @property
     def is_guarding(self) -> bool:
-        """True while there are policies, and so bridges have to pass their frames to rules."""
+        """True while there are policies."""
         return not self.index.is_empty
+
+    @property
+    def needs_bridge_filter(self) -> bool:
+        """True while bridges have to pass their frames to the rules of policies."""
+        return self.is_guarding and not self._frames.by_programs
 
     def changed(self) -> None:
         """Look again: an object, the node or a setting changed. Call it on the event loop."""
@@ -88,6 +82,7 @@ class PolicyEngine:
             group.create_task(cluster.run())
             await informer.synced.wait()
             await cluster.known.wait()
+            await self._frames.begin()
             informer.subscribe(self._take_policy)
             await self._serve()
 
@@ -111,10 +106,10 @@ class PolicyEngine:
         while True:
             self._dirty.clear()
             try:
-                text = act()
-                if text:
-                    with self._events.deaf() if self._events else nullcontext():
-                        await asyncio.to_thread(self._nft.commit, text)
+                by_programs, text = self._frames.by_programs, act()
+                await asyncio.to_thread(self._commit, text)
+                if by_programs != self._frames.by_programs:
+                    self._around.guarding()
             except KernelRefusedError as err:
                 self._rulesets = None
                 self._tell(f"the kernel refused the policies' rules: {err}")
@@ -125,34 +120,42 @@ class PolicyEngine:
             self.ready.set()
             return
 
+    def _commit(self, text: str) -> None:
+        """Write a change: the programs' entries that go, the rules, and the entries that come."""
+        self._frames.before()
+        if text:
+            with self._events.deaf() if self._events else nullcontext():
+                self._nft.commit(text)
+        self._frames.after()
+
     def _write(self) -> str:
         """Return the transaction to the present state."""
         node, settings = self._around.node(), self._around.settings()
-        looked = (node.pod_cidrs, settings.pods)
-        if self._looked != looked:
-            self._bridges, wrong = kernel.show_to_rules(settings.pods, node.pod_cidrs)
-            self._looked = looked
+        is_new, wrong = self._frames.look()
+        if wrong is not None:
             self._tell(wrong)
+        bridges = self._frames.bridges
+        if is_new:
+            self._rulesets = None
         if self._rulesets is None:
             everything = self.index.everything()
             rulesets = tuple(PolicyRuleset(one, self.index) for one in settings.families)
-            text = "".join(
-                one.restart(everything, node.pod_cidrs, self._bridges) for one in rulesets
-            )
+            text = "".join(one.restart(everything, node.pod_cidrs, bridges) for one in rulesets)
+            text += self._frames.plan(everything, whole=True)
             self._rulesets = rulesets
             self._drops.counts.begin_anew()
             return text
         changes = self.index.take()
         parts = (
-            (one.family, one.advance(changes, node.pod_cidrs, self._bridges))
-            for one in self._rulesets
+            (one.family, one.advance(changes, node.pod_cidrs, bridges)) for one in self._rulesets
         )
-        return "".join(part.text(family, TABLE) for family, part in parts)
+        text = "".join(part.text(family, TABLE) for family, part in parts)
+        return text + self._frames.plan(changes, whole=False)
 
     def _clear(self) -> str:
         """Return the transaction that leaves nothing of ours."""
         self._rulesets = None
-        self._looked = None
+        self._frames.forget()
         return kernel.removal()
 
     @contextmanager
@@ -172,7 +175,7 @@ class PolicyEngine:
 
     def _hear_links(self) -> None:
         if self._links is not None and self._links.has_events():
-            self._looked = None
+            self._frames.heard()
             self.changed()
 
     def _hear(self) -> None:
@@ -253,13 +256,18 @@ class PolicyGuard:
         self.drops = DropWatch()
 
     @property
-    def is_guarding(self) -> bool:
+    def needs_bridge_filter(self) -> bool:
         """See ``PolicyEngine``."""
-        return self.engine is not None and self.engine.is_guarding
+        return self.engine is not None and self.engine.needs_bridge_filter
 
     def changed(self) -> None:
         """See ``PolicyEngine``."""
         if self.engine is not None:
+            self.engine.changed()
+
+    def look(self) -> None:
+        """Look whether other programs decide on frames, or on those of other ports."""
+        if self.engine is not None and self.engine.is_guarding:
             self.engine.changed()
 
     def text(self) -> str:

@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from proxy.backends.nftables.transaction import table_name
 from proxy.linux import nft_names
 from proxy.linux.addresses import addresses_of_links
 from proxy.linux.bridges import pod_bridges
 from proxy.linux.libnftables import Libnftables
-from proxy.linux.links import all_links, filter_bridge
+from proxy.linux.links import Link, all_links, filter_bridge
+from proxy.linux.netlink import BRIDGE
+from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import PodDetector
 from proxy.model.values import Family, Network
 from proxy.policy.render import TABLE
 
+_PROBE = "podwire-probe"
 _MODULE = Path("/proc/sys/net/bridge")  # br_netfilter makes it
 
 
@@ -20,7 +24,8 @@ def removal() -> str:
 
     Raises KernelRefusedError.
     """
-    return "".join(f"delete table {_name(family)} {TABLE}\n" for family in Family if exists(family))
+    families = (*Family, BRIDGE)
+    return "".join(f"delete table {_name(one)} {TABLE}\n" for one in families if exists(one))
 
 
 def remove() -> None:
@@ -29,34 +34,49 @@ def remove() -> None:
         Libnftables().commit(text)
 
 
-def exists(family: Family) -> bool:
+def bridge_removal() -> str:
+    """Return the transaction that removes the bridges' own rules, empty if there are none.
+
+    Raises KernelRefusedError.
+    """
+    return f"delete table {BRIDGE} {TABLE}\n" if exists(BRIDGE) else ""
+
+
+def exists(family: Family | str) -> bool:
     """Return True if our table is there. Raises KernelRefusedError."""
     return any(table == TABLE for table, _ in nft_names.chains(family))
 
 
-def show_to_rules(
-    pods: Mapping[Family, PodDetector], ranges: Sequence[Network]
-) -> tuple[tuple[str, ...], str]:
+def has_bridge_tables() -> bool:
+    """Return True if the kernel has rules for frames of bridges (CONFIG_NF_TABLES_BRIDGE)."""
+    try:
+        Libnftables().commit(f"add table {BRIDGE} {_PROBE}\ndelete table {BRIDGE} {_PROBE}\n")
+    except KernelRefusedError:
+        return False
+    return True
+
+
+def bridges_of(pods: Mapping[Family, PodDetector], ranges: Sequence[Network]) -> list[Link]:
+    """Return the bridges where this node's Pods meet. Raises OSError."""
+    return pod_bridges(pods, ranges, all_links(), addresses_of_links())
+
+
+def show_to_rules(bridges: Sequence[Link]) -> str:
     """Have the Pods' bridges pass their frames to the rules.
 
-    Returns the bridges' names, and what is wrong, empty if nothing is.
+    Returns what is wrong, empty if nothing is. Raises OSError.
     """
-    try:
-        found = pod_bridges(pods, ranges, all_links(), addresses_of_links())
-        for bridge in found:
-            if bridge.is_filtered and not all(bridge.is_filtered):
-                filter_bridge(bridge, True)
-    except OSError as err:
-        return (), f"the bridges of Pods cannot be filtered: {err}"
-    names = tuple(bridge.name for bridge in found)
-    blind = [bridge.name for bridge in found if not bridge.is_filtered]
-    if blind or (found and not _MODULE.exists()):
-        return names, (
-            f"bridge {(blind or names)[0]} passes its frames to no rules, so policies do not hold "
-            "between Pods of this node; load the kernel's module: modprobe br_netfilter"
+    for bridge in bridges:
+        if bridge.is_filtered and not all(bridge.is_filtered):
+            filter_bridge(bridge, True)
+    blind = [bridge.name for bridge in bridges if not bridge.is_filtered]
+    if blind or (bridges and not _MODULE.exists()):
+        return (
+            f"bridge {(blind or [bridges[0].name])[0]} passes its frames to no rules, so policies "
+            "do not hold between Pods of this node; load the kernel's module: modprobe br_netfilter"
         )
-    return names, ""
+    return ""
 
 
-def _name(family: Family) -> str:
-    return "ip" if family is Family.V4 else "ip6"
+def _name(family: Family | str) -> str:
+    return table_name(family, "").rstrip() if isinstance(family, Family) else family

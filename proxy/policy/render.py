@@ -37,8 +37,10 @@ DROPPED = {Direction.EGRESS: "dropped-egress", Direction.INGRESS: "dropped-ingre
 DENIED = {Direction.EGRESS: "denied-egress", Direction.INGRESS: "denied-ingress"}  # by a rule
 # Neighbor discovery and multicast listeners (RFC 4861, RFC 2710, RFC 3810): without them there is
 # no IPv6 on a link, and no policy means to forbid them.
-_LINK_KEEPING = "icmpv6 type { 130, 131, 132, 133, 134, 135, 136, 137, 143 } accept"
-_LOGS = 'limit rate 100/second burst 200 packets log group {} snaplen {} prefix "{}"'
+LINK_KEEPING = "icmpv6 type { 130, 131, 132, 133, 134, 135, 136, 137, 143 } accept"
+LOGS = (
+    f'limit rate 100/second burst 200 packets log group {LOG_GROUP} snaplen {SNAPLEN} prefix "{{}}"'
+)
 _ABBREVIATED = {Direction.EGRESS: "eg", Direction.INGRESS: "in"}
 
 
@@ -78,7 +80,7 @@ class PolicyRenderer:
         yield SetOrMap("set", BRIDGES, "type ifname;")
         for name in (*DROPPED.values(), *DENIED.values()):
             yield SetOrMap("set", name, f"type {address}; counter;")
-        keeping = () if self.family is Family.V4 else (_LINK_KEEPING,)
+        keeping = () if self.family is Family.V4 else (LINK_KEEPING,)
         yield Chain(
             "forward",
             (
@@ -107,7 +109,7 @@ class PolicyRenderer:
             yield self._dropping(name, "counter")
 
     def _dropping(self, name: str, count: str) -> Chain:
-        return Chain(name, (count, _LOGS.format(LOG_GROUP, SNAPLEN, name), "drop"))
+        return Chain(name, (count, LOGS.format(name), "drop"))
 
     def place(self, ranges: Iterable[Network], bridges: Iterable[str]) -> Iterator[TableObject]:
         """Yield the ranges of this node's Pods, and the bridges where they meet."""

@@ -13,6 +13,7 @@ from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
 from proxy.backends.ebpf.mounts import PINS, known_file_systems, remove_pins
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.backends.ebpf.packets import PacketPrograms, remove_packet_programs
+from proxy.backends.ebpf.policy import close_bridges
 from proxy.backends.ebpf.room import room_for
 from proxy.backends.ebpf.sockets import SocketPrograms, remove_socket_programs
 from proxy.backends.nftables import backend as nftables
@@ -49,9 +50,20 @@ class EbpfBackend:
         self._refusal = ""  # why there are no programs; empty if there are
         self._again = 0.0  # monotonic time before which they are not tried again
         self._node = NodeView("")
+        self.guarded_ports: Mapping[int, int] | None = None  # see ``Backend``
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring rules and maps to ``want``. Raises KernelRefusedError."""
+        try:
+            self._apply(want, node)
+        finally:
+            self._publish_ports()
+
+    def _publish_ports(self) -> None:
+        ports = self._packets.ports if self._packets and self._packets.come_first else None
+        self.guarded_ports = ports
+
+    def _apply(self, want: Desired, node: NodeView) -> None:
         known, self._known = self._is_known(node), False
         self._node = node
         if known and self._sockets:
@@ -119,6 +131,7 @@ class EbpfBackend:
                 _TRY_AGAIN,
             )
         self._refusal, self._again = why, time.monotonic() + _TRY_AGAIN
+        close_bridges()
         self._forget_packets()
         if self._sockets is not None:
             self._sockets.close()
@@ -166,6 +179,7 @@ class EbpfBackend:
         except KernelRefusedError as err:
             logger.warning("packets are balanced by nftables alone: %s", err)
             self._forget_packets()
+            close_bridges()
             remove_packet_programs()  # those of an earlier run would not learn of changes
 
     @property
@@ -213,6 +227,7 @@ class EbpfBackend:
     def _follow(self, programs: PacketPrograms) -> bool:
         with _translated():
             programs.follow()
+        self._publish_ports()
         return programs.are_attached()
 
     def exists(self) -> bool:

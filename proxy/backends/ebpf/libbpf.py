@@ -134,9 +134,10 @@ class BpfMap:
     It has its own descriptor.
     """
 
-    def __init__(self, library: Libbpf, fd: int, name: str) -> None:
+    def __init__(self, library: Libbpf, fd: int, name: str, *, own: bool = False) -> None:
+        """Use a copy of the descriptor ``fd``, or that itself if it is its own."""
         self._library = library
-        self.fd = os.dup(fd)
+        self.fd = fd if own else os.dup(fd)
         self._name = name
 
     def close(self) -> None:
@@ -156,6 +157,24 @@ class BpfMap:
         """Remove entries, which must exist."""
         if keys:
             self._many(self._library.bpf.bpf_map_delete_batch, keys)
+
+    def lookup(self, key: bytes, size: int) -> bytes:
+        """Return the value of ``key``, of ``size`` bytes."""
+        value = ctypes.create_string_buffer(size)
+        done = self._library.bpf.bpf_map_lookup_elem(self.fd, key, value)
+        self._library.check(done, f"reading map {self._name}")
+        return value.raw
+
+    def keys(self, size: int) -> list[bytes]:
+        """Return every key, of ``size`` bytes. Nobody else may write meanwhile."""
+        found: list[bytes] = []
+        key = ctypes.create_string_buffer(size)
+        while not self._library.bpf.bpf_map_get_next_key(
+            self.fd, found[-1] if found else None, key
+        ):
+            found.append(key.raw)
+        self._library.forget_messages()
+        return found
 
     def entries(self, key_size: int, value_size: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield every key and value; sizes are in bytes.
@@ -290,6 +309,8 @@ def _load() -> ctypes.CDLL:
         "bpf_program__fd": [pointer],
         "bpf_map_update_batch": [ctypes.c_int, *[ctypes.c_char_p] * 2, pointer, pointer],
         "bpf_map_lookup_batch": [ctypes.c_int, *[pointer] * 6],
+        "bpf_map_lookup_elem": [ctypes.c_int, ctypes.c_char_p, pointer],
+        "bpf_map_get_next_key": [ctypes.c_int, ctypes.c_char_p, pointer],
         "bpf_map_delete_batch": [ctypes.c_int, ctypes.c_char_p, pointer, pointer],
     }.items():
         getattr(bpf, name).argtypes = types

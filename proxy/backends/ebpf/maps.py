@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
+from proxy.backends.ebpf import policy
 from proxy.backends.ebpf.contents import MapChanges
 from proxy.backends.ebpf.layout import PRESENT, pack_address
 from proxy.backends.ebpf.libbpf import BpfMap, BpfObject, Libbpf
@@ -81,7 +82,7 @@ class SharedMaps:
         """
         for name in _TABLES:
             self._maps[name].pin(MAPS / name)
-        ours = {*_TABLES, *(_pin_name(name) for name in _MEMORIES)}
+        ours = {*_TABLES, *map(_pin_name, _MEMORIES), *map(policy.pin_name, policy.NAMES)}
         for path in MAPS.iterdir():
             if path.name not in ours:
                 path.unlink()

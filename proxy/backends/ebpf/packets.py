@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Address, IPv6Address
 
+from proxy.backends.ebpf import policy
 from proxy.backends.ebpf.ingress import attach, detach_filter, is_attached
 from proxy.backends.ebpf.layout import pack_number
 from proxy.backends.ebpf.libbpf import BUILT, BpfMap, BpfObject, Libbpf, program_id, unpin_link
 from proxy.backends.ebpf.maps import SharedMaps
-from proxy.backends.ebpf.mounts import INLETS, LINKS, PINS
+from proxy.backends.ebpf.mounts import INLETS, LINKS, MAPS, PINS
 from proxy.linux.links import Link, LinkListener, all_links
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family
@@ -35,9 +36,12 @@ class PacketPrograms:
         self._settings = settings
         self.library = library
         self._links: set[int] = set()
+        self.ports: Mapping[int, int] = {}  # the bridge of each port that runs the program
         self.come_first = True  # no tc filter of another program can take packets before
         with closing(BpfObject(library, OBJECT)) as loaded, ExitStack() as undo:
             maps.lend(loaded)
+            for name in policy.NAMES:
+                loaded.share(name, MAPS / policy.pin_name(name))
             loaded.load()
             self._entries = BpfMap(library, loaded.map_fd("links"), "links")
             undo.callback(self._entries.close)
@@ -97,6 +101,7 @@ class PacketPrograms:
             if int(path.name) not in entries:
                 unpin_link(self.library, path)
         self._links = set(entries)
+        self.ports = {number: every[number].bridge for number in entries if every[number].bridge}
 
     def _entry(self, link: Link, every: Mapping[int, Link]) -> bytes:
         """Pack ``struct link``. Firewall rules see a bridge's port under the bridge's name."""

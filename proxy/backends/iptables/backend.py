@@ -283,6 +283,11 @@ class IptablesBackend:
         return accounting.read() if self._settings.packet_counters else {}
 
     @property
+    def guarded_ports(self) -> Mapping[int, int] | None:
+        """See ``Backend``: none."""
+        return None
+
+    @property
     def needs_bridge_filter(self) -> bool:
         """True: only rules translate answers back."""
         return True

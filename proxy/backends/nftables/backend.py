@@ -138,6 +138,11 @@ class NftablesBackend:
         return {}
 
     @property
+    def guarded_ports(self) -> Mapping[int, int] | None:
+        """See ``Backend``: none."""
+        return None
+
+    @property
     def needs_bridge_filter(self) -> bool:
         """True: only rules translate answers back."""
         return True

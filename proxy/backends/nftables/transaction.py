@@ -5,7 +5,7 @@ not be used any more when it is removed. So the order is: sets and maps, chains,
 elements to add, chains to remove, sets and maps to remove.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proxy.backends.nftables.objects import TABLE, Chain, Element, SetOrMap, TableObject
@@ -83,6 +83,11 @@ def _elements(verb: str, objects: Iterable[TableObject], table: str) -> Iterator
         if isinstance(item, Element):
             texts.setdefault(item.store, []).append(item.text if verb == "add" else item.bare)
     for store, members in texts.items():
-        for start in range(0, len(members), _AT_ONCE):
-            part = ", ".join(members[start : start + _AT_ONCE])
-            yield f"{verb} element {table} {store} {{ {part} }}"
+        yield from elements_of(verb, table, store, members)
+
+
+def elements_of(verb: str, table: str, store: str, members: Sequence[str]) -> Iterator[str]:
+    """Yield the commands that add or delete the elements of one set or map."""
+    for start in range(0, len(members), _AT_ONCE):
+        part = ", ".join(members[start : start + _AT_ONCE])
+        yield f"{verb} element {table} {store} {{ {part} }}"

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "actions.h"
+#include "policy.h"
 
 #define TRANSLATED 0x30 /* IPS_SRC_NAT | IPS_DST_NAT */
 #define IPPROTO_ICMP 1
@@ -164,14 +165,61 @@ static __always_inline bool read_plain(struct __sk_buff *skb, struct packet *pac
 	return true;
 }
 
+/* True if an ICMP packet keeps the link, or is an error about a flow that passed. */
+static __always_inline bool is_icmp_of_bridge(struct __sk_buff *skb)
+{
+	bool is_4 = skb->protocol == bpf_htons(ETH_P_IP);
+	struct packet packet = {}, answer = {};
+	struct flow flow = {};
+	__u8 type;
+
+	if (!(is_4 ? read_ipv4(skb, 0, &packet) : read_ipv6(skb, 0, &packet)) ||
+	    packet.destination.protocol != (is_4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) ||
+	    !load(skb, packet.transport, &type, sizeof(type)))
+		return false;
+	if (!is_4 && keeps_link(type))
+		return true;
+	if (!read_quoted(skb, is_4, packet.transport, &answer))
+		return false;
+	fill_flow(&answer, &flow);
+	return is_known(&flow, &answer);
+}
+
+/* True if policies leave it to the node's rules what becomes of a frame that is neither TCP nor UDP. What
+ * the node would not route stays on the bridge, whose own rules drop it.
+ */
+static __always_inline bool is_for_rules(struct __sk_buff *skb)
+{
+	bool is_4 = skb->protocol == bpf_htons(ETH_P_IP);
+	struct packet packet = {};
+
+	if (!is_4 && skb->protocol != bpf_htons(ETH_P_IPV6))
+		return false;
+	if (!is_4 && read_ipv6(skb, 0, &packet) &&
+	    (is_link_local(&packet.client.address) || is_link_local(&packet.destination.address)))
+		return false;
+	return !is_icmp_of_bridge(skb);
+}
+
+/* True if the node has to route a frame. `packet` is its TCP or UDP packet. */
+static __always_inline bool needs_node(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u32 guarding = guard();
+
+	if (is_of_translated_flow(skb, packet))
+		return true;
+	return guarding != UNGUARDED && !is_link_local(&packet->client.address) &&
+	       !is_link_local(&packet->destination.address) && !may_pass(packet, guarding);
+}
+
 /* Handles a frame between neighbors. */
 static __always_inline void route_if_needed(struct __sk_buff *skb, const struct link *link)
 {
 	struct packet packet = {};
 
 	if (!(read_plain(skb, &packet) || read_packet(skb, &packet)
-		  ? is_of_translated_flow(skb, &packet)
-		  : concerns_node(skb)))
+		  ? needs_node(skb, &packet)
+		  : concerns_node(skb) || (guard() == ENFORCING && is_for_rules(skb))))
 		return;
 	if (!bpf_skb_store_bytes(skb, 0, link->own, ETH_ALEN, 0) &&
 	    !bpf_skb_change_type(skb, PACKET_HOST))

@@ -16,6 +16,7 @@ struct packet {
 	struct target client, destination;
 	__u32 transport; /* offset of its header from the network header */
 	bool begins; /* can be a flow's first packet */
+	bool ends; /* closes or resets a TCP connection */
 };
 
 static __always_inline bool load(struct __sk_buff *skb, __u32 at, void *to, __u32 length)
@@ -36,6 +37,7 @@ static __always_inline void fill_tcp(const struct tcphdr *tcp, struct packet *pa
 	packet->client.port = tcp->source;
 	packet->destination.port = tcp->dest;
 	packet->begins = tcp->syn && !tcp->ack && !tcp->rst && !tcp->fin;
+	packet->ends = tcp->rst || tcp->fin;
 }
 
 /* Reads the IPv4 header at `at`, counted from the network header. False for fragments and malformed
