@@ -4,78 +4,60 @@
 
     forward ── port with a program ──► what keeps the link, unicast ──► accept
        │                                    └── all else: link-local, multicast ──► drop
-       └────── another port ──► of a Pod, to a Pod ──► drop
+       ├────── port of a bridge that is not Pods' ──► accept
+       └────── another port, which is new ──► drop
 
-The programs ask the node about unicast frames that they do not admit. A port has its program some
-milliseconds after it came; until then no Pod is reached through it, and reaches no other.
+The programs ask the node about unicast frames that they do not admit. A new port has its program
+some milliseconds after it came; until then its Pod reaches no other.
 """
-
-from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from proxy.backends.ebpf.policy import GUARDED, TABLE
 from proxy.backends.nftables.transaction import elements_of
-from proxy.model.values import Family, Network
 from proxy.policy.render import LINK_KEEPING, LOGS, UNKNOWN_FROM
 
 _NAME = f"bridge {TABLE}"
-_TYPES = {Family.V4: "ipv4_addr", Family.V6: "ipv6_addr"}
+_FOREIGN = "foreign"
 _RULES = {
     "forward": (
+        f"meta iif @{GUARDED} meta pkttype other ether type ip accept",  # first: most frames
         f"meta iif @{GUARDED} goto guarded",
-        "ip saddr @ranges-4 goto unknown-from",
-        "ip daddr @ranges-4 goto unknown-from",
-        "ip6 saddr @ranges-6 goto unknown-from",
-        "ip6 daddr @ranges-6 goto unknown-from",
+        f"meta iif @{_FOREIGN} accept",
+        LINK_KEEPING,
+        f"ether type {{ ip, ip6 }} goto {UNKNOWN_FROM}",
     ),
     "guarded": (
-        "meta pkttype other ether type ip accept",
         LINK_KEEPING,
-        "ip6 saddr fe80::/10 goto unknown-from",
-        "ip6 daddr fe80::/10 goto unknown-from",
+        f"ip6 saddr fe80::/10 goto {UNKNOWN_FROM}",
+        f"ip6 daddr fe80::/10 goto {UNKNOWN_FROM}",
         "meta pkttype other accept",
-        "ether type { ip, ip6 } goto unknown-from",
+        f"ether type {{ ip, ip6 }} goto {UNKNOWN_FROM}",
     ),
     UNKNOWN_FROM: ("counter", LOGS.format(UNKNOWN_FROM), "drop"),
 }
 
 
 class BridgeRules:
-    """What the kernel holds in the table of the bridge family."""
+    """What the kernel holds in the table of the bridge family: ports by interface index."""
 
     def __init__(self) -> None:
-        self._ports: frozenset[int] = frozenset()
+        self._held: dict[str, frozenset[int]] = {}
 
-    def restart(self, ports: frozenset[int], ranges: Iterable[Network]) -> str:
-        """Return the transaction that makes the table anew, for ports by interface index."""
-        self._ports = frozenset()
-        lines = [
-            *(f"{verb} table {_NAME}" for verb in ("add", "delete", "add")),
-            f"add set {_NAME} {GUARDED} {{ type iface_index; }}",
-        ]
-        for family, kind in _TYPES.items():
-            lines.append(f"add set {_NAME} ranges-{family} {{ type {kind}; flags interval; }}")
-            found = [str(one) for one in _without_overlaps(ranges, family)]
-            lines += elements_of("add", _NAME, f"ranges-{family}", found)
+    def restart(self, guarded: frozenset[int], foreign: frozenset[int]) -> str:
+        """Return the transaction that makes the table anew."""
+        self._held = {GUARDED: frozenset(), _FOREIGN: frozenset()}
+        lines = [f"{verb} table {_NAME}" for verb in ("add", "delete", "add")]
+        lines += (f"add set {_NAME} {name} {{ type iface_index; }}" for name in self._held)
         hook = " { type filter hook forward priority 0; policy accept; }"
         for name in reversed(_RULES):
             lines.append(f"add chain {_NAME} {name}{hook if name == 'forward' else ''}")
             lines += (f"add rule {_NAME} {name} {rule}" for rule in _RULES[name])
-        return "".join(f"{line}\n" for line in lines) + self.advance(ports)
+        return "".join(f"{line}\n" for line in lines) + self.advance(guarded, foreign)
 
-    def advance(self, ports: frozenset[int]) -> str:
+    def advance(self, guarded: frozenset[int], foreign: frozenset[int]) -> str:
         """Return the change from the ports before."""
-        gone = [str(number) for number in sorted(self._ports - ports)]
-        new = [str(number) for number in sorted(ports - self._ports)]
-        self._ports = ports
-        lines = (
-            *elements_of("delete", _NAME, GUARDED, gone),
-            *elements_of("add", _NAME, GUARDED, new),
-        )
+        lines: list[str] = []
+        for name, ports in ((GUARDED, guarded), (_FOREIGN, foreign)):
+            before, self._held[name] = self._held[name], ports
+            for verb, which in (("delete", before - ports), ("add", ports - before)):
+                lines += elements_of(verb, _NAME, name, [str(one) for one in sorted(which)])
         return "".join(f"{line}\n" for line in lines)
-
-
-def _without_overlaps(ranges: Iterable[Network], family: Family) -> Iterable[Network]:
-    if family is Family.V4:
-        return collapse_addresses(one for one in ranges if isinstance(one, IPv4Network))
-    return collapse_addresses(one for one in ranges if isinstance(one, IPv6Network))

@@ -9,7 +9,7 @@ rules would drop.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from proxy.backends.ebpf.policy import AdmissionMaps, Guard, are_pinned
 from proxy.linux.netlink import BRIDGE
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, Network, NodeView
+from proxy.model.values import Family, NodeView
 from proxy.policy import kernel
 from proxy.policy.admissions import AdmissionChange, AdmissionTable
 from proxy.policy.bridge import BridgeRules
@@ -59,6 +59,7 @@ class FrameGuard:
         self.by_programs = False  # True while programs decide
         self.bridges: tuple[str, ...] = ()
         self._numbers: frozenset[int] = frozenset()  # the bridges' interface indexes
+        self._foreign: frozenset[int] = frozenset()  # ports of other bridges
         self._looked: object = None  # the node and settings for which bridges were looked at
         self._refused_until = 0.0  # monotonic time
         self._can_filter: bool | None = None  # whether the kernel has rules for frames
@@ -97,7 +98,7 @@ class FrameGuard:
         if looked != self._looked:
             self.by_programs = by_programs  # first of all, or the proxy might undo what comes here
             try:
-                found = kernel.bridges_of(settings.pods, node.pod_cidrs)
+                found, self._foreign = kernel.bridges_of(settings.pods, node.pod_cidrs)
                 wrong = "" if by_programs else kernel.show_to_rules(found)
             except OSError as err:
                 return was != by_programs, f"the bridges of Pods cannot be filtered: {err}"
@@ -107,20 +108,12 @@ class FrameGuard:
         return was != by_programs, wrong
 
     def _can_decide(self) -> bool:
-        """Return True if programs can decide, and every family's Pods have known ranges."""
+        """Return True if programs can decide."""
         if self._around.ports() is None or time.monotonic() < self._refused_until:
-            return False
-        versions = {one.version for one in self._ranges()}
-        if not all(family in versions for family in self._around.settings().families):
             return False
         if self._can_filter is None:
             self._can_filter = kernel.has_bridge_tables()
         return self._can_filter
-
-    def _ranges(self) -> Sequence[Network]:
-        pods = self._around.settings().pods
-        detected = (pods[one].network for one in Family if one in pods)
-        return (*self._around.node().pod_cidrs, *(one for one in detected if one is not None))
 
     def plan(self, changes: Changes, *, whole: bool) -> str:
         """Prepare a change; return its part of the rules' transaction. ``whole``: all anew."""
@@ -130,9 +123,9 @@ class FrameGuard:
             return kernel.bridge_removal() if whole else ""
         if whole:
             self._change = AdmissionChange([], self._table.restart(changes))
-            return self._rules.restart(self.ports, self._ranges())
+            return self._rules.restart(self.ports, self._foreign)
         self._change = self._table.advance(changes)
-        return self._rules.advance(self.ports)
+        return self._rules.advance(self.ports, self._foreign)
 
     def before(self) -> None:
         """Remove entries: the rules will not admit them any more. Raises KernelRefusedError."""

@@ -56,9 +56,17 @@ def has_bridge_tables() -> bool:
     return True
 
 
-def bridges_of(pods: Mapping[Family, PodDetector], ranges: Sequence[Network]) -> list[Link]:
-    """Return the bridges where this node's Pods meet. Raises OSError."""
-    return pod_bridges(pods, ranges, all_links(), addresses_of_links())
+def bridges_of(
+    pods: Mapping[Family, PodDetector], ranges: Sequence[Network]
+) -> tuple[list[Link], frozenset[int]]:
+    """Return the bridges where this node's Pods meet, and the ports of other bridges.
+
+    Ports are interface indexes. Raises OSError.
+    """
+    links = all_links()
+    found = pod_bridges(pods, ranges, links, addresses_of_links())
+    ours = {0, *(bridge.number for bridge in found)}
+    return found, frozenset(link.number for link in links if link.bridge not in ours)
 
 
 def show_to_rules(bridges: Sequence[Link]) -> str:
