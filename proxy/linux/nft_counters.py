@@ -25,7 +25,7 @@ _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
 _BYTES, _PACKETS = 1, 2
 
 
-def of_elements(family: Family, table: str, store: str) -> Iterator[tuple[bytes, int, int]]:
+def of_elements(family: Family | str, table: str, store: str) -> Iterator[tuple[bytes, int, int]]:
     """Yield (key, packets, bytes) of each element of a set with counters. Raises OSError."""
     asked = {_LIST_TABLE: table, _LIST_SET: store}
     for message in _dump(_GET_ELEMENTS, family, asked):
@@ -35,7 +35,7 @@ def of_elements(family: Family, table: str, store: str) -> Iterator[tuple[bytes,
             yield attributes(parts[_KEY])[_VALUE], *_counts(data)
 
 
-def of_chain(family: Family, table: str, chain: str) -> tuple[int, int]:
+def of_chain(family: Family | str, table: str, chain: str) -> tuple[int, int]:
     """Return (packets, bytes), the sum of the counters in a chain's rules. Raises OSError."""
     packets = size = 0
     for message in _dump(_GET_RULES, family, {_RULE_TABLE: table, _RULE_CHAIN: chain}):
@@ -47,7 +47,7 @@ def of_chain(family: Family, table: str, chain: str) -> tuple[int, int]:
     return packets, size
 
 
-def _dump(kind: int, family: Family, asked: dict[int, str]) -> list[bytes]:
+def _dump(kind: int, family: Family | str, asked: dict[int, str]) -> list[bytes]:
     names = (attribute(number, f"{name}\0".encode()) for number, name in asked.items())
     body = netfilter_header(family) + b"".join(names)
     with closing(Netlink(NETFILTER)) as netlink:

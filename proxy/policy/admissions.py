@@ -1,8 +1,8 @@
 """What the programs of a bridge admit by policies, as entries of their maps: pure.
 
 The programs see the frames between two Pods of this node, and ask nftables' rules about all that
-the maps do not admit (``proxy/backends/ebpf/bpf/policy.h``). So an entry only ever admits. A named
-port of an egress rule has none: its flows are left to the rules.
+the maps do not admit (``proxy/backends/ebpf/bpf/policy.h``). So an entry only ever admits. Two
+things have none, and are left to the rules: named ports of egress, and Pods of cluster policies.
 """
 
 from collections.abc import Hashable, Iterable, Iterator
@@ -23,11 +23,13 @@ from proxy.backends.ebpf.policy import (
     pack_post,
 )
 from proxy.model.values import Address, Network
-from proxy.policy.index import Changes, PolicyIndex, Post
+from proxy.policy.index import PolicyIndex
 from proxy.policy.numbers import Numbers
+from proxy.policy.posts import Changes, Post
 from proxy.policy.profile import Group, Profile
 from proxy.policy.values import AddressRange, BlockPeer
 
+_MAPPED = (0xFFFF << 32, (0x10000 << 32) - 1)  # ::ffff:0:0/96
 _Entries = dict[AdmissionKey, bytes]
 
 
@@ -69,7 +71,8 @@ class AdmissionTable:
             if isinstance(owner, Profile | frozenset) and not self._index.is_used(owner):
                 self._numbers.forget(owner)
         for group, addresses in changes.moved.items():
-            self._move(group, addresses, made.gone, put)
+            if isinstance(group, frozenset):
+                self._move(group, addresses, made.gone, put)
         return AdmissionChange(made.gone, put)
 
     def _wanted(self, changes: Changes) -> Iterator[tuple[Hashable, _Entries]]:
@@ -100,8 +103,9 @@ class AdmissionTable:
                 held[at] = put[at] = MEMBER
 
     def _post(self, address: Address, post: Post) -> _Entries:
-        _, ingress, egress = post
-        value = pack_post(self._pair(egress), self._pair(ingress))
+        if any(post.courses()):
+            return {}
+        value = pack_post(self._pair(post.egress), self._pair(post.ingress))
         return {AdmissionKey(POSTS, pack_address(address)): value}
 
     def _pair(self, profile: Profile | None) -> tuple[int, int]:
@@ -131,5 +135,12 @@ class AdmissionTable:
 
 
 def _networks(span: AddressRange) -> Iterator[Network]:
-    kind = IPv4Address if span.version == 4 else IPv6Address
-    yield from summarize_address_range(kind(span.first), kind(span.last))
+    """Yield the networks of a range. IPv6's are without those that stand for IPv4 in the maps."""
+    if span.version == 4:
+        yield from summarize_address_range(IPv4Address(span.first), IPv4Address(span.last))
+        return
+    before = (span.first, min(span.last, _MAPPED[0] - 1))
+    after = (max(span.first, _MAPPED[1] + 1), span.last)
+    for first, last in (before, after):
+        if first <= last:
+            yield from summarize_address_range(IPv6Address(first), IPv6Address(last))

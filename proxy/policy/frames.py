@@ -21,7 +21,8 @@ from proxy.model.values import Family, NodeView
 from proxy.policy import kernel
 from proxy.policy.admissions import AdmissionChange, AdmissionTable
 from proxy.policy.bridge import BridgeRules
-from proxy.policy.index import Changes, PolicyIndex
+from proxy.policy.index import PolicyIndex
+from proxy.policy.posts import Changes
 
 logger = logging.getLogger("podwire.proxy.policy")
 

@@ -6,10 +6,12 @@ that isolate the address's Pod now.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import NamedTuple
 
 from proxy.linux import nft_counters
+from proxy.linux.netlink import BRIDGE
 from proxy.model.values import Address, Family, Key
 from proxy.policy.render import DENIED, DROPPED, TABLE, UNKNOWN_FROM, UNKNOWN_TO
 from proxy.policy.values import Direction
@@ -21,11 +23,13 @@ _UNKNOWN = {UNKNOWN_FROM: Direction.EGRESS, UNKNOWN_TO: Direction.INGRESS}
 class Place(NamedTuple):
     """What the kernel counts by: an address, or a family for what was of no known Pod.
 
+    The family is a bridge's (``BRIDGE``) for frames of which no program decides.
+
     ``by_rule``: a rule of a ClusterNetworkPolicy denied it.
     """
 
     direction: Direction
-    where: Family | Address
+    where: Family | Address | str
     by_rule: bool = False
 
 
@@ -40,7 +44,11 @@ _OTHERS = "others"  # the policies of what has no place of its own
 
 def read(families: Iterable[Family]) -> Readings:
     """Read the kernel's counters. Raises OSError, for instance if there is no table of ours."""
-    return dict(pair for family in families for pair in _read(family))
+    found = dict(pair for family in families for pair in _read(family))
+    with suppress(OSError):  # bridges have rules of their own where programs decide
+        counted = nft_counters.of_chain(BRIDGE, TABLE, UNKNOWN_FROM)[0]
+        found[Place(Direction.EGRESS, BRIDGE)] = counted
+    return found
 
 
 def _read(family: Family) -> Iterator[tuple[Place, int]]:
@@ -98,5 +106,5 @@ class DropCounts:
 
 
 def _label(place: Place, guards: Guards) -> Label:
-    keys = () if isinstance(place.where, Family) else guards(place)
+    keys = () if isinstance(place.where, Family | str) else guards(place)
     return place.direction.lower(), keys[0][0] if keys else "", ",".join(name for _, name in keys)
