@@ -22,7 +22,7 @@ from proxy.objects.parse import Complaints
 from proxy.policy import kernel, wire
 from proxy.policy.drops.page import drops_page
 from proxy.policy.drops.watch import DropWatch, View
-from proxy.policy.frames import FrameGuard, Surroundings
+from proxy.policy.frames import FrameGuard, Surroundings, release
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.render import TABLE
@@ -293,6 +293,7 @@ class PolicyGuard:
     async def _run(self, report: Reporter) -> None:
         if not self._enabled:
             await asyncio.to_thread(kernel.remove)
+            await asyncio.to_thread(release)
             return
         while True:
             self.engine = PolicyEngine(self._client, self._around, report, self.drops)

@@ -30,6 +30,12 @@ _TRY_AGAIN = 60.0  # seconds after which programs are tried again
 _PATIENCE = 10.0  # seconds for the programs of a new process; until then an earlier one's serve
 
 
+def release() -> None:
+    """Have the programs let all frames pass, if there are any. Raises KernelRefusedError."""
+    if are_pinned():
+        AdmissionMaps().set_guard(Guard.UNGUARDED)
+
+
 def _no_ports() -> Mapping[int, int] | None:
     return None
 
@@ -146,7 +152,7 @@ class FrameGuard:
     def after(self) -> None:
         """Write entries: the rules admit them now. Raises KernelRefusedError."""
         if not self.by_programs:
-            self.stop()
+            release()
             return
         try:
             maps = self._maps = self._maps or AdmissionMaps()
@@ -160,11 +166,6 @@ class FrameGuard:
     def forget(self) -> None:
         """Prepare for the end of the last policy."""
         self.by_programs, self._looked = False, None
-
-    def stop(self) -> None:
-        """Have the programs let all frames pass, if there are any. Raises KernelRefusedError."""
-        if are_pinned():
-            AdmissionMaps().set_guard(Guard.UNGUARDED)
 
     def _refuse(self, err: KernelRefusedError) -> None:
         logger.warning(

@@ -160,7 +160,7 @@ class DropWatch:
 
 def guards_of(index: PolicyIndex, place: Place) -> tuple[Key, ...]:
     """Return the policies that may have dropped what is counted at a place."""
-    pod = None if isinstance(place.where, Family) else index.holder(place.where)
+    pod = None if isinstance(place.where, Family | str) else index.holder(place.where)
     if pod is None:
         return ()
     if place.by_rule:

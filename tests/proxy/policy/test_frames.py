@@ -1,0 +1,121 @@
+"""Who decides on frames between Pods, and in which order a change is written."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.backends.ebpf.policy import Guard
+from proxy.model.errors import KernelRefusedError
+from proxy.model.settings import ProxySettings
+from proxy.model.values import NodeView
+from proxy.policy import frames, kernel
+from proxy.policy.frames import FrameGuard, Surroundings
+from proxy.policy.index import PolicyIndex
+
+BRIDGE, PORT, OTHER = 7, 8, 9
+
+
+class FakeMaps:
+    """The maps, and what was done with them."""
+
+    done: list[str]
+    full = False
+    is_on = Guard.UNGUARDED
+
+    def guard(self) -> Guard:
+        return FakeMaps.is_on
+
+    def set_guard(self, guard: Guard) -> None:
+        FakeMaps.is_on = guard
+        self.done.append(guard.name)
+
+    def clear(self) -> None:
+        self.done.append("clear")
+
+    def drop(self, gone) -> None:
+        self.done.append("drop")
+
+    def put(self, entries) -> None:
+        if self.full:
+            raise KernelRefusedError("ebpf: writing map policy_peers: full")
+        self.done.append("put")
+
+
+class World:
+    """The proxy around, and a kernel that does what it is told."""
+
+    ports: dict[int, int] | None = None
+    tables: tuple[str, ...] = ()
+    can_filter = True
+    shown = 0
+
+    def __init__(self) -> None:
+        self.index = PolicyIndex()
+        around = Surroundings(
+            lambda: NodeView("n1"), ProxySettings, lambda: None, lambda: self.ports
+        )
+        self.frames = FrameGuard(self.index, around)
+
+    def write(self) -> tuple[bool, str]:
+        """Bring all to the present state; return whether the chooser changed, and the rules."""
+        is_new, _ = self.frames.look()
+        text = self.frames.plan(self.index.everything(), whole=True)
+        self.frames.before()
+        FakeMaps.done.append("rules")
+        self.frames.after()
+        return is_new, text
+
+
+@pytest.fixture
+def world(monkeypatch) -> Iterator[World]:
+    made = World()
+    FakeMaps.done, FakeMaps.full, FakeMaps.is_on = [], False, Guard.UNGUARDED
+    monkeypatch.setattr(frames, "AdmissionMaps", FakeMaps)
+    monkeypatch.setattr(frames, "are_pinned", lambda: made.ports is not None)
+    monkeypatch.setattr(kernel, "bridges_of", lambda *_: ([], frozenset({OTHER})))
+    monkeypatch.setattr(kernel, "has_bridge_tables", lambda: made.can_filter)
+    monkeypatch.setattr(kernel, "exists", lambda one: one in made.tables)
+    monkeypatch.setattr(kernel, "bridge_removal", lambda: "remove the bridges' rules\n")
+
+    def show(_bridges) -> str:
+        made.shown += 1
+        return ""
+
+    monkeypatch.setattr(kernel, "show_to_rules", show)
+    yield made
+
+
+def test_bridges_show_frames_to_rules_where_no_program_decides(world: World) -> None:
+    assert world.write() == (False, "remove the bridges' rules\n")
+    assert (world.shown, FakeMaps.done) == (1, ["rules"])
+    world.ports, world.can_filter = {PORT: BRIDGE}, False
+    assert world.write()[0] is False
+    assert FakeMaps.done == ["rules", "rules", "UNGUARDED"]
+
+
+def test_entries_go_before_the_rules_change_and_come_after(world: World) -> None:
+    world.ports = {PORT: BRIDGE}
+    is_new, text = world.write()
+    assert (is_new, world.shown, world.frames.by_programs) == (True, 0, True)
+    assert "foreign { 9 }" in text
+    assert FakeMaps.done == ["LEARNING", "clear", "drop", "rules", "put", "ENFORCING"]
+    FakeMaps.done.clear()
+    world.write()  # the programs enforce already: nobody is admitted without a look
+    assert FakeMaps.done == ["clear", "drop", "rules", "put", "ENFORCING"]
+
+
+def test_programs_learn_nothing_while_rules_are_in_force(world: World, monkeypatch) -> None:
+    monkeypatch.setattr(kernel, "exists", lambda _: True)
+    world.ports = {PORT: BRIDGE}
+    world.write()
+    assert "LEARNING" not in FakeMaps.done
+
+
+def test_a_full_map_leaves_all_to_the_rules(world: World) -> None:
+    world.ports, FakeMaps.full = {PORT: BRIDGE}, True
+    with pytest.raises(KernelRefusedError):
+        world.write()
+    FakeMaps.done.clear()
+    is_new, text = world.write()
+    assert (is_new, world.shown, text) == (True, 1, "remove the bridges' rules\n")
+    assert FakeMaps.done == ["rules", "UNGUARDED"]
