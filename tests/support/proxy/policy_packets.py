@@ -81,13 +81,13 @@ class PacketTable:
 
     def _lay_routes(self) -> None:
         """Route the Pods to the receiver, and those of the other node to it."""
-        lines = [f"route add {net} via {via}" for net, via in zip(RANGES, _VIA, strict=True)]
+        lines = [f"route replace {net} via {via}" for net, via in zip(RANGES, _VIA, strict=True)]
         for world in self._worlds:
             for pod in world.pods:
                 if pod["spec"]["nodeName"] != "n1":
                     for one in pod["status"]["podIPs"]:
                         via = _OTHER_NODE[":" in one["ip"]]
-                        lines.append(f"route add {one['ip']} via {via}")
+                        lines.append(f"route replace {one['ip']} via {via}")
         self._lab.spaces["node"].run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
 
