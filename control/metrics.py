@@ -128,8 +128,12 @@ class Registry:
 
     def text(self) -> str:
         """Return the text of all metrics, and of the process."""
+        return self.own_text() + "".join(f"{line}\n" for line in _process())
+
+    def own_text(self) -> str:
+        """Return the text of all metrics, without the process."""
         lines = (line for metric in (*self._lasting, *self._all) for line in metric.lines())
-        return "".join(f"{line}\n" for line in (*lines, *_process()))
+        return "".join(f"{line}\n" for line in lines)
 
     def _keep(self, made: Counter) -> Counter:
         self._all.append(made)

@@ -16,13 +16,15 @@ from control.agent.config import Config
 from control.agent.network_status import NetworkStatus
 from control.agent.node import describe
 from control.agent.node.register import Registration
-from control.agent.pods import decide
+from control.agent.pods import allocation, decide
+from control.agent.pods.allocation import Allocations
 from control.agent.pods.context import WorkerContext
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
 from control.agent.pods.probes import Prober
 from control.agent.pods.volumes import Volumes
 from control.agent.pods.worker import PodWorker
+from control.agent.resizes import Resizes
 from control.agent.server.app import serve
 from control.agent.volumes.claims import Claims
 from control.agent.volumes.provisioner import Provisioner
@@ -35,6 +37,7 @@ from control.api.quantity import parse
 from control.api.service import Service
 from control.client import Client, Informer
 from control.client.events import EventRecorder, reference
+from control.metrics import Registry
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
 from control.runtime.base import Phase, PodRef
 from control.runtime.builtin.runtime import BuiltinRuntime
@@ -46,6 +49,10 @@ logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
 _GARBAGE_SECONDS = 600.0
+_RESIZE_MILLISECONDS = (
+    *(10.0, 50.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 30000.0),
+    *(60000.0, 120000.0, 300000.0, 600000.0),
+)
 _READY = ("Ready", "True")
 _STORAGE_SECONDS = 10.0  # as kubelet's eviction manager
 
@@ -71,6 +78,9 @@ class Agent:
         self.runtime = BuiltinRuntime(config.root, self._images, self._cni, config.cgroups())
         self.workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.metrics = Registry()
+        self._allocations = Allocations(config.root / allocation.FILE)
+        self._resizes = self._make_resizes()
         self.pods = Informer(
             client, kinds.POD, field_selector=f"spec.nodeName={config.identity.name}"
         )
@@ -89,6 +99,16 @@ class Agent:
             config.identity.name, config.overlay, config.cluster, config.conflist
         )
         self._network = NodeNetwork(settings, self._all_nodes, self._network_status.wake)
+
+    def _make_resizes(self) -> Resizes:
+        name = self._config.identity.name
+        return Resizes(
+            self.workers,
+            self._allocations,
+            lambda: self._nodes.get(None, name),
+            self.metrics,
+            supported=self.runtime.resizes,
+        )
 
     @property
     def name(self) -> str:
@@ -117,6 +137,7 @@ class Agent:
             self._network.run(),
             self._network_status.run(),
             self._keep_house(),
+            self._resizes.run(self.pods.synced),
             self._collect_garbage(),
             self._watch_storage(),
             *((self._provision(self._provisioner),) if self._provisioner else ()),
@@ -148,6 +169,13 @@ class Agent:
             dns=config.dns(),
             services=self._all_services,
             record=self._record,
+            allocations=self._allocations,
+            resize_times=self.metrics.histogram(
+                "kubelet_pod_resize_duration_milliseconds",
+                "Duration in milliseconds to actuate a pod resize",
+                "success",
+                buckets=_RESIZE_MILLISECONDS,
+            ),
             clock=time.time,
         )
 
@@ -162,7 +190,9 @@ class Agent:
         if worker is None:
             self._begin(new)
         else:
+            old = worker.wanted
             worker.update(new)
+            self._resizes.updated(worker, old)
 
     def _begin(self, pod: Pod, *, gone: bool = False) -> None:
         worker = PodWorker(self._context, pod, gone=gone)
@@ -170,6 +200,9 @@ class Agent:
         self.workers[uid] = worker
         if not gone:
             self._admit(pod, worker)
+            if worker.takes_room and not self._allocations.knows(uid):
+                self._allocations.allocate(pod)
+            self._resizes.added(worker)
         task = asyncio.create_task(worker.run(), name=f"pod {pod.metadata.name}")
         self._tasks[uid] = task
         task.add_done_callback(lambda done: self._ended(uid, done))
@@ -186,12 +219,14 @@ class Agent:
             for uid, other in self.workers.items()
             if uid != pod.metadata.uid and other.takes_room
         ]
-        if refusal := admit(pod, others, node):
+        if refusal := admit(worker.pod, others, node):
             worker.reject(refusal.reason, refusal.message)
 
     def _ended(self, uid: str, task: "asyncio.Task[None]") -> None:
-        self.workers.pop(uid, None)
+        worker = self.workers.pop(uid, None)
         self._tasks.pop(uid, None)
+        if worker is not None and worker.finished:
+            self._resizes.removed(uid)
         if not task.cancelled() and task.exception():
             logger.error("the worker of Pod %s ended", uid, exc_info=task.exception())
 
@@ -230,6 +265,7 @@ class Agent:
         await self.pods.synced.wait()
         while True:
             self._end_orphans()
+            self._allocations.keep(self.workers.keys())
             self._context.objects.forget()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 

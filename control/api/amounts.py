@@ -45,6 +45,44 @@ def own(holder: Mapping[str, Any], part: str) -> Amounts:
     return parsed((holder.get("resources") or {}).get(part))
 
 
+def in_use(pod: Mapping[str, Any], part: str) -> Amounts:
+    """Return what a Pod counts as while it is resized: the most of what it asks for and has.
+
+    A resize that the node can never do does not count (KEP-1287).
+    """
+    status = pod.get("status") or {}
+    names = ("containerStatuses", "initContainerStatuses")
+    known = {it["name"]: it for name in names for it in status.get(name) or ()}
+    pending = (it for it in status.get("conditions") or () if it["type"] == "PodResizePending")
+    skip = any(it.get("reason") == "Infeasible" for it in pending)
+    spec = dict(pod["spec"])
+    for name in ("containers", "initContainers"):
+        spec[name] = [
+            _effective(it, known.get(it["name"]), part, skip=skip)
+            if name == "containers" or it.get("restartPolicy") == "Always"
+            else it
+            for it in spec.get(name) or ()
+        ]
+    whole = _effective(spec, status, part, skip=skip)
+    asked = own(spec, part).keys()
+    amounts = {n: it for n, it in whole["resources"].get(part, {}).items() if n in asked}
+    return pod_total(spec | {"resources": {part: amounts}}, part)
+
+
+def _effective(
+    holder: Mapping[str, Any], status: Mapping[str, Any] | None, part: str, *, skip: bool
+) -> dict[str, Any]:
+    """Return a container, or a spec, with the amounts that count."""
+    resources = holder.get("resources") or {}
+    if status is None or status.get("resources") is None:
+        return {**holder, "resources": resources}
+    most = {} if skip else parsed(resources.get(part))
+    raise_to(most, own(status, part))
+    if part == "requests":
+        raise_to(most, parsed(status.get("allocatedResources")))
+    return {**holder, "resources": {part: shown(most)}}
+
+
 def pod_total(spec: Mapping[str, Any], part: str) -> Amounts:
     """Return what a Pod asks for as a whole: what runs together, or an init container's peak."""
     total: Amounts = {}

@@ -45,6 +45,21 @@ class PortMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """Requests and limits; 0 is none. CPU in thousandths of a core, memory in bytes.
+
+    A request of memory has no effect in the kernel. None: an older agent did not note it.
+    """
+
+    cpu_request: int = 0
+    cpu_limit: int = 0
+    memory_limit: int = 0
+    pids_limit: int = 0
+    oom_score_adj: int = 0
+    memory_request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxConfig:
     """The configuration of what a Pod's containers share."""
 
@@ -64,6 +79,7 @@ class SandboxConfig:
     ingress_rate: int = 0  # bits a second; 0 is unlimited
     egress_rate: int = 0
     addresses: tuple[str, ...] = ()  # those that the Pod had, and gets again if they are free
+    resources: Resources | None = None  # what all containers may use together; None: no matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +90,6 @@ class Mount:
     target: str
     read_only: bool = False
     sub_path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """Requests and limits; 0 is none. CPU in thousandths of a core, memory in bytes."""
-
-    cpu_request: int = 0
-    cpu_limit: int = 0
-    memory_limit: int = 0
-    pids_limit: int = 0
-    oom_score_adj: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,7 @@ class Sandbox:
     created: float
     addresses: tuple[str, ...] = ()
     host_network: bool = False
+    resources: Resources | None = None  # those in force; None: an older agent set none
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,7 @@ class Container:
     message: str = ""
     log_path: str = ""
     spec_hash: str = ""
+    resources: Resources | None = None  # those in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +210,17 @@ class RuntimeUsage:
     at: float  # seconds since the epoch
     node: Usage
     containers: Mapping[str, Usage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """The bytes of memory that a sandbox's Pod and its containers, by their IDs, use now.
+
+    Unlike ``Usage`` with all file pages: what the kernel holds against a limit. None is unknown.
+    """
+
+    pod: int | None = None
+    containers: Mapping[str, int] = field(default_factory=dict)
 
 
 class ExecStream(Protocol):
@@ -268,6 +286,18 @@ class Runtime(Protocol):
 
     async def start_container(self, container_id: str) -> None:
         """Start a container; return when its command runs. Raises ContainerRuntimeError."""
+
+    def resizes(self) -> bool:
+        """Return True if the resources of a running container can be changed."""
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        """Change what a Pod's containers may use together; raises ContainerRuntimeError."""
+
+    async def update_container(self, container_id: str, resources: Resources) -> None:
+        """Change the requests and limits of a running one; raises ContainerRuntimeError."""
+
+    def memory_use(self, sandbox_id: str) -> MemoryUse:
+        """Return how much memory is used now."""
 
     async def stop_container(self, container_id: str, grace: float) -> None:
         """Ask a container to end, kill it after ``grace`` seconds, return when it has ended."""

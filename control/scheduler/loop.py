@@ -25,7 +25,7 @@ from control.scheduler.cluster import Cluster
 from control.scheduler.counts import Counts
 from control.scheduler.decide import NoPlacement, place
 from control.scheduler.fit import Surroundings
-from control.scheduler.model import PodInfo
+from control.scheduler.model import PodInfo, pod_requests
 from control.scheduler.preempt import NoPreemption, Preemption, preempt
 from control.scheduler.queue import SchedulingQueue
 from control.scheduler.siblings import Owner, SiblingSelectors
@@ -134,6 +134,8 @@ class Scheduler:
             self._queue.drop(uid)
             if new.spec.node_name and (old is None or _company(old) != _company(new)):
                 self._queue.changed(choosy=True)
+            if placed and old is not None and _shrinks(old, new):
+                self._queue.changed()  # a resize freed something
         elif not placed:
             self._queue.put(new, helped=old is not None and _wish(old) != _wish(new))
         self._wake.set()
@@ -275,6 +277,12 @@ def _offer(node: Node) -> tuple[object, ...]:
 def _wish(pod: Pod) -> tuple[object, ...]:
     """The fields of a Pod that decide where it fits."""
     return pod.metadata.labels, pod.spec
+
+
+def _shrinks(old: Pod, new: Pod) -> bool:
+    """Return True if a Pod requests less than before."""
+    after = pod_requests(new, {})
+    return any(after.get(name, 0) < amount for name, amount in pod_requests(old, {}).items())
 
 
 def _company(pod: Pod) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from control.api.container import Container, ResourceRequirements
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.quantity import QuantityError, parse
+from control.scheduler.resized import effective
 from control.scheduler.terms import Terms, terms
 
 Amounts = Mapping[str, int]  # CPU in thousandths, everything else in whole units
@@ -83,9 +84,11 @@ def pod_requests(pod: Pod, otherwise: Amounts) -> Amounts:
     """Return a Pod's requests: the sum of containers and sidecars, plus the overhead.
 
     An init container that needs more, together with the sidecars before it, raises the request.
-    What the Pod requests as a whole (KEP-2837) takes the place of the sum.
+    What the Pod requests as a whole (KEP-2837) takes the place of the sum. While the Pod is resized
+    the most of what it asks for, is given and has counts.
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
     """
+    pod = effective(pod)
     steady: dict[str, int] = {}
     for container in pod.spec.containers:
         _add(steady, container_requests(container, otherwise))

@@ -28,7 +28,12 @@ _UNINITIALIZED = ("node.cloudprovider.kubernetes.io/uninitialized", "true", "NoS
 _NODE_IP = "alpha.kubernetes.io/provided-node-ip"
 # kube-apiserver 1.36 and later passes a client's WebSocket on to a node that declares this: to
 # exec and attach by v5.channel.k8s.io, to port-forward by a SPDY tunnel. To others it speaks SPDY.
-_FEATURES = ("ExtendWebSocketsToKubelet",)
+# As kubelet declares them, in the order of their names.
+_FEATURES = (
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from control.agent.pods import decide, environment, payload, render
+from control.agent.pods import decide, environment, payload, render, resizing
 from control.agent.pods.context import WorkerContext
 from control.agent.pods.environment import Sources
 from control.agent.pods.fields import PodReferenceError
@@ -204,6 +204,22 @@ class Actions:
         except ContainerRuntimeError as err:
             context.record(pod, "Warning", _KILL_FAILED, str(err), action.name)
             raise await _kill_failed(action.name, str(err)) from err
+
+    async def resize(self, action: decide.Resize) -> None:
+        """Change the resources of what runs, step by step; the rest is tried again later."""
+        runtime = self._context.runtime
+        use = runtime.memory_use(action.sandbox_id)
+        why = resizing.below_use(action.now, action.wanted, action.changes, use)
+        if why:
+            raise StepError(decide.RESIZE, "ResizePodInPlaceError", why)
+        try:
+            for step in resizing.steps(action.now, action.wanted, action.changes):
+                if isinstance(step, resizing.SetPod):
+                    await runtime.update_sandbox(action.sandbox_id, step.resources)
+                else:
+                    await runtime.update_container(step.id, step.resources)
+        except ContainerRuntimeError as err:
+            raise StepError(decide.RESIZE, "ResizePodInPlaceError", str(err)) from err
 
     def _address(self, pod: Pod) -> str:
         sandboxes, _ = self._context.of(pod.metadata.uid)

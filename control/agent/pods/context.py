@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from control.agent.pods.allocation import Allocations
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
 from control.agent.pods.probes import Prober
@@ -13,6 +14,7 @@ from control.agent.volumes.claims import Claims
 from control.api.pod import Pod
 from control.api.service import Service
 from control.client import Client
+from control.metrics import Histogram
 from control.runtime.base import Container, Runtime, Sandbox
 
 
@@ -44,6 +46,8 @@ class WorkerContext:
     dns: ClusterDns
     services: Callable[[], tuple[Service, ...]]
     record: Recorder
+    allocations: Allocations
+    resize_times: Histogram
     clock: Callable[[], float]
 
     def of(self, uid: str) -> tuple[tuple[Sandbox, ...], tuple[Container, ...]]:

@@ -6,18 +6,21 @@ remembered between calls: each call compares what is there with what should be.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from control.agent.pods import resizing
 from control.agent.pods.backoff import Failure, Streak
+from control.agent.pods.resizing import ContainerChange
 from control.api import container as api
 from control.api.pod import Pod
 from control.api.times import seconds_of
-from control.runtime.base import Container, Phase, Sandbox
+from control.runtime.base import Container, Phase, Resources, Sandbox
 
 DEFAULT_GRACE = 30
 _LEAST_GRACE = 2.0
 EVICTED = "Evicted"
 _EVICTION_GRACE = 1.0  # seconds, kubelet's for a Pod that exceeds its disk space
+RESIZE = " resize"  # the name of its failures, which no container can have
 _KEPT_DEAD = 2  # of each name, for `kubectl logs --previous`
 
 
@@ -60,6 +63,7 @@ class Kill:
     grace: float
     message: str
     hook: bool = True
+    replaces: bool = False  # it starts again at once, however it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,21 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Change the resources of running containers, and of their Pod."""
+
+    sandbox_id: str
+    now: Resources
+    wanted: Resources
+    changes: tuple[ContainerChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Remove a Pod's remains, then its object: none of its containers runs."""
 
 
-Action = CreateSandbox | StopSandbox | RemoveSandbox | Start | Kill | Forget | Finish
+Action = CreateSandbox | StopSandbox | RemoveSandbox | Start | Kill | Forget | Resize | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,10 @@ class PodFacts:
     streaks: Mapping[str, Streak] = field(default_factory=dict)  # by container name
     failures: Mapping[str, Failure] = field(default_factory=dict)  # by name; "" is the sandbox
     hashes: Mapping[str, str] = field(default_factory=dict)  # container name -> hash of its spec
+    # What each container, by its name, and the Pod should be held to.
+    wanted: Mapping[str, Resources] = field(default_factory=dict)
+    whole: Resources | None = None
+    replaced: frozenset[str] = frozenset()  # IDs of containers that were ended to start again
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +168,7 @@ def _go_on(pod: Pod, facts: PodFacts, now: float) -> tuple[list[Action], list[fl
     plan.ephemeral()
     if plan.init():
         plan.main()
+    plan.resize()
     return actions + plan.actions, plan.times
 
 
@@ -181,7 +200,9 @@ def _has_work(pod: Pod, facts: PodFacts) -> bool:
     """True if a container would start if there were a sandbox."""
     for spec in pod.spec.containers:
         last = latest(facts.containers, spec.name)
-        if last is None or last.phase is not Phase.EXITED or restarts(pod, spec, last):
+        if last is None or last.phase is not Phase.EXITED:
+            return True
+        if last.id in facts.replaced or restarts(pod, spec, last):
             return True
     return False
 
@@ -196,6 +217,8 @@ class _Plan:
         )
         self.actions: list[Action] = []
         self.times: list[float] = []
+        self._changes: list[ContainerChange] = []
+        self._resize = _resize_of(facts, sandbox)
 
     def ephemeral(self) -> None:
         """Start each ephemeral container once, whatever the others do."""
@@ -223,6 +246,8 @@ class _Plan:
         """Start or restart an init container; True if it has succeeded."""
         if last is None or last.phase is Phase.CREATED:
             self._start(spec, last)
+        elif last.phase is Phase.RUNNING:
+            self._check_resources(spec, last)
         elif last.phase is Phase.EXITED and last.exit_code == 0:
             return True
         elif last.phase is Phase.EXITED and self._pod.spec.restart_policy != "Never":
@@ -239,6 +264,8 @@ class _Plan:
             self._start(spec, last)
         elif last.phase is Phase.RUNNING:
             self._check(spec, last)
+        elif last.id in self._facts.replaced:
+            self._start(spec, last)
         elif restarts(self._pod, spec, last):
             self._restart(spec, last)
 
@@ -247,9 +274,42 @@ class _Plan:
         wanted = self._facts.hashes.get(spec.name, running.spec_hash)
         if not why and wanted != running.spec_hash:
             why = f"Container {spec.name} definition changed, will be restarted"
+        if not why:
+            why = self._check_resources(spec, running)
         if why:
             grace = _restart_grace(self._pod, spec, starting=running.id not in self._facts.started)
-            self.actions.append(Kill(running.id, spec.name, grace, why))
+            replaces = running.id not in self._facts.sick
+            self.actions.append(Kill(running.id, spec.name, grace, why, replaces=replaces))
+
+    def _check_resources(self, spec: api.Container, running: Container) -> str:
+        """Note what changes in a running container; return why it has to restart for that."""
+        change = resizing.change_of(running, self._facts.wanted.get(spec.name))
+        if change is None:
+            return ""
+        if resizing.needs_restart(spec, change):
+            return f"Container {spec.name} resize requires restart"
+        self._changes.append(change)
+        return ""
+
+    def resize(self) -> None:
+        """Change the resources of what runs; a Pod shrinks after its containers."""
+        action = self._resize
+        if action is None and self._changes:
+            none = Resources()
+            action = Resize(self._sandbox.id, self._sandbox.resources or none, self._whole)
+        if action is None:
+            return
+        if any(isinstance(it, Kill) for it in self.actions):
+            action = replace(action, wanted=resizing.grown(action.now, action.wanted))
+        failure = self._facts.failures.get(RESIZE)
+        if failure and failure.until > self._now:
+            self.times.append(failure.until)
+        elif self._changes or resizing.differs(action.now, action.wanted):
+            self.actions.append(replace(action, changes=tuple(self._changes)))
+
+    @property
+    def _whole(self) -> Resources:
+        return self._facts.whole or self._sandbox.resources or Resources()
 
     def _restart(self, spec: api.Container, last: Container) -> None:
         streak = self._facts.streaks.get(spec.name, Streak())
@@ -264,10 +324,30 @@ class _Plan:
         if failure and failure.until > self._now:
             self.times.append(failure.until)
             return
+        if self._resize and RESIZE not in self._facts.failures:
+            return  # its Pod gets the room first
         if last is not None and last.phase is Phase.CREATED:
             self.actions.append(Forget(last.id, spec.name))
         attempt = next_attempt(self._pod, self._facts, spec.name)
         self.actions.append(Start(spec.name, attempt, self._sandbox.id))
+
+
+def _resize_of(facts: PodFacts, sandbox: Sandbox) -> Resize | None:
+    """Return how the Pod's own resources have to change; an older agent's Pod has none."""
+    now = sandbox.resources
+    if now is None or facts.whole is None:
+        return None
+    wanted = resizing.kept(now, facts.whole)
+    return Resize(sandbox.id, now, wanted) if resizing.differs(now, wanted) else None
+
+
+def is_resizing(pod: Pod, facts: PodFacts) -> bool:
+    """True if a running container, or a Pod that asks for resources itself, is not resized yet."""
+    sandbox = ready_sandbox(facts)
+    running = [it for it in facts.containers if it.phase is Phase.RUNNING]
+    if any(resizing.change_of(it, facts.wanted.get(it.name)) for it in running):
+        return True
+    return bool(sandbox and pod.spec.resources and _resize_of(facts, sandbox))
 
 
 def next_attempt(pod: Pod, facts: PodFacts, name: str) -> int:

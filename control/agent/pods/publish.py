@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from control.agent.pods.context import WorkerContext
+from control.agent.pods.resize_status import TYPES
 from control.api import kinds
 from control.api.pod import Pod, PodStatus
 from control.api.types.conform import conform_message
@@ -90,8 +91,10 @@ def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[
     """Return the conditions that differ; a removed field is null, as they are merged by type."""
     old = {item["type"]: item for item in have}
     changed = [item for item in want if old.get(item["type"]) != item]
+    over = old.keys() - {item["type"] for item in want}
     return [
-        dict.fromkeys(old.get(item["type"], {}).keys() - item.keys()) | item for item in changed
+        *({"$patch": "delete", "type": kind} for kind in TYPES if kind in over),
+        *(dict.fromkeys(old.get(item["type"], {}).keys() - item.keys()) | item for item in changed),
     ]
 
 

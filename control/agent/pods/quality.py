@@ -8,7 +8,9 @@ _RESOURCES = ("cpu", "memory")
 
 
 def quality(pod: Pod) -> str:
-    """Return the class: Guaranteed, Burstable or BestEffort."""
+    """Return the class: Guaranteed, Burstable or BestEffort; the server has computed it."""
+    if pod.status.qos_class:
+        return pod.status.qos_class
     everyone = (*pod.spec.containers, *pod.spec.init_containers)
     if not any(_asks(container) for container in everyone):
         return "BestEffort"
@@ -59,6 +61,14 @@ def _guaranteed(container: api.Container) -> bool:
     return True
 
 
+def whole_amount(pod: Pod, side: str, resource: str) -> Quantity | None:
+    """Return the request or limit that a Pod has as a whole (KEP-2837), or None."""
+    own = pod.spec.resources
+    if own is None or resource not in _RESOURCES:
+        return None
+    return _quantity((own.limits if side == "limits" else own.requests).get(resource))
+
+
 def pod_amount(pod: Pod, side: str, resource: str) -> Quantity | None:
     """Return a Pod's request or limit of a resource, or None if no container has one.
 
@@ -73,6 +83,8 @@ def pod_amount(pod: Pod, side: str, resource: str) -> Quantity | None:
             sidecars += own
     main = total(amount(spec, side, resource) or ZERO for spec in pod.spec.containers)
     everyone = (*pod.spec.containers, *pod.spec.init_containers)
+    if (whole := whole_amount(pod, side, resource)) is not None:
+        return whole + (_quantity(pod.spec.overhead.get(resource)) or ZERO)
     found = any(amount(spec, side, resource) is not None for spec in everyone)
     overhead = _quantity(pod.spec.overhead.get(resource)) or ZERO
     return max(main + sidecars, peak) + overhead if found else None

@@ -8,8 +8,8 @@ import orjson
 
 from control.agent.pods.environment import Sources, expand, variables
 from control.agent.pods.fields import Host
-from control.agent.pods.quality import amount, oom_score_adj
 from control.agent.pods.resolver import ClusterDns, resolv_conf
+from control.agent.pods.resources import container_resources, pod_resources
 from control.api import container as api
 from control.api.pod import Pod, PodSpec
 from control.api.quantity import QuantityError, parse
@@ -18,7 +18,6 @@ from control.runtime.base import (
     Mount,
     PodRef,
     PortMapping,
-    Resources,
     Rights,
     SandboxConfig,
 )
@@ -53,6 +52,7 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
         ingress_rate=_bandwidth(pod, "kubernetes.io/ingress-bandwidth"),
         egress_rate=_bandwidth(pod, "kubernetes.io/egress-bandwidth"),
         addresses=() if spec.host_network else tuple(ip.ip for ip in pod.status.pod_ips),
+        resources=pod_resources(pod),
     )
 
 
@@ -109,7 +109,7 @@ def container(
         directory=spec.working_dir or "",
         environment=tuple({"HOSTNAME": hostname, **values}.items()),
         mounts=mounts,
-        resources=_resources(pod, spec, host),
+        resources=container_resources(pod, spec, host.memory.value()),
         rights=_rights(pod, spec, host.seccomp_default),
         terminal=bool(spec.tty),
         stdin=bool(spec.stdin),
@@ -129,17 +129,6 @@ def spec_hash(spec: api.Container) -> str:
     """
     wire = {"name": spec.name, "image": spec.image}
     return hashlib.sha256(orjson.dumps(wire, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-
-
-def _resources(pod: Pod, spec: api.Container, host: Host) -> Resources:
-    cpu, memory = amount(spec, "limits", "cpu"), amount(spec, "limits", "memory")
-    request = amount(spec, "requests", "cpu")
-    return Resources(
-        cpu_request=request.milli() if request else 0,
-        cpu_limit=cpu.milli() if cpu else 0,
-        memory_limit=memory.value() if memory else 0,
-        oom_score_adj=oom_score_adj(pod, spec, host.memory.value()),
-    )
 
 
 def _rights(pod: Pod, spec: api.Container, default: bool) -> Rights:

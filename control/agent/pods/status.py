@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from control.agent.pods import decide
+from control.agent.pods import decide, resize_status
 from control.agent.pods.backoff import Streak
 from control.agent.pods.decide import PodFacts, latest, ready_sandbox
 from control.agent.pods.quality import quality
+from control.agent.pods.reported import in_force, whole_allocated, whole_in_force
 from control.api import pod as api
 from control.api.container import Container as Spec
 from control.api.meta import Condition
@@ -27,6 +28,7 @@ class StatusView:
     ready: frozenset[str] = frozenset()  # IDs of containers whose readiness probe succeeds
     messages: Mapping[str, str] = field(default_factory=dict)  # container ID -> termination message
     rejected: tuple[str, str] | None = None  # (reason, message) of an admission that failed
+    resizes: tuple[Condition, ...] = ()  # how far a resize is
 
 
 def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
@@ -48,7 +50,10 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
         phase=phase,
         reason=facts.over or (pod.status.reason if final else None),
         message=facts.why or _OVER.get(facts.over) or (pod.status.message if final else None),
-        conditions=_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
+        conditions=[
+            *_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
+            *view.resizes,
+        ],
         host_ip=view.host_addresses[0] if view.host_addresses else None,
         host_ips=[api.IPAddress(ip=text) for text in view.host_addresses],
         pod_ip=addresses[0] if addresses else None,
@@ -61,6 +66,8 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
         ],
         qos_class=pod.status.qos_class or quality(pod),
         observed_generation=pod.metadata.generation,
+        resources=whole_in_force(pod, sandbox.resources if sandbox else None),
+        allocated_resources=whole_allocated(pod),
     )
 
 
@@ -119,6 +126,8 @@ def _ran(spec: Spec, last: Container, state: api.ContainerState) -> api.Containe
         image=_image(spec),
         image_id=f"{_image(spec).partition('@')[0]}@{last.image_id}" if last.image_id else "",
         container_id=f"{_RUNTIME}://{last.id}",
+        resources=in_force(spec, last),
+        allocated_resources=dict(spec.resources.requests),
     )
 
 
@@ -304,7 +313,8 @@ def _conditions(
         _readiness("ContainersReady", phase, unready, []),
         _is("PodScheduled", True),
     ]
-    return merge(pod.status.conditions, wanted, view.now)
+    others = [it for it in pod.status.conditions if it.type not in resize_status.TYPES]
+    return merge(others, wanted, view.now)
 
 
 def _open_gates(pod: Pod) -> list[str]:

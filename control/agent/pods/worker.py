@@ -14,7 +14,7 @@ import logging
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from control.agent.pods import decide, render, status
 from control.agent.pods.actions import Actions, StepError
@@ -22,6 +22,8 @@ from control.agent.pods.backoff import Failure, Streak, failed
 from control.agent.pods.context import WorkerContext
 from control.agent.pods.health import PodHealth
 from control.agent.pods.publish import Publisher
+from control.agent.pods.resize_status import ResizeStatus, event_message
+from control.agent.pods.resources import container_resources, pod_resources
 from control.api.pod import Pod, PodStatus
 from control.runtime.base import Container, Phase, PodRef
 
@@ -34,7 +36,11 @@ class PodWorker:
     """Starts, keeps and ends one Pod (one UID)."""
 
     def __init__(self, context: WorkerContext, pod: Pod, *, gone: bool = False) -> None:
-        self.pod, self._context = pod, context
+        self.wanted, self._context = pod, context
+        # The object with what is allocated to it, which a resize changes later.
+        self.pod = context.allocations.applied(pod)
+        self.resize = ResizeStatus(pod)
+        self._replaced: set[str] = set()
         self._gone = gone
         self._wake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -57,8 +63,37 @@ class PodWorker:
 
     def update(self, pod: Pod) -> None:
         """Take a newer object from the API."""
-        self.pod = pod
+        self.wanted = pod
+        self.pod = self._context.allocations.applied(pod)
         self.wake()
+
+    def defer_resize(self, reason: str, message: str) -> None:
+        """Say that a resize waits for room, or that it cannot be done."""
+        generation, now = self.wanted.metadata.generation or 0, self._context.clock()
+        if self.resize.defer(reason, message, generation, now):
+            self._record_resize("Warning", f"Resize{reason}", self.wanted, generation, message)
+        self.wake()
+
+    def begin_resize(self) -> None:
+        """Do what has just been allocated."""
+        self.pod = self._context.allocations.applied(self.wanted)
+        generation = self.wanted.metadata.generation or 0
+        self.resize.begin(generation, self._context.clock())
+        self._failures.pop(decide.RESIZE, None)
+        self._record_resize("Normal", "ResizeStarted", self.pod, generation)
+        self.wake()
+
+    def _record_resize(
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        pod: Pod,
+        generation: int,
+        error: str = "",
+    ) -> None:
+        words = {"ResizeStarted": "started", "ResizeCompleted": "completed", "ResizeError": "error"}
+        prefix = f"Pod resize {words.get(reason, reason.removeprefix('Resize'))}"
+        self._context.record(pod, kind, reason, event_message(prefix, pod, generation, error))
 
     def lost(self) -> None:
         """Note that the API has the object no more."""
@@ -121,10 +156,30 @@ class PodWorker:
             decision = decide.Decision()
         for action in decision.actions:
             self._begin(action)
+        self._follow_resize(facts, now)
         if not self._gone:
             self._publisher.publish(self.pod, self._status(facts))
         self._refresh(now, facts)
         return decision.again
+
+    def _follow_resize(self, facts: decide.PodFacts, now: float) -> None:
+        """Note whether a resize goes on, failed, or is done."""
+        if decide.is_over(self.pod, facts):
+            self.resize.clear()
+            return
+        generation = self.pod.metadata.generation or 0
+        if decide.is_resizing(self.pod, facts):
+            self.resize.go_on(generation, now)
+            failure = self._failures.get(decide.RESIZE)
+            if failure and self.resize.fail(failure.message, generation, now):
+                done = self.resize.in_progress
+                generation = (done and done.observed_generation) or generation
+                self._record_resize("Warning", "ResizeError", self.pod, generation, failure.message)
+        elif (done := self.resize.in_progress) is not None:
+            self.resize.in_progress = None
+            self._record_resize(
+                "Normal", "ResizeCompleted", self.pod, done.observed_generation or generation
+            )
 
     def _note_deadline(self, now: float) -> None:
         if not self._late and decide.past_deadline(self.pod, now):
@@ -147,6 +202,12 @@ class PodWorker:
             streaks={**self._remembered(containers), **self._streaks},
             failures=self._failures,
             hashes={spec.name: render.spec_hash(spec) for spec in specs},
+            wanted={
+                spec.name: container_resources(self.pod, spec, self._context.host.memory.value())
+                for spec in specs
+            },
+            whole=pod_resources(self.pod),
+            replaced=frozenset(self._replaced),
         )
 
     def _remembered(self, containers: tuple[Container, ...]) -> dict[str, Streak]:
@@ -182,6 +243,7 @@ class PodWorker:
             ready=self._health.ready,
             messages=self._actions.messages(self.pod, facts.containers),
             rejected=self._rejected,
+            resizes=tuple(self.resize.conditions()),
         )
         return status.compute(self.pod, facts, view)
 
@@ -214,6 +276,8 @@ class PodWorker:
         if start := self._tasks.get(f"start {action.name}"):
             start.cancel()  # a postStart hook must not delay the end
         self._graces[key] = action.grace
+        if action.replaces:
+            self._replaced.add(action.container_id)
         self._launch(key, self._do(action))
 
     def _launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
@@ -263,9 +327,22 @@ class PodWorker:
             case decide.Kill():
                 await self._actions.kill(self.pod, action)
             case decide.Forget():
+                self._replaced.discard(action.container_id)
                 await self._context.runtime.remove_container(action.container_id)
+            case decide.Resize():
+                await self._resize(action)
             case decide.Finish():
                 await self._finish()
+
+    async def _resize(self, action: decide.Resize) -> None:
+        began, success = self._context.clock(), False
+        try:
+            await self._actions.resize(action)
+            self._failures.pop(decide.RESIZE, None)
+            success = True
+        finally:
+            took = max(0.0, self._context.clock() - began) * 1000
+            self._context.resize_times.observe(str(success).lower(), value=took)
 
     async def _start(self, action: decide.Start) -> None:
         if action.attempt:
@@ -299,6 +376,8 @@ def _key(action: decide.Action) -> str:
     match action:
         case decide.CreateSandbox() | decide.Finish():
             return "sandbox"
+        case decide.Resize():
+            return decide.RESIZE
         case decide.StopSandbox() | decide.RemoveSandbox():
             return f"sandbox {action.id}"
         case decide.Start():

@@ -33,6 +33,7 @@ from control.agent.server.dial import dial
 from control.agent.server.errors import HttpError
 from control.api.base import encode
 from control.api.pod import Pod
+from control.metrics import Registry
 from control.runtime.base import (
     Container,
     ContainerRuntimeError,
@@ -78,6 +79,10 @@ class ServedNode(Protocol):
     @property
     def runtime(self) -> Runtime:
         """The runtime of their containers."""
+
+    @property
+    def metrics(self) -> Registry:
+        """The metrics that the node counts itself."""
 
 
 class ServerSettingsError(ValueError):
@@ -181,6 +186,7 @@ class RequestHandlers:
 
     def __init__(self, node: ServedNode, limits: StreamLimits) -> None:
         self._node, self._started = node.name, time.time()
+        self._metrics = node.metrics
         self._pods, self._runtime, self._limits = node.pods, node.runtime, limits
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
@@ -207,7 +213,7 @@ class RequestHandlers:
 
     async def metrics(self, _request: web.Request) -> web.StreamResponse:
         """Answer what runs here, and what the agent itself uses, as text for Prometheus."""
-        text = stats.kubelet_metrics(self._node, self._runtime.observe())
+        text = stats.kubelet_metrics(self._node, self._runtime.observe(), self._metrics)
         return web.Response(text=text, headers=_PLAIN)
 
     async def summary(self, _request: web.Request) -> web.StreamResponse:

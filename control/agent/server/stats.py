@@ -146,8 +146,8 @@ def _cadvisor(item: Container) -> str:
     )
 
 
-def kubelet_metrics(node: str, state: RuntimeState) -> str:
-    """Return the text of /metrics: what runs on the node, and the process itself."""
+def kubelet_metrics(node: str, state: RuntimeState, lasting: Registry) -> str:
+    """Return the text of /metrics: what runs on the node, its resizes, and the process itself."""
     registry = Registry()
     registry.gauge("kubelet_node_name", "The node's name. The count is always 1.", "node").set(
         node, value=1
@@ -159,7 +159,7 @@ def kubelet_metrics(node: str, state: RuntimeState) -> str:
     )
     for item in state.containers:
         containers.add(item.phase.value)
-    return registry.text()
+    return registry.own_text() + lasting.text()
 
 
 def summary(

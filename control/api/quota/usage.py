@@ -6,7 +6,7 @@ Source: k8s.io/kubernetes/pkg/quota/v1/evaluator/core
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from control.api.amounts import Amounts, add, own, parsed, pod_total
+from control.api.amounts import Amounts, add, in_use, own, parsed
 from control.api.kind import Kind
 from control.api.quantity import ZERO, Quantity
 from control.api.times import seconds_of
@@ -82,7 +82,7 @@ def _pod(pod: Wire, now: float) -> Amounts:
     if _has_ended(pod, now):
         return used
     spec = pod["spec"]
-    requests, limits = pod_total(spec, "requests"), pod_total(spec, "limits")
+    requests, limits = in_use(pod, "requests"), in_use(pod, "limits")
     overhead = parsed(spec.get("overhead"))
     add(requests, overhead)
     add(limits, {name: more for name, more in overhead.items() if name in limits})

@@ -4,9 +4,10 @@ On a machine with hierarchies of cgroup v1, a container has a folder in each of 
 in a hierarchy without one it would be in the root's group, which it could then mount and change.
 The tree below each mount:
 
-    PREFIX/pods/UID                       the Pod: its limit of processes
+    PREFIX/pods/UID                       the Pod: its limits
     PREFIX/pods/UID/NAME.ATTEMPT          a container: its limits and its devices
     PREFIX/pods/UID/NAME.ATTEMPT/box      its processes
+    PREFIX/shims/UID                      on cgroup2, the shims, without the Pod's limits
 
 The innermost folder is the root of the container's cgroup namespace. Who is root there may write
 its files, so it holds no limit.
@@ -16,7 +17,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -116,12 +117,7 @@ class Cgroups:
             if not privileged:
                 self._restrict(paths[0])
         for mount, held in self._hierarchies().items():
-            wanted = _legacy_values(limits)
-            values = {
-                file: value
-                for controller in held - controllers
-                for file, value in wanted.get(controller, {}).items()
-            }
+            values = _legacy_files(limits, held - controllers)
             path = self._make(mount, uid, name, values, pids="pids" in held)
             if "devices" in held and not privileged:
                 devices.restrict_legacy(path)
@@ -156,21 +152,61 @@ class Cgroups:
         _set(folder, values)
         return folder
 
+    @property
+    def limits_resources(self) -> bool:
+        """True if a hierarchy has the controllers of CPU and memory."""
+        mount = self._layout.unified
+        have = set(_read(mount / "cgroup.controllers").split()) if mount else set()
+        return {"cpu", "memory"} <= have | self._layout.legacy.keys()
+
+    def limit_pod(self, uid: str, limits: Resources) -> None:
+        """Make a Pod's folders, and set what its containers may use together; raises OSError."""
+        relative, controllers = self._relative(uid), set[str]()
+        if mount := self._layout.unified:
+            controllers = self._enable(mount, relative)
+            values = _unified_values(limits, controllers)
+            values.pop("memory.oom.group", None)  # the kernel picks one container of the Pod
+            _set(mount / relative, values)
+        for mount, held in self._hierarchies().items():
+            folder = mount
+            for part in relative.parts:
+                folder = folder / part
+                folder.mkdir(exist_ok=True)
+                _inherit_cpus(folder)
+            _share_memory_limit(folder)
+            _set(folder, _legacy_files(limits, held - controllers))
+
+    def update(self, folders: Iterable[str], limits: Resources) -> None:
+        """Set other limits in a container's folders; raises OSError."""
+        for folder in map(Path, folders):
+            if (folder / "cgroup.controllers").exists():
+                have = set(_read(folder / "cgroup.controllers").split())
+                _set(folder, _unified_values(limits, have))
+            else:
+                values = _legacy_files(limits, _CONTROLLERS)
+                _set(folder, {name: it for name, it in values.items() if (folder / name).exists()})
+
+    def pod_folders(self, uid: str) -> list[Path]:
+        """Return a Pod's folders, one in each hierarchy."""
+        return [mount / self._relative(uid) for mount in self._mounts()]
+
     def shim_folder(self, uid: str) -> str:
         """Make the folder of a Pod's shims: they must outlive the agent's cgroup."""
         if self._layout.unified is None:
             return ""
-        path = self._layout.unified / self._relative(uid, "shim")
+        path = self._layout.unified / self._layout.prefix.joinpath("shims", uid)
         path.mkdir(parents=True, exist_ok=True)
         return str(path)
 
     async def remove_pod(self, uid: str) -> None:
         """Kill the processes in a Pod's folders; remove the folders and parents that are empty."""
-        await self._remove(self._relative(uid))
+        for relative in (self._relative(uid), self._layout.prefix.joinpath("shims", uid)):
+            await self._remove(relative)
 
     async def remove_all(self) -> None:
         """Kill the processes in this node's tree; remove it and parents that are empty."""
-        await self._remove(self._relative())
+        for relative in (self._relative(), self._layout.prefix / "shims"):
+            await self._remove(relative)
 
     async def _remove(self, relative: PurePosixPath) -> None:
         for mount in self._mounts():
@@ -270,6 +306,16 @@ def _legacy_values(limits: Resources) -> dict[str, dict[str, str]]:
     memory = {"memory.limit_in_bytes": str(limits.memory_limit)} if limits.memory_limit else {}
     pids = {"pids.max": str(limits.pids_limit)} if limits.pids_limit else {}
     return {"cpu": cpu, "memory": memory, "pids": pids}
+
+
+def _legacy_files(limits: Resources, controllers: Iterable[str]) -> dict[str, str]:
+    """Return what to write into the files of some controllers of cgroup v1."""
+    wanted = _legacy_values(limits)
+    return {
+        file: value
+        for controller in controllers
+        for file, value in wanted.get(controller, {}).items()
+    }
 
 
 def _quota(milli: int) -> int:

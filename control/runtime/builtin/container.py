@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,7 @@ class ContainerProcess:
             message=ended.get("message", ""),
             log_path=identity.log_path,
             spec_hash=identity.config.spec_hash,
+            resources=identity.config.resources,
         )
 
     @property
@@ -114,6 +115,12 @@ class ContainerProcess:
         """Write what a later agent needs to know, before any other effect; raises OSError."""
         self.folder.mkdir(parents=True)
         files.write_json(self.folder / "spec.json", spec)
+        files.write_json(self.folder / "config.json", asdict(self.identity))
+
+    def note(self, resources: Resources) -> None:
+        """Keep what the container may use from now on, for a later agent too; raises OSError."""
+        config = replace(self.identity.config, resources=resources)
+        self.identity = replace(self.identity, config=config)
         files.write_json(self.folder / "config.json", asdict(self.identity))
 
     async def adopt(self, shims: dict[str, int]) -> bool:

@@ -14,15 +14,26 @@ from control.runtime.base import (
     ContainerConfig,
     ContainerRuntimeError,
     ExecResult,
+    MemoryUse,
     Phase,
     PodRef,
+    Resources,
     Rights,
     RuntimeState,
     RuntimeUsage,
     Sandbox,
     SandboxConfig,
 )
-from control.runtime.builtin import attachment, cgroups, container, execution, seccomp, spawn, usage
+from control.runtime.builtin import (
+    attachment,
+    cgroups,
+    container,
+    execution,
+    resizing,
+    seccomp,
+    spawn,
+    usage,
+)
 from control.runtime.builtin.container import ContainerIdentity, ContainerProcess
 from control.runtime.builtin.sandbox import PodNetwork, Sandboxes, SandboxRecord
 from control.runtime.builtin.spec import (
@@ -141,6 +152,7 @@ class BuiltinRuntime:
         sandbox_id = secrets.token_hex(32)
         self._making.add(sandbox_id)
         try:
+            self._limit(config)
             record = await self._boxes.create(sandbox_id, config)
             if config.share_processes:
                 await self._start_pause(record)
@@ -154,6 +166,16 @@ class BuiltinRuntime:
             self._making.discard(sandbox_id)
         self._sandboxes[sandbox_id] = record
         return record.view()
+
+    def _limit(self, config: SandboxConfig) -> None:
+        """Set what the Pod's containers may use together; raises ContainerRuntimeError."""
+        if config.resources is None:
+            return
+        try:
+            self._groups.limit_pod(config.pod.uid, config.resources)
+        except OSError as err:
+            why = f"sandbox of Pod {config.pod}: {err}"
+            raise ContainerRuntimeError(why, "CreatePodSandboxError") from err
 
     def _pause(self, record: SandboxRecord) -> ContainerProcess:
         """The holder of a shared process namespace: a container with an empty root."""
@@ -284,6 +306,28 @@ class BuiltinRuntime:
     async def start_container(self, container_id: str) -> None:
         """Start a container; raises ContainerRuntimeError."""
         await self._container(container_id).start()
+
+    def resizes(self) -> bool:
+        """Return True if the kernel has control groups for CPU and memory."""
+        return self._groups.limits_resources
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        """Change what a Pod's containers may use together; raises ContainerRuntimeError."""
+        if (record := self._sandboxes.get(sandbox_id)) is None:
+            raise ContainerRuntimeError(f"sandbox {sandbox_id[:13]} is gone")
+        made = resizing.resize_sandbox(self._groups, self._boxes, record, resources)
+        self._sandboxes[sandbox_id] = made
+
+    async def update_container(self, container_id: str, resources: Resources) -> None:
+        """Change the requests and limits of a running one; raises ContainerRuntimeError."""
+        resizing.resize_container(self._groups, self._container(container_id), resources)
+
+    def memory_use(self, sandbox_id: str) -> MemoryUse:
+        """Return how much memory a Pod uses now, and each of its containers."""
+        if (record := self._sandboxes.get(sandbox_id)) is None:
+            return MemoryUse()
+        uid = record.config.pod.uid
+        return resizing.memory_use(self._groups, uid, self._of(sandbox_id))
 
     async def stop_container(self, container_id: str, grace: float) -> None:
         """Ask a container to end, then kill it; raises ContainerRuntimeError."""

@@ -18,6 +18,7 @@ from control.runtime.base import (
     Mount,
     PodRef,
     PortMapping,
+    Resources,
     Sandbox,
     SandboxConfig,
 )
@@ -72,6 +73,7 @@ class SandboxRecord:
             self.created,
             self.addresses,
             self.config.host_network,
+            self.config.resources,
         )
 
 
@@ -118,14 +120,18 @@ class Sandboxes:
             *((names / "ipc",) if not config.host_ipc else ()),
         )
 
+    def save(self, record: SandboxRecord) -> None:
+        """Write a sandbox's checkpoint; raises OSError."""
+        saved = {"created": record.created, "config": asdict(record.config)}
+        files.write_json(self.folder(record.id) / "config.json", saved)
+
     async def create(self, sandbox_id: str, config: SandboxConfig) -> SandboxRecord:
         """Make a sandbox; raises ContainerRuntimeError, and ``remove`` must then be called."""
         record = SandboxRecord(sandbox_id, config, time.time())
         folder = self.folder(sandbox_id)
         try:
             (folder / "ns").mkdir(parents=True)
-            saved = {"created": record.created, "config": asdict(config)}
-            files.write_json(folder / "config.json", saved)
+            self.save(record)
             await self._make_namespaces(sandbox_id, config)
             self._mount_shm(folder / "shm")
         except OSError as err:
@@ -246,6 +252,8 @@ def _config(saved: dict[str, Any]) -> SandboxConfig:
     values["pod"] = PodRef(**values["pod"])
     values["addresses"] = tuple(values.get("addresses", ()))
     values["ports"] = tuple(PortMapping(**port) for port in values["ports"])
+    if (resources := values.get("resources")) is not None:
+        values["resources"] = Resources(**resources)
     return SandboxConfig(**values)
 
 

@@ -26,6 +26,15 @@ def of_folders(folders: Iterable[Path]) -> Usage | None:
     return None if cpu is None else Usage(cpu, memory)
 
 
+def memory(folders: Iterable[Path]) -> int | None:
+    """Return the bytes that a group's limit is held against; None if no hierarchy counts them."""
+    for folder in folders:
+        for name in ("memory.current", "memory.usage_in_bytes"):
+            if text := _read(folder / name):
+                return int(text)
+    return None
+
+
 def _cpu(folder: Path) -> float | None:
     """Return the seconds of CPU that a group has used; None if its hierarchy does not count."""
     text = _read(folder / "cpuacct.usage")

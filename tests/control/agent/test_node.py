@@ -75,7 +75,11 @@ def test_transition_times_and_changes_worth_a_write():
 def test_a_node_declares_that_it_takes_the_clients_websockets():
     """kube-apiserver 1.36 and later speaks SPDY to a node that does not declare it."""
     first = report()
-    assert first.wire()["declaredFeatures"] == ["ExtendWebSocketsToKubelet"]
+    assert first.wire()["declaredFeatures"] == [
+        "ExtendWebSocketsToKubelet",
+        "InPlacePodLevelResourcesVerticalScaling",
+        "InPlacePodVerticalScalingInitContainers",
+    ]
     older = first.model_copy(update={"declared_features": []})
     assert differs(older, first)
 

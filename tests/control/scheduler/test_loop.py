@@ -146,6 +146,20 @@ async def test_a_pod_that_nobody_makes_room_for_says_so(cluster):
     )
 
 
+async def test_what_a_resize_frees_is_given_to_a_pod_that_waits(cluster):
+    await cluster.start("large", **cpu("4"))
+    await cluster.placed("large")
+    await cluster.start("second", **cpu("4"))
+    await cluster.placed("second")
+    await cluster.start("late", **cpu("2"))
+    await cluster.refused("late")
+    spec = {"containers": [{"name": "c", **cpu("1")}]}
+    await cluster.client.patch(
+        kinds.POD, "default", "large", {"spec": spec}, type="strategic", subresource="resize"
+    )
+    await cluster.placed("late")
+
+
 async def test_a_pod_is_bound_after_its_volumes(cluster):
     """A claim that waits for a Pod gets the Pod's node; the Pod waits until it has a volume."""
     head = {"metadata": {"name": "fast"}, "provisioner": "example.com/disks"}

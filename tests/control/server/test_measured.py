@@ -14,6 +14,7 @@ from control.agent.server.stats import (
     summary,
 )
 from control.api import kinds
+from control.metrics import Registry
 from control.runtime.base import (
     Container,
     Phase,
@@ -83,7 +84,10 @@ def test_cadvisors_names_are_there_for_dashboards():
 def test_the_agent_says_what_runs():
     ended = replace(container("b"), phase=Phase.EXITED)
     boxes = (Sandbox("s", REF, 0, True, 0.0), Sandbox("t", REF, 0, False, 0.0))
-    text = kubelet_metrics("n", RuntimeState(boxes, (container("a"), container("c"), ended)))
+    counted = Registry()
+    counted.counter("kubelet_own", "Something that the agent counts.").add()
+    running = RuntimeState(boxes, (container("a"), container("c"), ended))
+    text = kubelet_metrics("n", running, counted)
     found = [(it.name, it.value, it.labels) for it in samples(text)]
     assert found[:4] == [
         ("kubelet_node_name", 1, {"node": "n"}),
@@ -91,7 +95,7 @@ def test_the_agent_says_what_runs():
         ("kubelet_running_containers", 2, {"container_state": "running"}),
         ("kubelet_running_containers", 1, {"container_state": "exited"}),
     ]
-    assert "process_cpu_seconds_total" in text
+    assert "process_cpu_seconds_total" in text and "kubelet_own 1\n" in text
 
 
 def test_an_agents_summary():

@@ -15,6 +15,7 @@ from control.api import kinds
 from control.api.node import Node
 from control.api.pod import Pod
 from control.client import Client, ClientConfig
+from control.metrics import Registry
 from control.pki import Identity, create_authority, issue
 from control.runtime.base import (
     Container,
@@ -120,6 +121,7 @@ class OneNode:
     runtime: Any
     pods: PodTable
     name: str = NODE
+    metrics: Registry = field(default_factory=Registry)
 
 
 @dataclass
