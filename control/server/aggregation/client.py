@@ -14,8 +14,9 @@ from yarl import URL
 from control.api.kinds import ENDPOINT_SLICE, SERVICE
 from control.server.state.extensions import Extension
 from control.server.state.server import FrontProxy, ServerState
-from control.server.streams.proxy.backend import is_allowed
+from control.server.streams.proxy.backend import Backend, is_allowed, reachable
 from control.server.streams.proxy.carry import backend_session
+from control.server.wire.errors import StatusError
 from control.server.wire.info import storage_key, storage_prefix
 from control.server.wire.request import User
 from control.tls import CertificateError, load_identity
@@ -138,8 +139,19 @@ async def session_with(
     state: ServerState, extension: Extension
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """Open a session with an extension server; raises ExtensionError."""
+    service = service_of(state, extension)
+    if service is not None and service["spec"].get("type") == "ExternalName":
+        await _check_name(service["spec"].get("externalName") or "")
     async with backend_session(tls_of(state.config.front_proxy, extension)) as session:
         yield session
+
+
+async def _check_name(host: str) -> None:
+    """Refuse a name of what only this machine can reach; raises ExtensionError."""
+    try:
+        await reachable(Backend("https", host))
+    except StatusError as err:
+        raise ExtensionError(str(err)) from err
 
 
 def _escaped(sign: re.Match[bytes]) -> bytes:

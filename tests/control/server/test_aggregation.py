@@ -487,6 +487,10 @@ async def test_services_without_addresses_of_their_own(world: World):
     spec = {"type": "ExternalName", "externalName": "api.example.com"}
     await world.api.make(f"{CORE}/services", {"metadata": {"name": "wardle"}, "spec": spec})
     assert targets(state, extension_) == ["api.example.com:443"]
+    patch = {"spec": {"externalName": "localhost"}}
+    assert (await world.api("PATCH", f"{CORE}/services/wardle", patch, MERGE)).code == 200
+    await world.api.make(SERVICES, api_service(world.found))
+    assert (await world.until("FailedDiscoveryCheck"))["message"] == "address not allowed"
 
 
 async def test_apiservices_are_validated(api: Api):
