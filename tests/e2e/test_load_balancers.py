@@ -98,7 +98,7 @@ def test_the_host_reaches_services_by_a_socket_that_lab_publish_opens(web):
 def serviced(lab, name, *, notes="{}", spec="", ports="[{port: 80, targetPort: http}]"):
     """Make a Service of type LoadBalancer for the block."""
     text = (
-        "{apiVersion: v1, kind: Service, metadata: {name: %s, annotations: %s}, "
+        "---\n{apiVersion: v1, kind: Service, metadata: {name: %s, annotations: %s}, "
         "spec: {type: LoadBalancer, selector: {app: web}, ports: %s%s}}"
     )
     lab.kubectl("apply", "-f", "-", stdin=text % (name, notes, ports, spec))
@@ -106,6 +106,18 @@ def serviced(lab, name, *, notes="{}", spec="", ports="[{port: 80, targetPort: h
         yield
     finally:
         lab.kubectl("delete", "service", name)
+
+
+@contextmanager
+def one_pod(lab):
+    """Let the Deployment have one Pod for the block, and three again."""
+    lab.kubectl("scale", "deployment/web", "--replicas=1")
+    try:
+        eventually(lambda: len(lab.pods()) == 1)
+        yield lab.pods()[0]
+    finally:
+        lab.kubectl("scale", "deployment/web", "--replicas=3")
+        lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
 
 
 def shown(lab, name):
@@ -134,14 +146,11 @@ def test_only_clients_of_its_source_ranges_reach_it(web):
 
 def test_health_check_node_ports_agree_with_who_announces(web):
     """With policy Local: 200 where a Pod is, 503 elsewhere, and only one of the first announces."""
-    web.kubectl("scale", "deployment/web", "--replicas=1")
-    eventually(lambda: len(web.pods()) == 1)
-    (pod,) = web.pods()
     nodes = {
         node["metadata"]["name"]: node["status"]["addresses"][0]["address"]
         for node in web.get("nodes")["items"]
     }
-    with serviced(web, "local", spec=", externalTrafficPolicy: Local"):
+    with one_pod(web) as pod, serviced(web, "local", spec=", externalTrafficPolicy: Local"):
         eventually(lambda: shown(web, "local"))
         port = web.get("service", "local")["spec"]["healthCheckNodePort"]
         want = {name: "200" if name == pod["spec"]["nodeName"] else "503" for name in nodes}
@@ -154,12 +163,10 @@ def test_health_check_node_ports_agree_with_who_announces(web):
         address = shown(web, "local")
         eventually(lambda: answer(web, address) == pod["metadata"]["name"])
         assert announcer(web, address) == pod["spec"]["nodeName"]
-        line = 'metallb_speaker_announced{service="default/local",protocol="layer2",node="{}"'
+        line = 'metallb_speaker_announced{service="default/local",protocol="layer2",node="%s"'
         for name in nodes:
             page = web.exec(name, "curl", "-s", "http://127.0.0.1:7472/metrics")
-            assert (line.format(name) in page) == (name == pod["spec"]["nodeName"])
-    web.kubectl("scale", "deployment/web", "--replicas=3")
-    web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+            assert (line % name in page) == (name == pod["spec"]["nodeName"])
 
 
 def test_services_share_an_address_and_a_conflict_is_told(web):
