@@ -4,8 +4,8 @@ Actions are carried out in order. The first failure ends the round, and the next
 Neighboring Creates, and neighboring Deletes, are sent together.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from control.api.autoscaling import HorizontalPodAutoscaler, ScaleTarget
@@ -129,6 +129,7 @@ class Autoscale:
     memory: Memory
     now: float
     settings: AutoscalerSettings = DEFAULT
+    others: Mapping[str, Memory] = field(default_factory=dict)  # by NAMESPACE/NAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from control.controllers.autoscaler.decide import (
     Round,
     ScaleView,
     Verdict,
+    is_ambiguous,
     measured,
     selected,
     simple,
@@ -85,7 +86,10 @@ class Autoscaling:
         labels = selected(self._round, scale)
         if labels is None:
             return Verdict(None)
+        self._action.memory.selector = scale.selector
         pods = tuple(pod for pod in self._action.pods if labels.matches(pod.metadata.labels))
+        if is_ambiguous(self._round, scale, pods, self._action.others):
+            return Verdict(None)
         found = await self._measurements(scale.selector)
         return measured(self._round, scale, pods, found, self._action.memory)
 

@@ -44,7 +44,12 @@ class AutoscalerController:
             self._memories[key] = uid, memory
         pods = tuple(cluster[kinds.POD].within(autoscaler.metadata.namespace))
         kind_of = partial(_kind_of, cluster)
-        look = Autoscale(autoscaler, kind_of, pods, memory, now, self._settings)
+        others = {
+            f"{namespace}/{name}": other
+            for (namespace, name), (_, other) in self._memories.items()
+            if namespace == key[0] and name != key[1]
+        }
+        look = Autoscale(autoscaler, kind_of, pods, memory, now, self._settings, others)
         return look, Again(self._settings.period)
 
 

@@ -126,6 +126,29 @@ def selected(round_: Round, scale: ScaleView) -> Labels | None:
         return None
 
 
+def is_ambiguous(
+    round_: Round, scale: ScaleView, pods: tuple[Pod, ...], others: Mapping[str, Memory]
+) -> bool:
+    """Tell of other autoscalers that select some of the same Pods; True if there are any."""
+    also = [name for name, memory in others.items() if _selects_any(memory.selector, pods)]
+    if not also:
+        return False
+    metadata = round_.autoscaler.metadata
+    names = " ".join(sorted([f"{metadata.namespace}/{metadata.name}", *also]))
+    why = f"pods by selector {scale.selector} are controlled by multiple HPAs: [{names}]"
+    round_.warn("AmbiguousSelector", why)
+    round_.warn("FailedComputeMetricsReplicas", why)
+    round_.say(ACTIVE, False, "AmbiguousSelector", why)
+    return True
+
+
+def _selects_any(selector: str, pods: tuple[Pod, ...]) -> bool:
+    if not selector:
+        return False
+    labels = parse_labels(selector)  # it was read at the other's last look
+    return any(labels.matches(pod.metadata.labels) for pod in pods)
+
+
 def measured(
     round_: Round,
     scale: ScaleView,

@@ -36,11 +36,15 @@ Dated = list[tuple[int, float]]  # numbers, and the seconds since the epoch when
 
 @dataclass(slots=True)
 class Memory:
-    """What an autoscaler asked for and did, as far as it matters; lost when its process ends."""
+    """What an autoscaler asked for and did, as far as it matters; lost when its process ends.
+
+    ``selector`` is that of its target's Pods at the last look.
+    """
 
     asked: Dated = field(default_factory=list)
     added: Dated = field(default_factory=list)
     removed: Dated = field(default_factory=list)
+    selector: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -547,3 +547,19 @@ async def test_what_was_wrong_before_an_update_may_stay(api: Api):
         assert (await api("PATCH", f"{AUTOSCALERS}/h", {"spec": spec}, MERGE)).code == 200
     unknown = await api("PATCH", f"{AUTOSCALERS}/h", {"spec": {"minReplicas": 0}}, MERGE)
     assert "must be greater than or equal to 1" in unknown["message"]
+
+
+async def test_two_autoscalers_of_one_workload_both_stop(api: Api):
+    await api.make(f"{APPS}/deployments", deployment("d", 1))
+    await running_pod(api, "a")
+    other = body()
+    other["metadata"]["name"] = "i"
+    await api.make(AUTOSCALERS, body())
+    await api.make(AUTOSCALERS, other)
+    status = await until_status(api, ScalingActive=("False", "AmbiguousSelector"))
+    said = {it["type"]: it["message"] for it in status["conditions"]}
+    assert said["ScalingActive"] == (
+        "pods by selector app=d are controlled by multiple HPAs: [default/h default/i]"
+    )
+    assert (await api("DELETE", f"{AUTOSCALERS}/i")).code == 200
+    await until_status(api, ScalingActive=("False", "FailedGetResourceMetric"))
