@@ -26,6 +26,6 @@ class Guard:
             check_node(self._cache, node, request, old, new)
         if "RBAC" in modes and request.info.kind.group == GROUP and new is not None:
             before = old.wire if old is not None else None
-            check_grant(self._authorizer, request, before, Item("", 0, new))
+            check_grant(self._authorizer, request, before, Item.of("", 0, new))
         if request.info.kind.group == CERTIFICATES and old is not None and new is not None:
-            check_signer(self._authorizer, request, old, Item("", 0, new))
+            check_signer(self._authorizer, request, old, Item.of("", 0, new))

@@ -15,7 +15,7 @@ async def strides(items: Iterable[Item]) -> AsyncIterator[list[Item]]:
     size = 0
     for item in items:
         group.append(item)
-        size += len(item.raw)
+        size += item.size
         if len(group) >= ITEMS or size >= BYTES:
             yield group
             group, size = [], 0

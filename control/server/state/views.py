@@ -85,9 +85,7 @@ def seen(kind: Kind, item: Item, changed: int) -> Item:
     custom = kind.custom
     if custom is None:
         return item
-    head = b'"apiVersion":"%b"' % custom.api_version.encode()
-    start = item.raw.find(b'"apiVersion":')
-    is_own = item.raw.startswith(head, start)
+    is_own = b'"apiVersion":"%b"' % custom.api_version.encode() in item.head
     if is_own and item.revision > changed:
         return item
     with suppress(TooCostlyError, WrongTypeError):

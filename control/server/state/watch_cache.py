@@ -77,13 +77,11 @@ class KindCache:
         return len(self._items)
 
     def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
-        """Yield the objects whose key starts with ``prefix``, in key order, after a key."""
+        """Return the objects whose key starts with ``prefix``, in key order, after a key."""
         prefix = prefix or self.prefix
         start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
         end = bisect_left(self._keys, prefix + "\U0010ffff", start)
-        for key in self._keys[start:end]:
-            if item := self._items.get(key):
-                yield item
+        return filter(None, map(self._items.get, self._keys[start:end]))
 
     def changes(self, after: int) -> list[ObjectChange] | None:
         """Return the changes after a revision; None if the ring no longer has all of them."""
@@ -106,11 +104,11 @@ class KindCache:
         """Apply one event of the store, and call the listeners."""
         change = self._change(event)
         self._ring.append(change)
-        self._ring_bytes += len(change.item.raw)
+        self._ring_bytes += change.item.size
         while len(self._ring) > RING or self._ring_bytes > RING_BYTES:
             oldest = self._ring.popleft().item
             self.floor = oldest.revision
-            self._ring_bytes -= len(oldest.raw)
+            self._ring_bytes -= oldest.size
         self.tell(change)
 
     def tell(self, change: ObjectChange | None) -> None:

@@ -91,7 +91,7 @@ async def _insert(state: ServerState, request: ApiRequest, made: New) -> Item:
     async def commit(charges: Charges) -> Item | None:
         if not request.dry_run:
             return await insert(state, request.info, made.draft, charges)
-        shown = state.cache.seen(kind, Item("", 0, made.draft.value))
+        shown = state.cache.seen(kind, Item.of("", 0, made.draft.value))
         return shown if _present(state, request) is None else None
 
     try:

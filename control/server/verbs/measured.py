@@ -89,7 +89,7 @@ def _item(
         "timestamp": rfc3339(used.at),
         "window": _duration(used.window),
     }
-    return Item(f"/{metadata['name']}", 0, encode(wire | amounts))
+    return Item.of(f"/{metadata['name']}", 0, encode(wire | amounts))
 
 
 def _duration(seconds: float) -> str:

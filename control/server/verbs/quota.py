@@ -43,7 +43,7 @@ async def within_quota(
     """
     if not _is_held(state, request, old):
         return await commit(())
-    wire = Item("", 0, new).wire
+    wire = Item.of("", 0, new).wire
     async with state.turns(request.info.namespace):
         for _ in range(_TRIES):
             await state.cache.fresh()

@@ -3,8 +3,11 @@
 Whole objects are inserted as stored bytes; only Tables and bare metadata need decoding.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import orjson
@@ -22,6 +25,8 @@ _GROUP = "meta.k8s.io"
 _INITIAL_END = "k8s.io/initial-events-end"
 # Bytes that small objects of a list are joined to, and those that are encoded for it.
 _PIECE, _MADE_PIECE = 64 * 1024, 8 * 1024
+# Bytes of an object whose event all its watchers share.
+_SHARED = 16 * 1024
 
 
 def item_bytes(
@@ -56,6 +61,7 @@ def list_pieces(
 ) -> Iterator[bytes]:
     """Yield the encoding of a list in pieces of some objects, when they are asked for."""
     metadata = _list_metadata(listing)
+    made: Iterator[bytes]
     if form.kind is RepresentationKind.TABLE:
         columns = columns_of(listing.kind)
         table = orjson.dumps(_table(form, listing.kind, (), metadata, now, include))
@@ -67,32 +73,66 @@ def list_pieces(
     if form.kind is RepresentationKind.PARTIAL:
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
         made = (orjson.dumps(_partial(form, _metadata(item))) for item in listing.items)
-        piece = _MADE_PIECE
+        groups = _groups(made, _MADE_PIECE)
     else:
         name, version = listing.kind.list_name, listing.kind.api_version
-        made, piece = (item.raw for item in listing.items), _PIECE
+        made = _plain(listing)
+        groups = _stored(listing)
     head = {"kind": name, "apiVersion": version, "metadata": metadata}
     if form.is_yaml:
         return write.listed(head, "items", made)
-    return _spliced(orjson.dumps(head), b"items", _groups(made, piece))
+    return _spliced(orjson.dumps(head), b"items", groups)
 
 
 def _spliced(head: bytes, name: bytes, groups: Iterable[bytes]) -> Iterator[bytes]:
     yield head[:-1] + b',"%b":[' % name
-    for number, group in enumerate(groups):
-        if number:
-            yield b","
-        yield group
+    yield from groups
     yield b"]}"
 
 
+def _plain(listing: ObjectListing) -> Iterator[bytes]:
+    """Yield the stored objects as they stand in a list.
+
+    As upstream's, those of its own kinds do not say their kind: that of the list does.
+    """
+    head = _head_in_list(listing.kind)
+    return (b"{" + item.body if item.head == head else item.raw for item in listing.items)
+
+
+def _stored(listing: ObjectListing) -> Iterator[bytes]:
+    """Yield the stored objects in groups of some bytes, and each larger one alone.
+
+    Each byte is copied once: a slice of each object would cost a list a sixth of its time.
+    """
+    head = _head_in_list(listing.kind)
+    if any(item.head != head for item in listing.items):
+        yield from _groups(_plain(listing), _PIECE)
+        return
+    bodies = [item.body for item in listing.items]
+    ends = list(accumulate(len(body) + 2 for body in bodies))  # with what is between two
+    start = done = 0
+    while start < len(bodies):
+        end = max(start + 1, bisect_right(ends, done + _PIECE, start))
+        yield b",{" if start else b"{"
+        yield b",{".join(bodies[start:end])  # one alone is not copied
+        start, done = end, ends[end - 1]
+
+
+def _head_in_list(kind: Kind) -> bytes | None:
+    """Return the beginning of a stored object that a list leaves out; None for custom kinds."""
+    if kind.custom is not None:
+        return None
+    return b'{"kind":"%b","apiVersion":"%b",' % (kind.name.encode(), kind.api_version.encode())
+
+
 def _groups(items: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Yield small items together, with commas between them, and each larger one as it is."""
+    """Yield small items together, with commas between all, and each larger one as it is."""
     group: list[bytes] = []
     size = 0
     for item in items:
         if group and size + len(item) > most:
             yield b",".join(group)
+            yield b","
             group, size = [], 0
         group.append(item)
         size += len(item) + 1
@@ -116,9 +156,13 @@ def frame(
     now: datetime,
     include: str = "",
 ) -> Iterator[bytes]:
-    """Yield the encoding of one watch event with its line end; a whole object is not copied."""
+    """Yield the encoding of one watch event with its line end; a large object is not copied."""
     if isinstance(signal, ObjectNotice):
-        event, body = signal.type, item_bytes(form, kind, signal.item, now, include)
+        item, event = signal.item, signal.type
+        if form.kind is RepresentationKind.OBJECT and item.size <= _SHARED:
+            yield _line(event, item.head, item.body)
+            return
+        body = item_bytes(form, kind, item, now, include)
     elif isinstance(signal, BookmarkNotice):
         event, body = "BOOKMARK", orjson.dumps(_bookmark(form, kind, signal))
     else:
@@ -126,6 +170,12 @@ def frame(
     yield b'{"type":"%b","object":' % event.encode()
     yield body
     yield b"}\n"
+
+
+@lru_cache(maxsize=64)
+def _line(event: str, head: bytes, body: bytes) -> bytes:
+    """Return an event that many watchers get, one after the other."""
+    return b'{"type":"%b","object":%b%b}\n' % (event.encode(), head, body)
 
 
 def _bookmark(form: Representation, kind: Kind, signal: BookmarkNotice) -> dict[str, Any]:

@@ -97,10 +97,9 @@ class Selection:
             return True
         if self.name and not item.key.endswith(f"/{self.name}"):
             return False  # saves decoding the object
-        wire = item.wire
-        return self.labels.matches(wire["metadata"].get("labels") or {}) and self.fields.matches(
-            wire
-        )
+        if self.labels.requirements and not self.labels.matches(item.labels):
+            return False
+        return not self.fields.requirements or self.fields.matches(item.wire)
 
     async def choose(self, items: list[Item]) -> list[Item]:
         """Return the matching items, in order; others run in between."""

@@ -43,9 +43,18 @@ def _list(state: ServerState, request: ApiRequest, listing: read.ObjectListing) 
     include = request.query.get("includeObject", "")
     form = request.representation
     pieces = list_pieces(form, listing, state.now(), include)
-    if sum(len(item.raw) for item in listing.items) <= _SMALL:
+    if _is_small(listing):
         return ApiResponse(b"".join(pieces), content_type=form.media)
     return ApiResponse(b"", content_type=form.media, pieces=pieces)
+
+
+def _is_small(listing: read.ObjectListing) -> bool:
+    size = 0
+    for item in listing.items:
+        size += item.size
+        if size > _SMALL:
+            return False
+    return True
 
 
 def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:

@@ -90,6 +90,8 @@ class _Queue:
         self._bytes = 0
         self._ready = asyncio.Event()
         self._cut = cut
+        # One timer lasts for many changes: it is for bookmarks, and the end of the watch.
+        self._timer: asyncio.TimerHandle | None = None
         self.ended = False
 
     def offer(self, change: ObjectChange | None) -> None:
@@ -99,7 +101,7 @@ class _Queue:
             self._ready.set()
             return
         if change is not None:
-            self._bytes += len(change.item.raw)
+            self._bytes += change.item.size
         if change is None or len(self._changes) >= _QUEUE or self._bytes > _QUEUE_BYTES:
             self.ended = True
             self._changes.clear()
@@ -113,13 +115,25 @@ class _Queue:
         left, self._changes = self._changes, []
         return left
 
-    async def take(self, seconds: float) -> list[ObjectChange]:
-        """Return all queued changes; none after a timeout."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError:
-            return []
+    def wake(self, at: float) -> None:
+        """Let ``take`` return at this time of the event loop, changes or none."""
+        if self._timer is not None and at == self._timer.when():
+            return
+        self.sleep()
+        self._timer = asyncio.get_running_loop().call_at(at, self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+        self._ready.set()
+
+    def sleep(self) -> None:
+        """Let nothing but changes wake ``take``."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def take(self) -> list[ObjectChange]:
+        """Return all queued changes, as soon as there are some; none if it is woken."""
+        await self._ready.wait()
         self._ready.clear()
         taken, self._changes, self._bytes = self._changes, [], 0
         return taken
@@ -152,12 +166,14 @@ async def _follow(
     clock = asyncio.get_running_loop().time
     end = clock() + plan.seconds
     next_bookmark = clock() + _BOOKMARK_EVERY
-    while not queue.ended and (now := clock()) < end:
-        changes = await queue.take(min(end, next_bookmark) - now)
+    while not queue.ended and clock() < end:
+        queue.wake(min(end, next_bookmark))
+        changes = await queue.take()
         for group in batched(changes):
             if notices := [notice for change in group if (notice := plan.notice(change))]:
                 yield [*notices]
-            await asyncio.sleep(0)
+            if len(changes) > ITEMS:
+                await asyncio.sleep(0)
         signals: list[WatchNotice] = []
         if not changes and plan.bookmarks and not queue.ended:
             signals.append(BookmarkNotice(state.cache.revision))
@@ -176,6 +192,7 @@ def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
     try:
         yield queue
     finally:
+        queue.sleep()
         cache.listeners.discard(queue.offer)
 
 

@@ -77,7 +77,7 @@ def state() -> ServerState:
     made = ServerState(ApiServerConfig(), store, WatchCache(store))
     namespace = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "default"}}
     key = storage_key(KINDS[0], "", "default")
-    made.cache.of(KINDS[0]).put(Item(key, 1, encode_object(namespace)))
+    made.cache.of(KINDS[0]).put(Item.of(key, 1, encode_object(namespace)))
     return made
 
 

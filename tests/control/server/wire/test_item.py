@@ -54,7 +54,7 @@ def test_managers_are_found_whatever_the_object_says(
     }
     value = encode_object(wire, raw)
     bare = {"labels": labels, "name": "a"}
-    draft = Item("", 0, value)
+    draft = Item.of("", 0, value)
     assert draft.managed == raw
     assert dict(draft.wire) == wire | {"metadata": bare}
     item = stamp("/a", value, 12)
