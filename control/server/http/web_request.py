@@ -12,7 +12,7 @@ from control.server.access.impersonation import header_text
 from control.server.wire.info import RequestInfo
 from control.server.wire.response import warning_headers
 
-# What aiohttp's own code says in its development mode of attributes that it does not know.
+# aiohttp warns of other attributes in Python's development mode.
 _OWN = ("asked", "audit_id", "deprecation", "entry", "json_said", "visit")
 
 

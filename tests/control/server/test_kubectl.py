@@ -29,6 +29,16 @@ async def test_apply_get_and_describe(kubectl: Kubectl):
     assert "StrategyType:           RollingUpdate" in await kubectl("describe", "deploy", "web")
 
 
+async def test_items_of_a_list_have_their_kind_in_kubectl(kubectl: Kubectl):
+    await kubectl("apply", "-f", "-", stdin=WEB)
+    shown = await kubectl("get", "services", "-o", "yaml")
+    assert "- apiVersion: v1\n  kind: Service\n" in shown
+    listed = json.loads(await kubectl("get", "services", "-o", "json"))
+    assert {item["kind"] for item in listed["items"]} == {"Service"}
+    raw = json.loads(await kubectl("get", "--raw", "/api/v1/services"))
+    assert not any("kind" in item for item in raw["items"])
+
+
 async def test_a_second_apply_changes_only_the_difference(kubectl: Kubectl):
     await kubectl("apply", "-f", "-", stdin=WEB)
     assert "deployment.apps/web unchanged" in await kubectl("apply", "-f", "-", stdin=WEB)

@@ -30,6 +30,15 @@ async def test_a_list_has_its_kind_and_version(api: Api):
     assert reply["metadata"] == {"resourceVersion": str(api.state.store.revision)}
 
 
+async def test_the_items_of_a_list_leave_their_kind_to_it(api: Api):
+    await fill(api, 2)
+    exact = f"?resourceVersionMatch=Exact&resourceVersion={api.state.store.revision}"
+    for query in ("", "?limit=1", "?labelSelector=!a", exact):
+        for item in (await api("GET", MAPS + query))["items"]:
+            assert item.keys() == {"metadata"}, query
+    assert (await api("GET", f"{MAPS}/m0"))["kind"] == "ConfigMap"
+
+
 async def test_one_namespace_or_all(api: Api):
     await api.make(MAPS, config_map("a"))
     await api.make("/api/v1/namespaces/kube-system/configmaps", config_map("b"))

@@ -20,6 +20,8 @@ TEXT = st.lists(
             '"metadata":{',
             "x",
             '"resourceVersion":"',
+            '"labels":{',
+            "}",
         ]
     ),
     max_size=6,
@@ -61,5 +63,16 @@ def test_managers_are_found_whatever_the_object_says(
     managed = {"managedFields": entries} if entries else {}
     for each, version in ((item, "12"), (restamp(item, 345), "345")):
         assert each.managed == raw
+        assert each.labels == labels
         assert each.fresh() == wire | {"metadata": bare | {"resourceVersion": version}}
         assert each.whole()["metadata"] == bare | {"resourceVersion": version} | managed
+
+
+@given(MAPS, MAPS)
+def test_labels_are_found_wherever_they_stand(labels: dict[str, str], data: dict[str, str]):
+    """An older version has stored them further behind; an object may have none."""
+    for metadata in ({"name": "a", "uid": "b", "labels": labels}, {"name": "a", "labels": labels}):
+        wire = {"kind": "X", "apiVersion": "v1", "metadata": metadata, "spec": {"labels": data}}
+        assert stamp("/a", json.dumps(wire, separators=(",", ":")).encode(), 1).labels == labels
+    bare = {"kind": "X", "apiVersion": "v1", "metadata": {"name": "a"}, "spec": {"labels": data}}
+    assert stamp("/a", encode_object(bare), 1).labels == {}
