@@ -9,7 +9,7 @@ import os
 import struct
 import sys
 from _socket import SO_RCVTIMEO, SOCK_RAW, SOL_SOCKET, socket  # ``socket`` makes enums: 3 ms
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self, Union
 
@@ -20,6 +20,7 @@ _MOST_DUMPS = 20
 _PATIENCE = 20  # seconds; the kernel answers at once, unless its rtnl lock is held for long
 _TIMEVAL = struct.Struct("@ll")
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
+_BATCH = struct.Struct("!BBH")  # struct nfgenmsg: family, version, subsystem
 _ABSENT = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 # str: text with a NUL at its end; int: 32 bits; mapping: nested attributes; None: no attribute
@@ -115,6 +116,29 @@ class Socket:
         for _ in self._exchange(kind, body, flags | uapi.NLM_F_ACK):
             pass
 
+    def change_in_batch(
+        self, subsystem: int, kind: int, bodies: Sequence[bytes], flags: int = 0
+    ) -> None:
+        """Send requests as one transaction, as nftables wants them. Raises NetlinkError."""
+        self._sequence += 1
+        mark = _BATCH.pack(0, 0, subsystem)
+        asks = [uapi.NLM_F_REQUEST | flags] * len(bodies)
+        asks[-1] |= uapi.NLM_F_ACK
+        parts = (
+            (uapi.NFNL_MSG_BATCH_BEGIN, mark, uapi.NLM_F_REQUEST),
+            *((kind, body, ask) for body, ask in zip(bodies, asks, strict=True)),
+            (uapi.NFNL_MSG_BATCH_END, mark, uapi.NLM_F_REQUEST),
+        )
+        size = uapi.NLMSGHDR.size
+        self._socket.send(
+            b"".join(
+                uapi.NLMSGHDR.pack(size + len(content), number, marks, self._sequence, 0) + content
+                for number, content, marks in parts
+            )
+        )
+        for _ in self._answers():
+            pass
+
     def get(self, kind: int, body: bytes) -> bytes | None:
         """The object that ``body`` names, without its header; None if it does not exist."""
         try:
@@ -149,6 +173,9 @@ class Socket:
         length = uapi.NLMSGHDR.size + len(body)
         flags |= uapi.NLM_F_REQUEST
         self._socket.send(uapi.NLMSGHDR.pack(length, kind, flags, self._sequence, 0) + body)
+        yield from self._answers()
+
+    def _answers(self) -> Iterator[bytes]:
         while True:
             for answer, answer_flags, payload in self._received():
                 self._interrupted |= answer_flags & uapi.NLM_F_DUMP_INTR

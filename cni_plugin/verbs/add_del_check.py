@@ -12,6 +12,7 @@ from cni_plugin.ipam.source import Ipam
 from cni_plugin.linux.host import Host
 from cni_plugin.linux.locks import held
 from cni_plugin.linux.namespace import Namespace, is_container, is_namespace, is_own
+from cni_plugin.linux.tenancy import take_over
 from cni_plugin.plan import Plan, plan_add
 from cni_plugin.plan.check import faults
 from cni_plugin.plan.extras import expected_rules, sysctl_path
@@ -50,6 +51,7 @@ def _attach(request: Request, host: Host, netns: int, ipam: Ipam | None) -> dict
         if makes_interface:
             check_absent(request, state)
         lease = _lease(request, ipam, undo) if makes_interface else Result()
+        take_over([item.address.ip for item in lease.ips])
         plan = plan_add(request, lease, state)
         firewall = firewall_of(request, host, host_ns)
         _apply(plan, Applier(host_ns, pod_ns, firewall, state.bridge), undo)

@@ -35,6 +35,13 @@ def of_elements(family: Family | str, table: str, store: str) -> Iterator[tuple[
             yield attributes(parts[_KEY])[_VALUE], *_counts(data)
 
 
+def keys(family: Family, table: str, store: str) -> Iterator[bytes]:
+    """Yield the key of each element of a set. Raises OSError."""
+    for message in _dump(_GET_ELEMENTS, family, {_LIST_TABLE: table, _LIST_SET: store}):
+        for element in list_values(attributes(message[4:]).get(_LIST_ELEMENTS, b"")):
+            yield attributes(attributes(element)[_KEY])[_VALUE]
+
+
 def of_chain(family: Family | str, table: str, chain: str) -> tuple[int, int]:
     """Return (packets, bytes), the sum of the counters in a chain's rules. Raises OSError."""
     packets = size = 0

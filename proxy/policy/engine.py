@@ -25,7 +25,8 @@ from proxy.policy.drops.watch import DropWatch, View
 from proxy.policy.frames import FrameGuard, Surroundings, release
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
-from proxy.policy.render import TABLE
+from proxy.policy.peers.taken import TakenAddresses
+from proxy.policy.render import TABLE, TAKEN
 from proxy.policy.ruleset import PolicyRuleset
 from proxy.policy.tiers.feed import ClusterPolicyFeed
 from proxy.policy.values import ClusterPolicy, Namespace, Pod, Policy
@@ -58,6 +59,7 @@ class PolicyEngine:
         self._rulesets: tuple[PolicyRuleset, ...] | None = None  # None: the kernel is unknown
         self._told = ""
         self._frames = FrameGuard(self.index, around)
+        self._taken = TakenAddresses(self.index)
 
     @property
     def is_guarding(self) -> bool:
@@ -117,6 +119,7 @@ class PolicyEngine:
                     await asyncio.wait_for(self._dirty.wait(), retry)
                 retry = min(retry * 2, _LAST_RETRY)
                 continue
+            self._taken.opened()
             self.ready.set()
             return
 
@@ -143,14 +146,21 @@ class PolicyEngine:
             text = "".join(one.restart(everything, node.pod_cidrs, bridges) for one in rulesets)
             text += self._frames.plan(everything, whole=True)
             self._rulesets = rulesets
+            self._taken.begin_anew()
             self._drops.counts.begin_anew()
             return text
+        self._look_at_taken()
         changes = self.index.take()
         parts = (
             (one.family, one.advance(changes, node.pod_cidrs, bridges)) for one in self._rulesets
         )
         text = "".join(part.text(family, TABLE) for family, part in parts)
+        text += self._taken.opening(settings.families)
         return text + self._frames.plan(changes, whole=False)
+
+    def _look_at_taken(self) -> None:
+        if self._rulesets is not None:
+            self._taken.look(one.family for one in self._rulesets)
 
     def _clear(self) -> str:
         """Return the transaction that leaves nothing of ours."""
@@ -179,11 +189,15 @@ class PolicyEngine:
             self.changed()
 
     def _hear(self) -> None:
-        what = disturbance(self._events.read() if self._events else (), TABLE)
+        events = self._events.read() if self._events else []
+        if any(one.table == TABLE and one.name == TAKEN for one in events):
+            self.changed()
+        what = disturbance((one for one in events if one.name != TAKEN), TABLE)
         if what and self._rulesets is not None:
             why = f"another program changed the rules of policies: {what}; writing them again"
             logger.warning("%s", why)
             self._report.about_node("NetworkPolicyRulesDisturbed", why)
+            self._look_at_taken()
             self._rulesets = None
             self.changed()
 
@@ -215,6 +229,8 @@ class PolicyEngine:
             self._around.guarding()
 
     def _take_pod(self, old: KeptObject[Pod] | None, new: KeptObject[Pod] | None) -> None:
+        if new and new.value and new.value.is_local:  # first, who had its address until now
+            self._look_at_taken()
         self.index.set_pod(_key(old, new), new.value if new else None)
         self.changed()
 

@@ -5,6 +5,7 @@ that one policy selects. Whoever renders the state asks ``take`` what has change
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.holdings import Holdings
@@ -38,6 +39,8 @@ class PolicyIndex(PodAddresses):
         self.posts: dict[Address, Post] = {}
         self._holdings = Holdings(self._members)
         self._stale: set[Address] = set()
+        # The addresses that Pods which are being deleted have lost to others, by the Pods' UIDs.
+        self._ended: dict[str, set[Address]] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -93,7 +96,13 @@ class PolicyIndex(PodAddresses):
     def set_pod(self, key: Key, pod: Pod | None) -> None:
         """Take a Pod that came, changed or went."""
         old = self.pods.pop(key, None)
+        if old is not None and (pod is None or pod.uid != old.uid):
+            self._ended.pop(old.uid, None)
         if pod is not None:
+            lost = self._ended.get(pod.uid, ())
+            if lost:
+                rest = tuple(one for one in pod.addresses if one not in lost)
+                pod = replace(pod, addresses=rest)
             self.pods[key] = pod
         changed = (
             old is None
@@ -115,6 +124,18 @@ class PolicyIndex(PodAddresses):
                 self._stale.update(one.addresses if one.is_local else ())
         for rival in rivals - {key}:
             self._holdings.touch(self._members.peers_with(rival), places)
+
+    def release(self, address: Address) -> None:
+        """Take an address from the Pods that have it so far: a new container has got it.
+
+        One that is not being deleted may have it again with its next change, if it is its own.
+        """
+        for key in sorted(self._claimants.get(address, ())):
+            pod = self.pods[key]
+            if pod.rank[0] is False:
+                self._ended.setdefault(pod.uid, set()).add(address)
+            rest = tuple(one for one in pod.addresses if one != address)
+            self.set_pod(key, replace(pod, addresses=rest))
 
     def forget_pods(self) -> None:
         """Forget all Pods and namespaces."""

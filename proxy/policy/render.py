@@ -32,6 +32,7 @@ TABLE = "podwire-policy"
 LOG_GROUP = 87  # NFLOG; podwire's routes have this number too
 SNAPLEN = 128  # bytes of a logged packet: its headers
 EGRESS, INGRESS, RANGES, BRIDGES, ITSELF = "egress", "ingress", "ranges", "bridges", "itself"
+TAKEN = "taken"  # addresses that containers have got; who writes it: cni_plugin/linux/tenancy.py
 UNKNOWN_FROM, UNKNOWN_TO = "unknown-from", "unknown-to"
 DROPPED = {Direction.EGRESS: "dropped-egress", Direction.INGRESS: "dropped-ingress"}
 DENIED = {Direction.EGRESS: "denied-egress", Direction.INGRESS: "denied-ingress"}  # by a rule
@@ -78,6 +79,7 @@ class PolicyRenderer:
         yield SetOrMap("set", ITSELF, f"type {address} . {address};")
         yield SetOrMap("set", RANGES, f"type {address}; flags interval;")
         yield SetOrMap("set", BRIDGES, "type ifname;")
+        yield SetOrMap("set", TAKEN, f"type {address};")
         for name in (*DROPPED.values(), *DENIED.values()):
             yield SetOrMap("set", name, f"type {address}; counter;")
         keeping = () if self.family is Family.V4 else (LINK_KEEPING,)
@@ -86,6 +88,8 @@ class PolicyRenderer:
             (
                 "ct state vmap { established : accept, related : accept }",
                 *keeping,
+                f"{ip} saddr @{TAKEN} goto {UNKNOWN_FROM}",
+                f"{ip} daddr @{TAKEN} goto {UNKNOWN_TO}",
                 f"{ip} saddr vmap @{EGRESS}",
                 f"{ip} saddr @{RANGES} goto {UNKNOWN_FROM}",
                 f"iifname @{BRIDGES} goto {UNKNOWN_FROM}",

@@ -1,22 +1,26 @@
 """NetworkPolicies by packets: the proxy as a process, its API server, and Pods of two nodes."""
 
 import json
+import os
 import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.groups import group
-from tests.support.proxy import fake_api
+from tests.support.proxy import fake_api, newcomers
 from tests.support.proxy.lab import call_filter
+from tests.support.proxy.newcomers import Newcomers
 from tests.support.proxy.policies import cluster_policy, namespace, pod, policy
 from tests.support.proxy.policy_packets import PacketTable
 from tests.support.proxy.policy_worlds import PolicyWorld, cluster_worlds, worlds
 from tests.support.proxy.prober import TCP, UDP, Probe, ask, go_on, talk, traffic
 from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
+from tests.support.space import Space
 
 MODES = ("iptables-nft", "nftables", "ebpf")
 RANGES = {"podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]}
@@ -164,6 +168,27 @@ def test_a_pod_that_is_not_known_yet_reaches_nobody(world: RunningProxy) -> None
     until_silent(world, "pod", A)
     world.put(stranger)
     world.until({"A"}, address=A, port=8080)
+
+
+def test_nothing_slips_by_before_a_new_pods_policies(
+    world: RunningProxy, spaces: Callable[[str], Space], tmp_path: Path
+) -> None:
+    """Real ADDs, one after the other. Each Pod but the first ones gets the address of one that has
+    ended and was another's kind, before the API tells so; and its flows.
+    """
+    client = {"podSelector": {"matchLabels": {"app": "client"}}}
+    rules = {"ingress": [{"from": [client]}], "egress": [{"to": [client]}]}
+    put(world, policy("isolate", {"app": "isolated"}, **rules))
+    until_enforced(world, A)
+    friend, stranger = (world.lab.workers[name] for name in ("p", "b"))
+    racing = Newcomers(world, spaces, tmp_path)
+    friend.call(newcomers.talk, "friend", *newcomers.ADDRESSES)
+    stranger.call(newcomers.talk, "stranger", *newcomers.ADDRESSES)
+    for _ in range(int(os.environ.get("PODWIRE_NEWCOMERS", "16"))):
+        racing.one(friend, stranger, P, B)
+    friend.call(newcomers.hush)
+    stranger.call(newcomers.hush)
+    racing.close()
 
 
 def test_rules_outlive_the_proxy_and_cleanup_removes_them(world: RunningProxy) -> None:

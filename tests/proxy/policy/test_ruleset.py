@@ -1,6 +1,8 @@
 """A change writes what it changes, whatever the number of policies."""
 
 import random
+from dataclasses import replace
+from ipaddress import ip_address
 
 from msgspec import convert
 
@@ -75,3 +77,42 @@ def test_changes_in_any_order_end_in_the_same_sets() -> None:
         one: {str(a) for a in index.addresses(one) if a.version == Family.V6} for one in found
     }
     assert found == wanted
+
+
+def test_a_new_container_takes_an_address_from_an_ended_pod() -> None:
+    """Also from one whose labels change while it ends; not from the Pod that gets it."""
+    index = filled(5)
+    set_pod(index, 7, "r0")
+    index.take()
+    address = ip_address("10.1.0.7")
+    assert index.posts[address].pod == ("ns", "p7")
+    index.release(address)
+    index.take()
+    assert address not in index.posts
+    assert all(not index.has(group, address) for group in index.everything().groups)
+    assert ip_address("fd00::8") in index.posts  # nobody took it
+
+    ending = pod("p7", "n1", "10.1.0.7", labels={"app": "a2", "role": "r1"})
+    value = parse_pod(convert(ending, wire.Pod), "n1")
+    assert value is not None
+    index.set_pod(("ns", "p7"), replace(value, rank=(False, "", "p7")))
+    index.release(address)
+    index.set_pod(("ns", "p7"), replace(value, rank=(False, "", "p7"), labels={"app": "a3"}))
+    index.take()
+    assert address not in index.posts
+    set_pod(index, 200, "r2", 7)  # the Pod that has it now
+    index.take()
+    assert index.posts[address].pod == ("ns", "p200")
+    groups = index.everything().groups
+    assert [one for one in groups if index.has(one, address)] == [
+        one for one in groups if str(address) in {str(each) for each in index.addresses(one)}
+    ]
+
+
+def test_a_pod_whose_container_is_made_anew_keeps_its_address() -> None:
+    index = filled(5)
+    address = ip_address("10.1.0.7")
+    index.release(address)
+    set_pod(index, 7, "r3")
+    index.take()
+    assert index.posts[address].pod == ("ns", "p7")

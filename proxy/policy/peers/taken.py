@@ -1,0 +1,59 @@
+"""Addresses that new containers have got, before the API says whose they are.
+
+podwire-cni puts each into a set of the table (``cni_plugin/linux/tenancy.py``) where the rules look
+first: it is closed. Here it is taken from the Pods that had it, and leaves the set once its Pod is
+known.
+"""
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from proxy.backends.nftables.objects import Element
+from proxy.backends.nftables.transaction import Transaction
+from proxy.linux.nft_counters import keys
+from proxy.model.values import Address, Family, text_of
+from proxy.policy.index import PolicyIndex
+from proxy.policy.render import TABLE, TAKEN
+
+
+class TakenAddresses:
+    """The addresses in the set, as they were seen last."""
+
+    def __init__(self, index: PolicyIndex) -> None:
+        self._index = index
+        self._taken: set[Address] = set()
+        self._opening: set[Address] = set()  # those that the present transaction opens
+
+    def look(self, families: Iterable[Family]) -> None:
+        """Read the sets; release what is new from the Pods that had it. Call it before a Pod of the
+        node is taken: it may be the one that has the address now.
+        """
+        try:
+            found = {ip_address(key) for one in families for key in keys(one, TABLE, TAKEN)}
+        except OSError:
+            return  # another program deleted the table, and so it comes anew
+        for one in found - self._taken - self._opening:
+            self._index.release(one)
+            self._taken.add(one)
+
+    def opening(self, families: Iterable[Family]) -> str:
+        """Return the transaction that opens those whose Pods are known by now."""
+        self._opening = {one for one in self._taken if one in self._index.posts}
+        self._taken -= self._opening
+        text = ""
+        for family in families:
+            mine = [one for one in self._opening if one.version == family]
+            part = Transaction(drop=tuple(Element(TAKEN, text_of(one)) for one in mine))
+            text += part.text(family, TABLE) if mine else ""
+        return text
+
+    def opened(self) -> None:
+        """Note that the transaction was made."""
+        self._opening = set()
+
+    def begin_anew(self) -> None:
+        """Expect an empty set: the table is written anew.
+
+        What is in an earlier process' set is judged as the API says, which may know all of it.
+        """
+        self._taken, self._opening = set(), set()
