@@ -26,7 +26,7 @@ from lab.policy_view import AskError, ClusterView, FlowVerdict, explain_flow, lo
 from lab.report import columns
 from lab.status import MachineNotFoundError, locate
 from proxy.model.values import Key
-from proxy.policy.explain import TierVerdict
+from proxy.policy.drops.explain import TierVerdict
 from proxy.policy.values import ClusterPolicy, Direction, Policy
 
 Document = dict[str, Any]

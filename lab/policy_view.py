@@ -12,7 +12,7 @@ from control.client.rest import Listing
 from proxy.model.values import Address, Key, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
-from proxy.policy.explain import Asked, SideVerdict, TierVerdict, explain
+from proxy.policy.drops.explain import Asked, SideVerdict, TierVerdict, explain
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.peers.selectors import selects
 from proxy.policy.tiers.parse import parse_cluster_policy

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from proxy.model.values import Address, Key, Protocol
-from proxy.policy.holdings import Holdings
 from proxy.policy.peers.addresses import PodAddresses
+from proxy.policy.peers.holdings import Holdings
 from proxy.policy.peers.selectors import selects
 from proxy.policy.posts import Changes, Post, Shared, course
 from proxy.policy.profile import NamedDoor, Profile, profile

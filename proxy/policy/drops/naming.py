@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.model.values import Address, Key, NodeView, Protocol
+from proxy.policy.drops.explain import Asked, explain
 from proxy.policy.drops.packet import Flow
-from proxy.policy.explain import Asked, explain
 from proxy.policy.index import PolicyIndex
 from proxy.policy.render import DENIED, DROPPED, UNKNOWN_FROM, UNKNOWN_TO
 from proxy.policy.values import Direction, Pod, Tier

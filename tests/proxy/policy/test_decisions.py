@@ -10,7 +10,7 @@ from msgspec import convert
 from proxy.model.values import Address, Family, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
-from proxy.policy.explain import Asked, SideVerdict, explain
+from proxy.policy.drops.explain import Asked, SideVerdict, explain
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.profile import Group, Profile
