@@ -113,7 +113,7 @@ class PolicyEngine:
                 if by_programs != self._frames.by_programs:
                     self._around.guarding()
             except KernelRefusedError as err:
-                self._rulesets = None
+                self._forget_kernel()
                 self._tell(f"the kernel refused the policies' rules: {err}")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._dirty.wait(), retry)
@@ -139,7 +139,7 @@ class PolicyEngine:
             self._tell(wrong)
         bridges = self._frames.bridges
         if is_new:
-            self._rulesets = None
+            self._forget_kernel()
         if self._rulesets is None:
             everything = self.index.everything()
             rulesets = tuple(PolicyRuleset(one, self.index) for one in settings.families)
@@ -157,6 +157,11 @@ class PolicyEngine:
         text = "".join(part.text(family, TABLE) for family, part in parts)
         text += self._taken.opening(settings.families)
         return text + self._frames.plan(changes, whole=False)
+
+    def _forget_kernel(self) -> None:
+        """Have the tables written anew, without the addresses that containers have got by now."""
+        self._look_at_taken()
+        self._rulesets = None
 
     def _look_at_taken(self) -> None:
         if self._rulesets is not None:
@@ -197,8 +202,7 @@ class PolicyEngine:
             why = f"another program changed the rules of policies: {what}; writing them again"
             logger.warning("%s", why)
             self._report.about_node("NetworkPolicyRulesDisturbed", why)
-            self._look_at_taken()
-            self._rulesets = None
+            self._forget_kernel()
             self.changed()
 
     def _tell(self, wrong: str) -> None:

@@ -118,12 +118,11 @@ class Newcomers:
         _until(lambda: seen_of(friend, tag) and seen_of(worker, "friend"), self._world)
         if not isolated:
             _until(lambda: seen_of(stranger, tag) and seen_of(worker, "stranger"), self._world)
-        self._node.call(
-            "DEL", container, self._conf
-        ).ok()  # the API learns of it when the next is there
+        self._node.call("DEL", container, self._conf).ok()  # before the API learns of its end
         came = worker.call(hush)
         if isolated:
-            assert (came.get("stranger", 0), seen_of(stranger, tag)) == (0, 0), self._world.log
+            got = came.get("stranger", 0), seen_of(stranger, tag)
+            assert got == (0, 0), (tag, address)
         self._before = wire
 
     def _end_the_one_before(self) -> None:
