@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -26,8 +26,8 @@ from proxy.linux.nft_events import NftListener
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 from proxy.objects.feed import Feed, following
+from proxy.policy.bridge.guard import Surroundings
 from proxy.policy.engine import PolicyGuard
-from proxy.policy.frames import Surroundings
 from proxy.repair import Repair, watching
 from proxy.status.changes import PendingChanges
 from proxy.status.events import reporting
@@ -101,12 +101,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     syncer = Syncer(tracker, health, metrics, changes, config.min_sync_period)
     by_node = NodeSettings(config, settings, tracker)
     appliers: list[Applier] = []  # the present one
-    around = Surroundings(
-        lambda: tracker.node,
-        lambda: by_node.current,
-        syncer.changed,
-        lambda: appliers[0].guarded_ports if appliers else None,
-    )
+    around = _surroundings(tracker, by_node, syncer, appliers)
     policies = PolicyGuard(client, around, enabled=config.network_policy)
 
     def changed() -> None:
@@ -122,9 +117,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         pages = _pages(config, metrics, counting, policies)
         await stack.enter_async_context(_serving(config.healthz, health_routes(health, metrics)))
         await stack.enter_async_context(_serving(config.metrics, pages))
-        await stack.enter_async_context(
-            following(client, feed, config.node_name, config.proxy_name, config.service_ranges)
-        )
+        await stack.enter_async_context(_following(client, feed, config))
         await stack.enter_async_context(policies.guarding(report))
         while True:
             settings = await by_node.settle(feed)
@@ -134,15 +127,26 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             repair = Repair(applier, metrics, syncer.changed, report)
             checks = ServiceHealth(health, report, hosts_of(settings))
             logger.info("node %s: serving Services by %s", config.node_name, config.mode)
-            async with _reporting(applier, repair, checks, gaps, syncer.unfinished) as listener:
-
-                async def synced(want: Desired, listener: Listener = listener) -> None:
-                    around.synced.set()
-                    policies.look()
-                    await listener(want)
-
-                await syncer.run(applier.apply, synced, by_node.moved)
+            async with _reporting(applier, repair, checks, gaps, syncer, policies) as listener:
+                await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
+
+
+def _surroundings(
+    tracker: Tracker, by_node: NodeSettings, syncer: Syncer, appliers: Sequence[Applier]
+) -> Surroundings:
+    """Return what policies ask of the proxy. ``appliers`` has the present one, if there is one."""
+
+    def ports() -> Mapping[int, int] | None:
+        return appliers[0].guarded_ports if appliers else None
+
+    return Surroundings(lambda: tracker.node, lambda: by_node.current, syncer.changed, ports)
+
+
+def _following(
+    client: Client, feed: Feed, config: ProxyConfig
+) -> AbstractAsyncContextManager[None]:
+    return following(client, feed, config.node_name, config.proxy_name, config.service_ranges)
 
 
 def _pages(
@@ -191,16 +195,21 @@ async def _reporting(
     repair: Repair,
     checks: ServiceHealth,
     gaps: LocalGaps,
-    again: Callable[[], None],
+    syncer: Syncer,
+    policies: PolicyGuard,
 ) -> AsyncIterator[Listener]:
-    """Watch for other programs' changes, and give the listener that reports after each sync."""
+    """Watch for other programs' changes, and give the listener that reports after each sync.
+
+    It tells policies of what the backend has by then.
+    """
 
     async def synced(want: Desired) -> None:
+        policies.look()
         repair.tell_of_rivals()
         gaps.update(want)
         await checks.update(want)
         if applier.is_unfinished:
-            again()
+            syncer.unfinished()
 
     try:
         async with watching(applier, repair):

@@ -20,9 +20,9 @@ from proxy.model.values import Key
 from proxy.objects.feed import KeptObject
 from proxy.objects.parse import Complaints
 from proxy.policy import kernel, wire
+from proxy.policy.bridge.guard import FrameGuard, Surroundings, release
 from proxy.policy.drops.page import drops_page
 from proxy.policy.drops.watch import DropWatch, View
-from proxy.policy.frames import FrameGuard, Surroundings, release
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.peers.taken import TakenAddresses
@@ -286,7 +286,11 @@ class PolicyGuard:
             self.engine.changed()
 
     def look(self) -> None:
-        """Look whether other programs decide on frames, or on those of other ports."""
+        """Look whether other programs decide on frames, or on those of other ports.
+
+        Call it when the proxy's backend has written a state.
+        """
+        self._around.synced.set()
         if self.engine is not None and self.engine.is_guarding:
             self.engine.changed()
 

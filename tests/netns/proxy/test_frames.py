@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.netns.proxy.test_policy import A6, PODS, RANGES, A, B, asked, until_silent
 from tests.support.groups import group
 from tests.support.proxy import fake_api
 from tests.support.proxy.lab import call_filter
 from tests.support.proxy.policies import namespace, pod, policy
+from tests.support.proxy.policy_calls import A6, PODS, RANGES, A, B, asked, until_silent
 from tests.support.proxy.prober import UDP, go_on, talk, traffic
 from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
 from tests.support.space import Space

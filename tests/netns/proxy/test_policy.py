@@ -15,24 +15,24 @@ from tests.support.groups import group
 from tests.support.proxy import fake_api, newcomers
 from tests.support.proxy.lab import call_filter
 from tests.support.proxy.newcomers import Newcomers
-from tests.support.proxy.policies import cluster_policy, namespace, pod, policy
+from tests.support.proxy.policies import cluster_policy, namespace, policy
+from tests.support.proxy.policy_calls import (
+    A6,
+    PODS,
+    RANGES,
+    A,
+    B,
+    C,
+    asked,
+    until_silent,
+)
 from tests.support.proxy.policy_packets import PacketTable
 from tests.support.proxy.policy_worlds import PolicyWorld, cluster_worlds, worlds
-from tests.support.proxy.prober import TCP, UDP, Probe, ask, go_on, talk, traffic
+from tests.support.proxy.prober import UDP, go_on, talk, traffic
 from tests.support.proxy.process import NODE, PATIENCE, RunningProxy, service, slices
 from tests.support.space import Space
 
 MODES = ("iptables-nft", "nftables", "ebpf")
-RANGES = {"podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]}
-A, A6, B, C = "10.244.1.2", "fd00:10:244:1::2", "10.244.1.3", "10.244.2.2"
-P, P6, D, D6 = "10.244.1.9", "fd00:10:244:1::9", "10.244.2.9", "fd00:10:244:2::9"
-PODS = (
-    pod("a", "n1", A, A6, labels={"app": "a"}, ports={"http": 8080}),
-    pod("b", "n1", B, "fd00:10:244:1::3", labels={"app": "b"}),
-    pod("p", "n1", P, P6, labels={"app": "client"}),
-    pod("c", "n2", C, "fd00:10:244:2::2", labels={"app": "c"}),
-    pod("d", "n2", D, D6, labels={"app": "client"}),
-)
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -62,18 +62,6 @@ PUT: list[dict] = []
 def put(world: RunningProxy, *wires: dict) -> None:
     PUT.extend(wires)
     world.put(*wires)
-
-
-def asked(world: RunningProxy, source: str, address: str, port: int = 8080, **how) -> str:
-    """Who answers once; ``silent`` for nobody within some time."""
-    probe = Probe(address, port, how.get("protocol", TCP), timeout=how.get("timeout", 0.3))
-    return world.lab.client(source).call(ask, [probe])[0][0].name
-
-
-def until_silent(world: RunningProxy, source: str, address: str, port: int = 8080) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while asked(world, source, address, port) != "silent":
-        assert time.monotonic() < deadline, world.log.read_text()
 
 
 def until_enforced(world: RunningProxy, address: str) -> None:

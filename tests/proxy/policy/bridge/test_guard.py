@@ -8,8 +8,9 @@ from proxy.backends.ebpf.policy import Guard
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
-from proxy.policy import frames, kernel
-from proxy.policy.frames import FrameGuard, Surroundings
+from proxy.policy import kernel
+from proxy.policy.bridge import guard as frames
+from proxy.policy.bridge.guard import FrameGuard, Surroundings
 from proxy.policy.index import PolicyIndex
 
 BRIDGE, PORT, OTHER = 7, 8, 9

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from proxy.backends.ebpf import policy as maps
 from proxy.backends.ebpf.layout import pack_address
 from proxy.model.values import PROTOCOL_NUMBERS, Protocol
-from proxy.policy.admissions import AdmissionTable
-from proxy.policy.bridge import BridgeRules
+from proxy.policy.bridge.admissions import AdmissionTable
+from proxy.policy.bridge.rules import BridgeRules
 from proxy.policy.index import PolicyIndex
 from proxy.policy.values import Direction, PortName
-from tests.proxy.policy.test_decisions import cluster, index, packet, parsed, place
 from tests.support.proxy.cluster_table import CLUSTER_TABLE
 from tests.support.proxy.evaluate import Cluster, Packet, evaluate
+from tests.support.proxy.policy_index import cluster, index, packet, parsed, place
 from tests.support.proxy.policy_table import PODS, TABLE, random_policy
 
 NAMES = [one["metadata"]["name"] for one in PODS]

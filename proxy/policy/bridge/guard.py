@@ -19,8 +19,8 @@ from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 from proxy.policy import kernel
-from proxy.policy.admissions import AdmissionChange, AdmissionTable
-from proxy.policy.bridge import BridgeRules
+from proxy.policy.bridge.admissions import AdmissionChange, AdmissionTable
+from proxy.policy.bridge.rules import BridgeRules
 from proxy.policy.index import PolicyIndex
 from proxy.policy.posts import Changes
 
