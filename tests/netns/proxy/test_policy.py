@@ -23,6 +23,7 @@ from tests.support.proxy.policy_calls import (
     A,
     B,
     C,
+    P,
     asked,
     until_silent,
 )
