@@ -144,9 +144,9 @@ class PolicyEngine:
             everything = self.index.everything()
             rulesets = tuple(PolicyRuleset(one, self.index) for one in settings.families)
             text = "".join(one.restart(everything, node.pod_cidrs, bridges) for one in rulesets)
-            text += self._frames.plan(everything, whole=True)
+            self._taken.begin_anew(settings.families)
+            text += self._frames.plan(everything, self._taken.inherited(), whole=True)
             self._rulesets = rulesets
-            self._taken.begin_anew()
             self._drops.counts.begin_anew()
             return text
         self._look_at_taken()
@@ -156,7 +156,7 @@ class PolicyEngine:
         )
         text = "".join(part.text(family, TABLE) for family, part in parts)
         text += self._taken.opening(settings.families)
-        return text + self._frames.plan(changes, whole=False)
+        return text + self._frames.plan(changes, self._taken.inherited(), whole=False)
 
     def _forget_kernel(self) -> None:
         """Have the tables written anew, without the addresses that containers have got by now."""

@@ -158,6 +158,12 @@ class BpfMap:
         if keys:
             self._many(self._library.bpf.bpf_map_delete_batch, keys)
 
+    def discard(self, key: bytes) -> None:
+        """Remove an entry, if it is there."""
+        done = self._library.bpf.bpf_map_delete_elem(self.fd, key)
+        if done != -errno.ENOENT:
+            self._library.check(done, f"removing from map {self._name}")
+
     def lookup(self, key: bytes, size: int) -> bytes:
         """Return the value of ``key``, of ``size`` bytes."""
         value = ctypes.create_string_buffer(size)
@@ -311,6 +317,7 @@ def _load() -> ctypes.CDLL:
         "bpf_map_lookup_batch": [ctypes.c_int, *[pointer] * 6],
         "bpf_map_lookup_elem": [ctypes.c_int, ctypes.c_char_p, pointer],
         "bpf_map_get_next_key": [ctypes.c_int, ctypes.c_char_p, pointer],
+        "bpf_map_delete_elem": [ctypes.c_int, ctypes.c_char_p],
         "bpf_map_delete_batch": [ctypes.c_int, ctypes.c_char_p, pointer, pointer],
     }.items():
         getattr(bpf, name).argtypes = types

@@ -5,7 +5,7 @@ forbids.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from enum import IntEnum
 from typing import NamedTuple
@@ -25,6 +25,8 @@ _GUARD, _FLOWS = "policy_guard", "policy_flows"
 NAMES = (_GUARD, POSTS, PEERS, DOORS, BLOCKS, _FLOWS)
 _LAYOUT = 1  # of their structures; a proxy with another layout begins with new maps
 _SIZES = {POSTS: (16, 16), PEERS: (20, 1), DOORS: (12, 4), BLOCKS: (24, 1)}  # bytes
+_ADDRESS, _TARGET = 16, 20  # bytes of struct address, struct target
+_FLOW = 2 * _TARGET, 16  # bytes of struct flow, struct known
 _BEFORE_PORT = 48  # bits of ``struct door`` before the port
 
 NOBODY, EVERYBODY = 0, 0xFFFFFFFF  # groups
@@ -107,6 +109,16 @@ class AdmissionMaps:
             if found := [at.key for at in keys if at.store == store]:
                 with self._open(store) as opened:
                     opened.delete(found)
+
+    def end_flows(self, addresses: Collection[Address]) -> None:
+        """Forget the flows of addresses: they are another's now."""
+        if not addresses:
+            return
+        ends = {pack_address(one) for one in addresses}
+        with self._open(_FLOWS) as opened:
+            for key, _ in [*opened.entries(*_FLOW)]:
+                if key[:_ADDRESS] in ends or key[_TARGET : _TARGET + _ADDRESS] in ends:
+                    opened.discard(key)
 
     def clear(self) -> None:
         """Remove every entry. Flows that the programs know go on."""

@@ -9,7 +9,7 @@ rules would drop.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from proxy.backends.ebpf.policy import AdmissionMaps, Guard, are_pinned
 from proxy.linux.netlink import BRIDGE
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Family, NodeView
+from proxy.model.values import Address, Family, NodeView
 from proxy.policy import kernel
 from proxy.policy.bridge.admissions import AdmissionChange, AdmissionTable
 from proxy.policy.bridge.rules import BridgeRules
@@ -72,6 +72,7 @@ class FrameGuard:
         self._can_filter: bool | None = None  # whether the kernel has rules for frames
         self._change = AdmissionChange()
         self._is_whole = False
+        self._ended: set[Address] = set()  # whose flows the programs have to forget
 
     async def begin(self) -> None:
         """Let an earlier process' programs decide until those of this one are there."""
@@ -122,9 +123,13 @@ class FrameGuard:
             self._can_filter = kernel.has_bridge_tables()
         return self._can_filter
 
-    def plan(self, changes: Changes, *, whole: bool) -> str:
-        """Prepare a change; return its part of the rules' transaction. ``whole``: all anew."""
+    def plan(self, changes: Changes, ended: Iterable[Address] = (), *, whole: bool) -> str:
+        """Prepare a change; return its part of the rules' transaction. ``whole``: all anew.
+
+        The flows of the addresses ``ended`` were those of Pods that are gone.
+        """
         self._is_whole = whole
+        self._ended.update(ended)
         if not self.by_programs:
             self._change = AdmissionChange()
             return kernel.bridge_removal() if whole else ""
@@ -145,6 +150,8 @@ class FrameGuard:
                     maps.set_guard(Guard.LEARNING)  # connections that are open stay open
                 maps.clear()
             maps.drop(self._change.gone)
+            maps.end_flows(self._ended)
+            self._ended.clear()
         except KernelRefusedError as err:
             self._refuse(err)
             raise

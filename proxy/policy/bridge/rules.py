@@ -2,27 +2,30 @@
 
 ::
 
-    forward ── port with a program ──► what keeps the link, unicast ──► accept
-       │                                    └── all else: link-local, multicast ──► drop
+    forward ── between ports with a program ──► what keeps the link, unicast ──► accept
+       │                                             └── all else: link-local, multicast ──► drop
        ├────── port of a bridge that is not Pods' ──► accept
-       └────── another port, which is new ──► drop
+       └────── from or to another port, which is new ──► drop
 
 The programs ask the node about unicast frames that they do not admit. A new port has its program
-some milliseconds after it came; until then its Pod reaches no other.
+some milliseconds after it came; until then its Pod reaches no other, and no other reaches it. So
+the programs' maps forget an ended Pod before another gets its frames.
 """
 
 from proxy.backends.ebpf.policy import GUARDED, TABLE
 from proxy.backends.nftables.transaction import elements_of
-from proxy.policy.render import LINK_KEEPING, LOGS, UNKNOWN_FROM
+from proxy.policy.render import LINK_KEEPING, LOGS, UNKNOWN_FROM, UNKNOWN_TO
 
 _NAME = f"bridge {TABLE}"
 _FOREIGN = "foreign"
 _RULES = {
     "forward": (
-        f"meta iif @{GUARDED} meta pkttype other ether type ip accept",  # first: most frames
-        f"meta iif @{GUARDED} goto guarded",
+        # First of all most frames.
+        f"meta iif @{GUARDED} meta oif @{GUARDED} meta pkttype other ether type ip accept",
+        f"meta iif @{GUARDED} meta oif @{GUARDED} goto guarded",
         f"meta iif @{_FOREIGN} accept",
         LINK_KEEPING,
+        f"meta iif @{GUARDED} ether type {{ ip, ip6 }} goto {UNKNOWN_TO}",
         f"ether type {{ ip, ip6 }} goto {UNKNOWN_FROM}",
     ),
     "guarded": (
@@ -33,6 +36,7 @@ _RULES = {
         f"ether type {{ ip, ip6 }} goto {UNKNOWN_FROM}",
     ),
     UNKNOWN_FROM: ("counter", LOGS.format(UNKNOWN_FROM), "drop"),
+    UNKNOWN_TO: ("counter", LOGS.format(UNKNOWN_TO), "drop"),
 }
 
 

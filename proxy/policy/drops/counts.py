@@ -46,8 +46,8 @@ def read(families: Iterable[Family]) -> Readings:
     """Read the kernel's counters. Raises OSError, for instance if there is no table of ours."""
     found = dict(pair for family in families for pair in _read(family))
     with suppress(OSError):  # bridges have rules of their own where programs decide
-        counted = nft_counters.of_chain(BRIDGE, TABLE, UNKNOWN_FROM)[0]
-        found[Place(Direction.EGRESS, BRIDGE)] = counted
+        for chain, direction in _UNKNOWN.items():
+            found[Place(direction, BRIDGE)] = nft_counters.of_chain(BRIDGE, TABLE, chain)[0]
     return found
 
 

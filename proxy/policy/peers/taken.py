@@ -6,6 +6,7 @@ known.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 
 from proxy.backends.nftables.objects import Element
@@ -23,18 +24,21 @@ class TakenAddresses:
         self._index = index
         self._taken: set[Address] = set()
         self._opening: set[Address] = set()  # those that the present transaction opens
+        self._inherited: set[Address] = set()  # those whose flows another Pod had
 
     def look(self, families: Iterable[Family]) -> None:
         """Read the sets; release what is new from the Pods that had it. Call it before a Pod of the
         node is taken: it may be the one that has the address now.
         """
-        try:
-            found = {ip_address(key) for one in families for key in keys(one, TABLE, TAKEN)}
-        except OSError:
-            return  # another program deleted the table, and so it comes anew
-        for one in found - self._taken - self._opening:
+        for one in _read(families) - self._taken - self._opening:
             self._index.release(one)
             self._taken.add(one)
+            self._inherited.add(one)
+
+    def inherited(self) -> set[Address]:
+        """Return the addresses that were seen since the last call."""
+        found, self._inherited = self._inherited, set()
+        return found
 
     def opening(self, families: Iterable[Family]) -> str:
         """Return the transaction that opens those whose Pods are known by now."""
@@ -51,9 +55,17 @@ class TakenAddresses:
         """Note that the transaction was made."""
         self._opening = set()
 
-    def begin_anew(self) -> None:
+    def begin_anew(self, families: Iterable[Family]) -> None:
         """Expect an empty set: the table is written anew.
 
         What is in an earlier process' set is judged as the API says, which may know all of it.
         """
         self._taken, self._opening = set(), set()
+        self._inherited |= _read(families)
+
+
+def _read(families: Iterable[Family]) -> set[Address]:
+    """Return what is in the sets: nothing where another program deleted the table."""
+    with suppress(OSError):
+        return {ip_address(key) for one in families for key in keys(one, TABLE, TAKEN)}
+    return set()

@@ -159,8 +159,9 @@ def test_a_pod_that_is_not_known_yet_reaches_nobody(world: RunningProxy) -> None
     world.until({"A"}, address=A, port=8080)
 
 
+@pytest.mark.parametrize("stranger_of", ["b", "c"], ids=["same-node", "other-node"])
 def test_nothing_slips_by_before_a_new_pods_policies(
-    world: RunningProxy, spaces: Callable[[str], Space], tmp_path: Path
+    world: RunningProxy, spaces: Callable[[str], Space], tmp_path: Path, stranger_of: str
 ) -> None:
     """Real ADDs, one after the other. Each Pod but the first ones gets the address of one that has
     ended and was another's kind, before the API tells so; and its flows.
@@ -169,14 +170,12 @@ def test_nothing_slips_by_before_a_new_pods_policies(
     rules = {"ingress": [{"from": [client]}], "egress": [{"to": [client]}]}
     put(world, policy("isolate", {"app": "isolated"}, **rules))
     until_enforced(world, A)
-    # In mode ebpf programs decide between Pods of one node, and learn of a new container late.
-    near = world.mode != "ebpf"
-    friend, stranger = (world.lab.workers[name] for name in ("p", "b" if near else "c"))
+    friend, stranger = (world.lab.workers[name] for name in ("p", stranger_of))
     racing = Newcomers(world, spaces, tmp_path)
     friend.call(newcomers.talk, "friend", *newcomers.ADDRESSES)
     stranger.call(newcomers.talk, "stranger", *newcomers.ADDRESSES)
     for _ in range(int(os.environ.get("PODWIRE_NEWCOMERS", "16"))):
-        racing.one(friend, stranger, P, B if near else C)
+        racing.one(friend, stranger, P, B if stranger_of == "b" else C)
     friend.call(newcomers.hush)
     stranger.call(newcomers.hush)
     racing.close()

@@ -1,6 +1,7 @@
 """Who decides on frames between Pods, and in which order a change is written."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
@@ -35,6 +36,10 @@ class FakeMaps:
 
     def drop(self, gone) -> None:
         self.done.append("drop")
+
+    def end_flows(self, addresses) -> None:
+        if addresses:
+            self.done.append(f"end {sorted(map(str, addresses))}")
 
     def put(self, entries) -> None:
         if self.full:
@@ -110,6 +115,18 @@ def test_programs_learn_nothing_while_rules_are_in_force(world: World, monkeypat
     world.ports = {PORT: BRIDGE}
     world.write()
     assert "LEARNING" not in FakeMaps.done
+
+
+def test_an_ended_pods_flows_go_before_anothers_frames_come(world: World) -> None:
+    world.ports = {PORT: BRIDGE}
+    world.write()
+    FakeMaps.done.clear()
+    ended = {ip_address("10.244.1.7")}
+    world.frames.plan(world.index.take(), ended, whole=False)
+    world.frames.before()
+    assert FakeMaps.done == ["drop", "end ['10.244.1.7']"]
+    world.frames.before()
+    assert FakeMaps.done[2:] == ["drop"]
 
 
 def test_a_full_map_leaves_all_to_the_rules(world: World) -> None:
