@@ -17,6 +17,7 @@ from control.pki import (
 from lab.spec import LabSpec, Machine, api_url, pools
 from lab.state import LabDir
 
+_FRONT_PROXY = ("front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key")
 VOLUME_USER, SPEAKER_USER = "podwire:volume-provisioner", "podwire:speaker"
 # The users, beside a node's own, as which parts of a machine ask the API server: PART.kubeconfig.
 _CONTROL_USERS = {
@@ -67,14 +68,16 @@ def write_node_credentials(lab: LabDir, spec: LabSpec, machine: Machine) -> None
 
 
 def complete_credentials(lab: LabDir, spec: LabSpec, machines: tuple[Machine, ...]) -> None:
-    """Make the kubeconfigs of parts that a lab did not have when it was made; raises OSError."""
+    """Make the credentials of parts that a lab did not have when it was made; raises OSError."""
     authority = Pair.load(lab.path / "pki", "ca")
     for machine in machines:
+        folder = lab.machine(machine.name) / "etc"
         users = _CONTROL_USERS if machine.name == "control" else _NODE_USERS
         for part, identity in users.items():
-            path = lab.machine(machine.name) / "etc" / f"{part}.kubeconfig"
-            if not path.exists():
+            if not (path := folder / f"{part}.kubeconfig").exists():
                 _write_kubeconfig(authority, spec, identity, path)
+        if machine.name == "control" and not all((folder / one).exists() for one in _FRONT_PROXY):
+            _write_front_proxy(spec, folder)
 
 
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:

@@ -1,0 +1,46 @@
+"""Certificates and kubeconfigs of a lab's machines."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab import parts
+from lab.credentials import complete_credentials, write_credentials
+from lab.spec import CONFIG, make_spec
+from lab.state import LabDir
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> LabDir:
+    made = LabDir(tmp_path / "a")
+    made.create(make_spec("a"))
+    write_credentials(made, make_spec("a"), parts.machines(make_spec("a")), "https://127.0.0.1:1")
+    return made
+
+
+def asked_for(lab: LabDir) -> set[Path]:
+    """The files of a machine's configuration that its parts are started with."""
+    return {
+        lab.machine(machine.name) / "etc" / name
+        for machine in parts.machines(make_spec("a"))
+        for component in machine.components
+        for word in component.argv
+        for name in re.findall(rf"{CONFIG}/([^,]+)", word)
+    }
+
+
+def test_each_file_that_a_part_is_started_with_is_there(lab: LabDir) -> None:
+    assert [path for path in asked_for(lab) if not path.exists()] == []
+
+
+def test_an_older_lab_gets_what_it_lacks_and_keeps_what_it_has(lab: LabDir) -> None:
+    control, node = (lab.machine(name) / "etc" for name in ("control", "node1"))
+    new = [control / "dns.kubeconfig", node / "speaker.kubeconfig", *control.glob("front-proxy*")]
+    assert len(new) == 5
+    for path in new:
+        path.unlink()
+    kept = {path: path.read_bytes() for path in asked_for(lab) - {*new}}
+    complete_credentials(lab, make_spec("a"), parts.machines(make_spec("a")))
+    assert [path for path in new if not path.exists()] == []
+    assert {path: path.read_bytes() for path in kept} == kept
