@@ -19,7 +19,7 @@ from control.linux.errors import cause
 from control.linux.processes import start_ticks
 from lab.cli import main
 from lab.demo import Balance, show
-from lab.main import entry
+from lab.main import entry, load
 from lab.report import columns
 from lab.spec import make_spec
 from lab.state import LabDir
@@ -229,3 +229,19 @@ def test_a_locale_without_our_characters_gets_others(monkeypatch):
     monkeypatch.setattr("lab.main.main", lambda prog_name: print(f"✓ {prog_name}", flush=True))
     entry()
     assert raw.getvalue() == b"? podwire\n"
+
+
+def test_a_part_is_imported_without_the_systems_authorities(monkeypatch):
+    seen = []
+
+    def import_module(name):
+        seen.append((name, os.environ["SSL_CERT_FILE"], os.environ["SSL_CERT_DIR"]))
+        return __import__(name, fromlist=["main"])
+
+    monkeypatch.setattr("lab.main.importlib.import_module", import_module)
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ours.pem")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    load("completion")
+    assert seen == [("lab.completion", os.devnull, os.devnull)]
+    assert os.environ["SSL_CERT_FILE"] == "/etc/ours.pem"
+    assert "SSL_CERT_DIR" not in os.environ
