@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self
 
+import aiohttp
+
 from control.api.kind import Kind, M
 from control.api.wire import ListPage, UnreadableError, encode
-from control.client.bare_aiohttp import aiohttp
 from control.client.cacheable import CachedT
 from control.client.errors import ClientError, Operation
 from control.client.kubeconfig import ClientConfig, load

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import orjson
 
 from control.api.wire import UnreadableError, decode
-from control.client.bare_aiohttp import aiohttp
 from control.client.errors import ApiError, ClientError, Operation, OversizeError, UnreachableError
 from control.client.kubeconfig import ClientConfig
 from control.client.stream import read_status

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from control.client.bare_aiohttp import aiohttp
+import aiohttp
+
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 
 # A peer that vanished without a FIN is detected after 10 + 3 * 5 seconds of silence, and after the
