@@ -5,43 +5,33 @@ import json
 import os
 import shutil
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
 
-from control.client import ClientError, KubeconfigError
-from control.linux.errors import cause
-from control.runtime.images.store import ImageError
 from lab import addons, change, halt, join, needs, resume
 from lab import demo as demonstration
 from lab import dns as cluster_dns
 from lab import logs as reader
 from lab import publish as publishing
-from lab.down import RemovalError, remove
+from lab.down import remove
 from lab.file import commands as lab_file
-from lab.file.manifests import ManifestError
-from lab.file.read import LabFileError
 from lab.forward import Published
-from lab.keeper import LaunchError
-from lab.leave import DrainError
 from lab.link import cable
-from lab.link.quality import LinkError
 from lab.members import zoned
 from lab.nodes import NodeReport, NodesUnknownError, ask
-from lab.options import OptionError
 from lab.published import forget, remember
+from lab.readiness import wait_ready
 from lab.report import Steps, columns
 from lab.resolve import NoSuchNameError, resolve
-from lab.saved.read import SavedLabError
-from lab.spec import LabSpec, LabSpecError, make_spec
+from lab.shared import absent, need_root, plain_errors, running, staying_up
+from lab.spec import LabSpec, make_spec
 from lab.state import LabDir, all_labs, lab_dir, locked
 from lab.status import LabStatus, killed_machines, locate, look, named, published
 from lab.status_table import status_table
-from lab.up import LabCreationError, LabExistsError, NotReadyError, make, wait_ready
+from lab.up import make
 from proxy.backends.base import show_command
 
 _COLORS = {"up": "green", "degraded": "yellow", "stopped": "yellow"}
@@ -50,69 +40,6 @@ _COUNTED = {
     "connections": "connections to Services are counted",
     "packets": "connections to Services and their packets are counted",
 }
-_EXPECTED = (
-    LabExistsError,
-    LaunchError,
-    LabCreationError,
-    NotReadyError,
-    needs.MissingPackagesError,
-    DrainError,
-    RemovalError,
-    ClientError,
-    KubeconfigError,
-    publishing.PublishError,
-    LabFileError,
-    SavedLabError,
-    LinkError,
-    ManifestError,
-    ImageError,
-)
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Report an error in one line; exit with code 2 for an invalid option, else with 1."""
-    try:
-        yield
-    except LabSpecError as err:
-        raise OptionError(str(err)) from err
-    except BrokenPipeError:  # the reader of the pipe has ended: click ends quietly
-        raise
-    except OSError as err:
-        raise click.ClickException(cause(err)) from err
-    except _EXPECTED as err:
-        raise click.ClickException(str(err)) from err
-
-
-def running(name: str) -> tuple[LabDir, LabSpec]:
-    """Return the lab with this name; raises ClickException if it is not up."""
-    lab = lab_dir(name)
-    keeper, spec = lab.keeper(), lab.spec()
-    if keeper is None or spec is None or not keeper.alive:
-        raise click.ClickException(
-            f"no lab {name} is up; start it with: podwire lab up --name {name}"
-        )
-    return lab, spec
-
-
-def need_root(why: str = "a lab is made of namespaces, for which you need root") -> None:
-    if os.geteuid() != 0:
-        raise click.ClickException(f"{why}: use sudo")
-
-
-def absent(name: str) -> str:
-    """Return what to say of a lab that is not there."""
-    return f"no lab {name}; start it with: podwire lab up --name {name}"
-
-
-@contextmanager
-def staying_up(lab: LabDir) -> Iterator[None]:
-    """Tell the user that Ctrl-C ends the command but not the running lab."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        text = f"interrupted; lab {lab.name} stays up; end it with: podwire lab down --name "
-        raise click.ClickException(f"{text}{lab.name}") from None
 
 
 def up(*, demo: bool, zone: tuple[str, ...], **options: Any) -> None:

@@ -19,8 +19,8 @@ from control.api.pod import Pod
 from control.api.service import EndpointSlice, Service
 from control.api.workload import Deployment
 from control.client import ApiError, Client
+from lab.readiness import NotReadyError, follow
 from lab.report import Say
-from lab.up import NotReadyError, follow
 
 NAME = "hello"
 NAMESPACE = "default"

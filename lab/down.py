@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from control.linux import mounts, processes, syscalls
+from control.reported import ReportedError
 from lab import linux
 from lab.spec import cgroup
 from lab.state import LabDir
@@ -18,7 +19,7 @@ from lab.supervise import fork
 _DEADLINE = 30.0  # seconds for the kernel to end and reap a whole process namespace
 
 
-class RemovalError(Exception):
+class RemovalError(ReportedError):
     """A part of a lab could not be removed; the text names it."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from control.api import kinds
 from control.client import ApiError, Client
-from control.controllers.nodes.lifecycle import silent
+from control.controllers.nodes.silence import silent
 from control.linux import processes
 from lab.down import end, remove_cgroups
 from lab.spec import LabSpec

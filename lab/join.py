@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from lab.change import MachineStartError, start_machine
 from lab.cloud import write_machines
 from lab.credentials import write_node_credentials
+from lab.folders import make_folders
 from lab.halt import mark_started
 from lab.parts import machines
+from lab.readiness import wait_ready
 from lab.report import Steps
 from lab.spec import LabSpec, Machine, NodeSpec
 from lab.state import LabDir
-from lab.up import make_folders, wait_ready
 
 
 def add_nodes(lab: LabDir, spec: LabSpec, added: Sequence[NodeSpec], steps: Steps) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import setproctitle
 
 from control.linux import processes, syscalls
+from control.reported import ReportedError
 from lab import forward, linux, modules, network
 from lab.cloud import write_running
 from lab.components import load_components
@@ -45,7 +46,7 @@ _REQUEST_SECONDS = 5.0  # for who asks to say what
 _INNER = _OUTER | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
 
 
-class LaunchError(Exception):
+class LaunchError(ReportedError):
     """The lab's processes could not be started; the text names the failed step."""
 
 

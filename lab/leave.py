@@ -10,6 +10,7 @@ from control.api import kinds
 from control.api.pod import Pod
 from control.client import ApiError, Client
 from control.cloud.lab.instances import SCHEME
+from control.reported import ReportedError
 from lab.cloud import write_machines
 from lab.down import remove_cgroups
 from lab.halt import end_nodes, report_silent
@@ -24,7 +25,7 @@ _TOO_MANY = 429  # a PodDisruptionBudget does not allow an eviction now
 _DONE = ("Succeeded", "Failed")
 
 
-class DrainError(Exception):
+class DrainError(ReportedError):
     """Pods of a node cannot be moved; the text names them, the cause, and the remedy."""
 
 

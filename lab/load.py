@@ -24,7 +24,7 @@ from control.runtime.images.manifests import Image as Archived
 from control.runtime.images.names import ImageNameError, normalize
 from control.runtime.images.sources import ImageFormatError
 from control.runtime.images.store import Image, ImageError, ImageStore
-from lab.commands import need_root, plain_errors, running
+from lab.shared import need_root, plain_errors, running
 from lab.state import IMAGES, LabDir
 
 

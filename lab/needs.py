@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from control.reported import ReportedError
+
 _LIST = Path(__file__).with_name("debian-packages.txt")
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # a user's PATH lacks /usr/sbin
 
 
-class MissingPackagesError(Exception):
+class MissingPackagesError(ReportedError):
     """Packages are missing; the text names them and the command to install them."""
 
     def __init__(self, packages: Iterable["Package"]) -> None:

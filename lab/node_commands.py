@@ -8,11 +8,11 @@ import click
 from rich.console import Console
 
 from lab import halt, join, leave, members
-from lab.commands import need_root, plain_errors, running
+from lab.readiness import wait_ready
 from lab.report import Steps
+from lab.shared import need_root, plain_errors, running
 from lab.spec import LabSpec
 from lab.state import LabDir
-from lab.up import wait_ready
 
 
 @contextmanager

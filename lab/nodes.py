@@ -7,7 +7,7 @@ from pathlib import Path
 
 from control.api import kinds
 from control.client import Client, ClientError, KubeconfigError
-from lab.up import readiness
+from lab.readiness import readiness
 
 _PATIENCE = 2.0  # seconds
 _DONE = frozenset({"Succeeded", "Failed"})

@@ -20,10 +20,10 @@ from urllib.request import urlopen
 
 import click
 
-from lab.commands import need_root, plain_errors, running
 from lab.machine import enter_network
 from lab.policy_view import AskError, ClusterView, FlowVerdict, explain_flow, look, sentences
 from lab.report import columns
+from lab.shared import need_root, plain_errors, running
 from lab.status import MachineNotFoundError, locate
 from proxy.model.values import Key
 from proxy.policy.drops.explain import TierVerdict

@@ -15,6 +15,7 @@ from pathlib import Path
 from control.api import kinds
 from control.api.service import Service
 from control.client import ApiError, Client
+from control.reported import ReportedError
 from lab.forward import REQUEST, Goal, Published, port_of
 from lab.parts import machines
 from lab.state import LabDir
@@ -25,7 +26,7 @@ _FORM = "write it as 8080:web:80, or as 127.0.0.1:8080:default/web:http/udp"
 _SOCKETS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
-class PublishError(Exception):
+class PublishError(ReportedError):
     """A port cannot be published; the text says which, why, and what to do."""
 
 

@@ -15,6 +15,7 @@ from lab.credentials import complete_credentials
 from lab.down import remove_cgroups
 from lab.parts import machines
 from lab.published import publish_again
+from lab.readiness import wait_ready
 from lab.report import Steps
 from lab.spec import LabSpec
 from lab.state import LabDir
@@ -40,7 +41,7 @@ def resume(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
     lab.write_spec(dataclasses.replace(spec, stopped=False))
     with steps.step("nodes ready") as say:
         names = {node.name for node in spec.nodes} - stopped(spec)
-        up.wait_ready(lab, names, say, since=began)
+        wait_ready(lab, names, say, since=began)
     publish_again(lab, steps)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from control.reported import ReportedError
+
 if TYPE_CHECKING:
     from control.api.meta import Status
 
@@ -31,7 +33,7 @@ class Operation:
         )
 
 
-class ClientError(Exception):
+class ClientError(ReportedError):
     """A failed request; the message names the operation, the object and the cause."""
 
 

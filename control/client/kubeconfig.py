@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from control.reported import ReportedError
+
 # Authentication methods of a user entry that need a program; podwire runs none.
 _UNSUPPORTED = ("exec", "auth-provider")
 
 
-class KubeconfigError(ValueError):
+class KubeconfigError(ReportedError, ValueError):
     """An unusable kubeconfig; the message names the file, the entry and the cause."""
 
 

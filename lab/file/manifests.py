@@ -13,6 +13,7 @@ from control.api.meta import Object
 from control.client import ApiError, Client
 from control.client.backoff import Backoff
 from control.linux.errors import cause
+from control.reported import ReportedError
 from control.server.wire.yaml.read import YamlError, load_yaml
 from lab.report import Say
 
@@ -25,7 +26,7 @@ _PATIENCE = 60.0  # seconds, for what the cluster makes by itself: a kind, a Ser
 _FORBIDDEN, _MISSING = 403, 404
 
 
-class ManifestError(Exception):
+class ManifestError(ReportedError):
     """A manifest cannot be read or applied; the text names file, object, cause and remedy."""
 
 

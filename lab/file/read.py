@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from control.reported import ReportedError
 from lab.file.model import LabFile, schema
 
 MOST_BYTES = 1 << 20
@@ -22,7 +23,7 @@ _NULL = "tag:yaml.org,2002:null"
 Place = tuple[str | int, ...]  # the names and numbers that lead to a value
 
 
-class LabFileError(Exception):
+class LabFileError(ReportedError):
     """A lab file is invalid; the text names file, line, field and remedy."""
 
 

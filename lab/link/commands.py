@@ -5,9 +5,9 @@ import json
 
 import click
 
-from lab.commands import need_root, plain_errors, running
 from lab.link import cable
 from lab.link.quality import LinkError, Quality, check_mtu, parse_delay, parse_loss, parse_rate
+from lab.shared import need_root, plain_errors, running
 from lab.spec import LabSpec
 from lab.status import locate
 

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from control.reported import ReportedError
+
 USUAL_MTU = 1500
 _LEAST_MTU = {4: 68, 6: 1280}  # RFC 791, RFC 8200
 _MOST_MTU = 65535
@@ -13,7 +15,7 @@ _LEAST_RATE, _MOST_RATE = 8_000, 100_000_000_000
 _MOST_DELAY = 60_000.0
 
 
-class LinkError(Exception):
+class LinkError(ReportedError):
     """A cable cannot be so; the text names the option, the cause, and the remedy."""
 
 

@@ -12,19 +12,20 @@ from rich.console import Console
 from control.pki import Pair
 from control.runtime.images.store import ImageStore
 from lab import needs, resume
-from lab.commands import absent, need_root, plain_errors, staying_up
 from lab.credentials import write_kubeconfig
 from lab.down import remove
+from lab.folders import make_folders
 from lab.parts import machines
 from lab.report import Steps
 from lab.saved import head
 from lab.saved.read import SavedLabError, read_head, unpack
 from lab.saved.write import Saved
 from lab.saved.write import save as write
+from lab.shared import absent, need_root, plain_errors, staying_up
 from lab.spec import LabSpec, LabSpecError, check_name
 from lab.state import IMAGES, ROOT, Keeper, LabDir, lab_dir, locked
 from lab.status import named
-from lab.up import LabExistsError, ensure_tools, make_folders
+from lab.up import LabExistsError, ensure_tools
 
 _SHOWN = 5
 # A process that cannot be the lab's: of no run of any host.

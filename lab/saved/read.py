@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from control.linux.errors import cause
+from control.reported import ReportedError
 from control.runtime.images.archive import unpack_tree
 from control.runtime.images.tape import (
     Budget,
@@ -40,7 +41,7 @@ _MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _NEEDED = ("pki/ca.crt", "pki/ca.key", head.STORE)
 
 
-class SavedLabError(Exception):
+class SavedLabError(ReportedError):
     """A saved lab cannot be restored; the text names the file, the cause, and the remedy."""
 
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from lab.commands import need_root, plain_errors, running
+from lab.shared import need_root, plain_errors, running
 from lab.spec import LabSpec
 from lab.state import LabDir
 from lab.watch.draw import draw

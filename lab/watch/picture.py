@@ -8,9 +8,9 @@ from types import MappingProxyType
 from control.api.node import Node
 from control.api.pod import Pod
 from control.api.service import EndpointSlice, Service
+from lab.readiness import readiness
 from lab.spec import SWITCHES, LabSpec
 from lab.status import LabStatus, MachineStatus
-from lab.up import readiness
 
 _DONE = frozenset({"Succeeded", "Failed"})
 _SERVICE = "kubernetes.io/service-name"

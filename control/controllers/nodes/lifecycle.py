@@ -18,6 +18,7 @@ from control.api.times import rfc3339, seconds_of
 from control.client.cache import Key
 from control.controllers.actions import Action, Again, Patch, Report, UpdateStatus
 from control.controllers.loop import Source, itself
+from control.controllers.nodes.silence import silent
 from control.controllers.pods import condition
 from control.controllers.state import ClusterState
 
@@ -31,8 +32,6 @@ _PRESSURES = {
     "PIDPressure": "node.kubernetes.io/pid-pressure",
     "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
 }
-# The conditions that an agent reports; they are Unknown when it is silent.
-_REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 _OURS = {NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values()}
 
 
@@ -125,33 +124,6 @@ def silence_left(node: Node, beat: Heartbeat, grace: Grace, now: float) -> float
         born = seconds_of(node.metadata.creation_timestamp)
         return max(beat.seen, born or 0.0) + grace.startup - now
     return beat.seen + grace.monitor - now
-
-
-def silent(node: Node, now: float) -> Node | None:
-    """Return the node with all conditions Unknown; None if they are Unknown already."""
-    known = {c.type: c for c in node.status.conditions}
-    if all(kind in known and known[kind].status == "Unknown" for kind in _REPORTED):
-        return None
-    marked = {kind: _unknown(kind, known.get(kind), now) for kind in _REPORTED}
-    conditions = list((known | marked).values())
-    status = node.status.model_copy(update={"conditions": conditions})
-    return node.model_copy(update={"status": status})
-
-
-def _unknown(kind: str, known: Condition | None, now: float) -> Condition:
-    if known is not None and known.status == "Unknown":
-        return known
-    never = known is None
-    return Condition(
-        type=kind,
-        status="Unknown",
-        reason="NodeStatusNeverUpdated" if never else "NodeStatusUnknown",
-        message="Kubelet never posted node status."
-        if never
-        else "Kubelet stopped posting node status.",
-        last_heartbeat_time=known.last_heartbeat_time if known else rfc3339(now),
-        last_transition_time=rfc3339(now),
-    )
 
 
 def _taint(node: Node, now: float) -> Iterator[Action]:

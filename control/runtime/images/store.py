@@ -25,6 +25,7 @@ from typing import Any
 from control.linux import files, whole
 from control.linux.errors import cause
 from control.linux.usage import disk_usage
+from control.reported import ReportedError
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.spec import ImageConfig
 from control.runtime.images import layout, names
@@ -33,7 +34,7 @@ from control.runtime.images.sources import ImageFormatError
 _DATA = ".data"
 
 
-class ImageError(Exception):
+class ImageError(ReportedError):
     """An image cannot be imported or removed; the text names image, cause and remedy."""
 
 

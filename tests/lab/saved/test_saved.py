@@ -16,6 +16,7 @@ import pytest
 from control.runtime.images.store import ImageStore
 from lab import published
 from lab.credentials import write_credentials
+from lab.folders import make_folders
 from lab.forward import Goal, Published
 from lab.parts import machines
 from lab.resume import known_port
@@ -24,7 +25,7 @@ from lab.saved.read import SavedLabError, read_head
 from lab.saved.write import save
 from lab.spec import make_spec
 from lab.state import LabDir
-from lab.up import LabExistsError, make_folders
+from lab.up import LabExistsError
 
 SPEC = dataclasses.replace(make_spec("a", nodes=2, proxy="nftables"), counters="packets")
 POD = {"spec": {"containers": [{"image": "busybox"}, {"image": "absent"}]}}
