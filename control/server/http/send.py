@@ -30,6 +30,8 @@ async def sent(
     if pieces is None:
         return respond(answer)
     response = web.StreamResponse(status=answer.code, headers=headers(answer))
+    if not packed:
+        response.content_length = answer.size  # or else in chunks, which are copied once more
     try:
         await (_send_packed if packed else _send_plain)(web_request, response, pieces)
     except asyncio.CancelledError:

@@ -74,14 +74,30 @@ def list_pieces(
         name, version = "PartialObjectMetadataList", f"{_GROUP}/{form.version}"
         made = (orjson.dumps(_partial(form, _metadata(item))) for item in listing.items)
         groups = _groups(made, _MADE_PIECE)
+        head = {"kind": name, "apiVersion": version, "metadata": metadata}
     else:
-        name, version = listing.kind.list_name, listing.kind.api_version
-        made = _plain(listing)
-        groups = _stored(listing)
-    head = {"kind": name, "apiVersion": version, "metadata": metadata}
+        made, groups, head = _plain(listing), _stored(listing), _list_head(listing)
     if form.is_yaml:
         return write.listed(head, "items", made)
     return _spliced(orjson.dumps(head), b"items", groups)
+
+
+def list_size(form: Representation, listing: ObjectListing) -> int | None:
+    """Return the bytes of ``list_pieces``; None where that is known only when they are made."""
+    if form.kind is not RepresentationKind.OBJECT or form.is_yaml:
+        return None
+    left_out = _head_in_list(listing.kind)
+    items = sum(
+        len(item.body) + 1 if item.head == left_out else item.size for item in listing.items
+    )
+    around = _spliced(orjson.dumps(_list_head(listing)), b"items", ())
+    return sum(map(len, around)) + items + max(0, len(listing.items) - 1)
+
+
+def _list_head(listing: ObjectListing) -> dict[str, Any]:
+    kind = listing.kind
+    metadata = _list_metadata(listing)
+    return {"kind": kind.list_name, "apiVersion": kind.api_version, "metadata": metadata}
 
 
 def _spliced(head: bytes, name: bytes, groups: Iterable[bytes]) -> Iterator[bytes]:
@@ -113,8 +129,14 @@ def _stored(listing: ObjectListing) -> Iterator[bytes]:
     start = done = 0
     while start < len(bodies):
         end = max(start + 1, bisect_right(ends, done + _PIECE, start))
-        yield b",{" if start else b"{"
-        yield b",{".join(bodies[start:end])  # one alone is not copied
+        if not start:
+            yield b"{"
+            yield b",{".join(bodies[start:end])
+        elif end == start + 1:
+            yield b",{"
+            yield bodies[start]  # a large one is not copied
+        else:
+            yield b",{".join((b"", *bodies[start:end]))
         start, done = end, ends[end - 1]
 
 

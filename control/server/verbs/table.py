@@ -18,7 +18,7 @@ from control.server.verbs import (
 )
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
-from control.server.verbs.render import item_bytes, list_pieces, made_bytes
+from control.server.verbs.render import item_bytes, list_pieces, list_size, made_bytes
 from control.server.verbs.token_request import request_token
 from control.server.wire.accept import EVERY_FORM, WHOLE, RepresentationKind
 from control.server.wire.errors import method_not_allowed, no_such_path
@@ -45,7 +45,8 @@ def _list(state: ServerState, request: ApiRequest, listing: read.ObjectListing) 
     pieces = list_pieces(form, listing, state.now(), include)
     if _is_small(listing):
         return ApiResponse(b"".join(pieces), content_type=form.media)
-    return ApiResponse(b"", content_type=form.media, pieces=pieces)
+    size = list_size(form, listing)
+    return ApiResponse(b"", content_type=form.media, pieces=pieces, size=size)
 
 
 def _is_small(listing: read.ObjectListing) -> bool:

@@ -17,7 +17,10 @@ _MAX_WARNINGS = 4096
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A response; a large one has its body in ``pieces``, which are sent one after the other."""
+    """A response; a large one has its body in ``pieces``, which are sent one after the other.
+
+    ``size`` are the bytes of all pieces, if that is known before.
+    """
 
     body: bytes
     code: int = 200
@@ -25,6 +28,7 @@ class ApiResponse:
     warnings: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     pieces: Iterator[bytes] | None = None
+    size: int | None = None
 
 
 def text(body: str, code: int = 200) -> ApiResponse:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from control.api.kinds import CONFIG_MAP
 from control.server.access.door import Visit
@@ -15,7 +17,7 @@ from control.server.http.send import send
 from control.server.state.budget import FREE, BodyBudget, BusyError
 from control.server.state.watch_cache import RING_BYTES, KindCache, ObjectChange
 from control.server.verbs.read import ObjectListing
-from control.server.verbs.render import list_pieces
+from control.server.verbs.render import list_pieces, list_size
 from control.server.verbs.watch import _QUEUE_BYTES, _Queue
 from control.server.wire.accept import Representation
 from control.server.wire.info import storage_key
@@ -145,8 +147,8 @@ async def test_a_client_that_does_not_read_holds_one_piece():
             made.append(number)
             yield b"y" * 10_000
 
-    for given in (pieces(), iter([MEGABYTE.encode()])):
-        task = asyncio.create_task(send(response, given))  # type: ignore[arg-type]
+    for source in (pieces(), iter([MEGABYTE.encode()])):
+        task = asyncio.create_task(send(response, source))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -166,6 +168,34 @@ def test_a_list_joins_small_objects_and_copies_no_large_one():
     found = orjson.loads(b"".join(pieces))["items"]
     assert [kind | item for item in found] == [orjson.loads(item.raw) for item in items]
     assert not any("kind" in item or "apiVersion" in item for item in found)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 70_000), st.booleans()), max_size=30), st.integers(0, 99999)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_list_knows_its_size_before(sizes: list[tuple[int, bool]], revision: int):
+    """Of small and large objects, and of some whose kind stands elsewhere than we write it."""
+    items = []
+    for number, (size, foreign) in enumerate(sizes):
+        text = encoded(f"m{number}", "v" * size)
+        if foreign:
+            wire = orjson.loads(text)
+            text = orjson.dumps({"metadata": wire.pop("metadata")} | wire)
+        items.append(stamp(f"k{number}", text, revision))
+    listing = ObjectListing(CONFIG_MAP, items, revision)
+    body = b"".join(list_pieces(Representation(), listing, NOW))
+    assert list_size(Representation(), listing) == len(body)
+    names = [item["metadata"]["name"] for item in orjson.loads(body)["items"]]
+    assert names == [f"m{number}" for number in range(len(sizes))]
+
+
+async def test_a_long_list_is_sent_with_its_size(api: Api, api_server: ApiServer):
+    for number in range(3):
+        await api.make(MAPS, config_map(f"m{number}", k=MEGABYTE))
+    identity = {"Accept-Encoding": "identity"}
+    async with api.session.get(MAPS, headers=identity) as answer:
+        assert int(answer.headers["Content-Length"]) == len(await answer.read()) > 3_000_000
 
 
 @pytest.mark.parametrize("query", ["", "?watch=1"])
