@@ -245,8 +245,8 @@ def until_denied(world: RunningProxy) -> None:
 def meet(world: RunningProxy, rows: tuple[PolicyWorld, ...]) -> None:
     """Send the flows of some worlds until every packet met its fate."""
     table = PacketTable(world.lab, rows)
-    world.put(*(wire for row in rows for wire in (*row.namespaces, *row.pods)))
-    put(world, *(wire for row in rows for wire in row.policies))
+    for wires in ("namespaces", "pods", "policies"):
+        put(world, *(wire for row in rows for wire in getattr(row, wires)))
     deadline, wrong = time.monotonic() + PATIENCE, None
     while wrong is None or wrong:
         assert time.monotonic() < deadline, wrong and (len(wrong), wrong[:20])
