@@ -174,7 +174,7 @@ def test_nothing_slips_by_before_a_new_pods_policies(
     racing = Newcomers(world, spaces, tmp_path)
     friend.call(newcomers.talk, "friend", *newcomers.ADDRESSES)
     stranger.call(newcomers.talk, "stranger", *newcomers.ADDRESSES)
-    for _ in range(int(os.environ.get("PODWIRE_NEWCOMERS", "16"))):
+    for _ in range(int(os.environ.get("PODWIRE_NEWCOMERS", "10"))):
         racing.one(friend, stranger, P, B if stranger_of == "b" else C)
     friend.call(newcomers.hush)
     stranger.call(newcomers.hush)

@@ -80,7 +80,10 @@ class PacketTable:
         return None if None in found else set().union(*filter(None, found))
 
     def _lay_routes(self) -> None:
-        """Route the Pods to the receiver, and those of the other node to it."""
+        """Route these Pods to the receiver, and those of the other node to it."""
+        node = self._lab.spaces["node"]
+        for family, net in zip(("-4", "-6"), RANGES, strict=True):
+            node.run("ip", family, "route", "flush", "root", net)
         lines = [f"route replace {net} via {via}" for net, via in zip(RANGES, _VIA, strict=True)]
         for world in self._worlds:
             for pod in world.pods:
@@ -88,7 +91,7 @@ class PacketTable:
                     for one in pod["status"]["podIPs"]:
                         via = _OTHER_NODE[":" in one["ip"]]
                         lines.append(f"route replace {one['ip']} via {via}")
-        self._lab.spaces["node"].run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+        node.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
 
 def _way(world: PolicyWorld, flow: str) -> str:
