@@ -12,7 +12,7 @@ from control.server.wire.errors import bad_request, too_large, unsupported_media
 from control.server.wire.item import Wire
 from control.server.wire.protobuf.decode import to_json
 from control.server.wire.protobuf.wire import ProtobufError, TooManyMessagesError
-from control.server.wire.yaml.read import YamlError, load_yaml
+from control.server.wire.yaml.scalars import YamlError
 
 # etcd refuses more than 1.5 MiB; upstream's API server reads up to 3 MiB of JSON.
 BODY_LIMIT = 3 * 1024 * 1024
@@ -126,6 +126,8 @@ def decode_body(raw: bytes, content_type: str) -> Body:
 
 def _from_yaml(raw: bytes, kind: str) -> Body:
     """Decode JSON, which kubectl sends, or other YAML; ``text`` has only JSON."""
+    from control.server.wire.yaml.read import load_yaml  # PyYAML takes 0.6 MB; few send YAML
+
     if raw.lstrip()[:1] == b"{":
         with suppress(orjson.JSONDecodeError):
             value = orjson.loads(raw)
