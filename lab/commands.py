@@ -18,7 +18,7 @@ from lab import logs as reader
 from lab import publish as publishing
 from lab.down import remove
 from lab.file import commands as lab_file
-from lab.forward import Published
+from lab.goals import Published
 from lab.link import cable
 from lab.members import zoned
 from lab.nodes import NodeReport, NodesUnknownError, ask

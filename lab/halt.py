@@ -16,7 +16,7 @@ from control.linux import processes
 from lab.down import end, remove_cgroups
 from lab.spec import LabSpec
 from lab.state import LabDir
-from lab.status import look, stopped
+from lab.status import look
 
 _STOP_SECONDS = 15.0  # a machine gives its components 5 s, and its containers 2 s
 
@@ -48,18 +48,6 @@ def end_nodes(lab: LabDir, names: Collection[str]) -> None:
     """End the processes of nodes."""
     machines = (machine for machine in look(lab).machines if machine.name in names)
     _stop(machine.pid for machine in machines if machine.pid is not None)
-
-
-def mark_started(lab: LabDir, spec: LabSpec, name: str) -> LabSpec:
-    """Expect a stopped node to run again."""
-    if name not in stopped(spec):
-        return spec
-    nodes = tuple(
-        dataclasses.replace(node, stopped=node.stopped and node.name != name) for node in spec.nodes
-    )
-    changed = dataclasses.replace(spec, nodes=nodes)
-    lab.write_spec(changed)
-    return changed
 
 
 def _stop(pids: Iterable[int]) -> None:

@@ -9,12 +9,11 @@ from lab.change import MachineStartError, start_machine
 from lab.cloud import write_machines
 from lab.credentials import write_node_credentials
 from lab.folders import make_folders
-from lab.halt import mark_started
 from lab.parts import machines
-from lab.readiness import wait_ready
 from lab.report import Steps
 from lab.spec import LabSpec, Machine, NodeSpec
 from lab.state import LabDir
+from lab.status import stopped
 
 
 def add_nodes(lab: LabDir, spec: LabSpec, added: Sequence[NodeSpec], steps: Steps) -> None:
@@ -28,14 +27,28 @@ def add_nodes(lab: LabDir, spec: LabSpec, added: Sequence[NodeSpec], steps: Step
         _add(lab, spec, node.name)
     names = {node.name for node in added}
     with steps.step("nodes ready") as say:
+        from lab.readiness import wait_ready  # the nodes start while this imports the API client
+
         wait_ready(lab, names, say, since=began)
 
 
 def start_again(lab: LabDir, spec: LabSpec, name: str) -> LabSpec:
     """Start a machine that does not run; raises MachineStartError, OSError."""
-    spec = mark_started(lab, spec, name)
+    spec = _mark_started(lab, spec, name)
     start_machine(lab, name)
     return spec
+
+
+def _mark_started(lab: LabDir, spec: LabSpec, name: str) -> LabSpec:
+    """Expect a stopped node to run again."""
+    if name not in stopped(spec):
+        return spec
+    nodes = tuple(
+        dataclasses.replace(node, stopped=node.stopped and node.name != name) for node in spec.nodes
+    )
+    changed = dataclasses.replace(spec, nodes=nodes)
+    lab.write_spec(changed)
+    return changed
 
 
 def _add(lab: LabDir, spec: LabSpec, name: str) -> None:

@@ -1,4 +1,7 @@
-"""Carries out the commands of ``podwire lab node``, which lab/node_cli.py declares."""
+"""Carries out the commands of ``podwire lab node``, which lab/node_cli.py declares.
+
+Each imports what it needs when it needs it: half of the time of ``add`` was imports.
+"""
 
 import time
 from collections.abc import Iterator
@@ -7,8 +10,7 @@ from contextlib import contextmanager
 import click
 from rich.console import Console
 
-from lab import halt, join, leave, members
-from lab.readiness import wait_ready
+from lab import join, members
 from lab.report import Steps
 from lab.shared import need_root, plain_errors, running
 from lab.spec import LabSpec
@@ -38,6 +40,8 @@ def add(
 
 def stop(name: str, names: tuple[str, ...]) -> None:
     """Switch nodes off."""
+    from lab import halt
+
     with _changing(name) as (lab, spec):
         for each in names:
             spec.node(each)
@@ -54,12 +58,16 @@ def start(name: str, names: tuple[str, ...]) -> None:
         for each in names:
             spec = join.start_again(lab, spec, each)
         with steps.step("nodes ready") as say:
+            from lab.readiness import wait_ready
+
             wait_ready(lab, names, say, since=began)
     click.echo(f"lab {name}: {', '.join(names)} runs again")
 
 
 def remove(name: str, names: tuple[str, ...], *, force: bool, timeout: float) -> None:
     """Drain nodes, end them, and remove all of them."""
+    from lab import leave
+
     steps = Steps(Console())
     for each in names:
         with _changing(name) as (lab, spec):

@@ -16,7 +16,8 @@ from control.api import kinds
 from control.api.service import Service
 from control.client import ApiError, Client
 from control.reported import ReportedError
-from lab.forward import REQUEST, Goal, Published, port_of
+from lab.forward import port_of
+from lab.goals import REQUEST, Goal, Published
 from lab.parts import machines
 from lab.state import LabDir
 from lab.status import published

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from control.client import ClientError
-from lab.forward import Published
+from lab.goals import Published
 from lab.publish import PublishError, Request, parse, publish, written
 from lab.report import Steps
 from lab.state import LabDir

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control.linux.processes import start_ticks
-from lab.forward import Published
+from lab.goals import Published
 from lab.machine import enter_argv
 from lab.parts import machines
 from lab.spec import Component, LabSpec

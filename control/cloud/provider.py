@@ -6,12 +6,14 @@ k8s.io/cloud-provider/cloud.go.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from control.api.node import Node, NodeAddress
 from control.api.service import LoadBalancerStatus, Service
-from control.client.cache import Key
 from control.metrics import Registry
+
+if TYPE_CHECKING:  # a lab describes its machines without a client of the API
+    from control.client.cache import Key
 
 
 class CloudError(Exception):
@@ -48,7 +50,7 @@ class LoadBalancers(Protocol):
     def on_freed(self, callback: Callable[[], None]) -> None:
         """Call back when something was freed, for which refused Services may wait."""
 
-    def on_lost(self, callback: Callable[[Key, str], None]) -> None:
+    def on_lost(self, callback: "Callable[[Key, str], None]") -> None:
         """Call back with a Service that loses what it has, and why: it is ensured anew."""
 
     def on_fault(self, callback: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from control.api.service import Service
 from lab import forward
-from lab.forward import Goal, Published
+from lab.goals import Goal, Published
 from lab.publish import PublishError, Request, parse
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from lab import published
-from lab.forward import Goal, Published
+from lab.goals import Goal, Published
 from lab.publish import PublishError, Request, parse, written
 from lab.report import Steps
 from lab.spec import make_spec

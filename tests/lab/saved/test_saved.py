@@ -17,7 +17,7 @@ from control.runtime.images.store import ImageStore
 from lab import published
 from lab.credentials import write_credentials
 from lab.folders import make_folders
-from lab.forward import Goal, Published
+from lab.goals import Goal, Published
 from lab.parts import machines
 from lab.resume import known_port
 from lab.saved import commands, head
