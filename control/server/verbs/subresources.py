@@ -148,7 +148,11 @@ async def patch_scale(state: ServerState, request: ApiRequest) -> Written:
 
 
 def _patch_scale(_: ServerState, request: ApiRequest, item: Item) -> Edited:
-    scale = read_patch(request)(scale_of(request.info.kind, item.wire), "")
+    present = scale_of(request.info.kind, item.wire)
+    scale = read_patch(request)(present, "")
+    if request.body.media_type == media.STRATEGIC_PATCH:
+        # Upstream makes it a Scale whatever its kind says; ansible sends the workload's kind.
+        scale |= {"kind": present["kind"], "apiVersion": present["apiVersion"]}
     with refusing(request.body.media_type, request.body.value, scale):
         return Edited(_scaled(request.info.kind, item, scale))
 
