@@ -1,10 +1,10 @@
 """Bad links: what options mean, and what becomes of packets."""
 
 import itertools
-import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -83,65 +83,77 @@ def test_bad_links_are_remembered_and_good_ones_forgotten(tmp_path):
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture
-def ends():
-    """A cable between this network and another: the machine's name, and a process there."""
-    name = f"lk{next(_NUMBERS)}"
+@contextmanager
+def network():
+    """A process in a network of its own; its number."""
     code = "import sys; print('there', flush=True); sys.stdin.read()"
     argv = ["unshare", "--net", sys.executable, "-c", code]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        inside = ["nsenter", f"--target={other.pid}", "--net", "ip"]
-        for words in (
-            f"ip link add {name} type veth peer name eth0 netns {other.pid}",
-            f"ip addr add 198.51.100.1/24 dev {name}",
-            f"ip link set {name} up",
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        yield process.pid
+        process.stdin.close()
+
+
+def at(pid, *words, check=True):
+    """Run a command in the network of a process."""
+    argv = ["nsenter", f"--target={pid}", "--net", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=check)
+
+
+@pytest.fixture
+def ends():
+    """A cable between two networks: the machine's name, and processes at the switch and there."""
+    name = f"lk{next(_NUMBERS)}"
+    with network() as switch, network() as machine:
+        at(switch, *f"ip link add {name} type veth peer name eth0 netns {machine}".split())
+        for pid, device, address in (
+            (switch, name, "198.51.100.1/24"),
+            (machine, "eth0", "198.51.100.2/24"),
         ):
-            subprocess.run(words.split(), check=True)
-        subprocess.run([*inside, "addr", "add", "198.51.100.2/24", "dev", "eth0"], check=True)
-        subprocess.run([*inside, "link", "set", "eth0", "up"], check=True)
-        yield name, other.pid
-        subprocess.run(["ip", "link", "del", name], check=True)
-        other.stdin.close()
+            at(pid, "ip", "addr", "add", address, "dev", device)
+            at(pid, "ip", "link", "set", device, "up")
+        yield name, switch, machine
 
 
-def reaches(size=56):
+def reaches(switch, size=56):
     """True if one of five pings of a size is answered; none may be cut into fragments."""
     argv = ["ping", "-c", "5", "-i", "0.02", "-W", "10", "-w", "20", "-M", "do", "-s", str(size)]
     assert shutil.which("ping")
-    done = subprocess.run([*argv, "198.51.100.2"], capture_output=True, text=True, check=False)
-    return ", 0 received" not in done.stdout
+    return ", 0 received" not in at(switch, *argv, "198.51.100.2", check=False).stdout
 
 
 @pytest.mark.parametrize("kernel", [cable.kernel(), Kernel(netem=False, tbf=False)])
 def test_packets_fare_as_wanted_and_well_after_clear(ends, kernel):
-    name, pid = ends
+    name, switch, machine = ends
 
     def now(**quality):
-        cable.apply(os.getpid(), pid, name, Quality(**quality), kernel)
+        cable.apply(switch, machine, name, Quality(**quality), kernel)
 
-    assert reaches()
+    assert reaches(switch)
     now(loss=100)
-    listed = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
-    assert listed.count(b"numgen random mod 1000000 <= 999999") == 2
-    assert not quick_reaches()
+    listed = at(switch, "nft", "list", "ruleset").stdout
+    assert listed.count("numgen random mod 1000000 <= 999999") == 2
+    assert not quick_reaches(switch)
     now(mtu=600, rate=10_000_000)
-    assert reaches(size=500)
-    assert not reaches(size=700)
+    assert reaches(switch, size=500)
+    assert not reaches(switch, size=700)
     now(down=True)
-    assert not quick_reaches()
+    assert not quick_reaches(switch)
     now()
-    assert reaches(size=1400)
-    left = subprocess.run(["nft", "list", "ruleset"], capture_output=True, check=True).stdout
-    assert b"chain" not in left.partition(b"podwire-link")[2]
+    assert reaches(switch, size=1400)
+    left = at(switch, "nft", "list", "ruleset").stdout
+    assert "chain" not in left.partition("podwire-link")[2]
 
 
-def quick_reaches():
+def quick_reaches(switch):
     """True if a ping is answered; the wait is for an answer that must not come."""
     argv = ["ping", "-c", "2", "-i", "0.1", "-W", "0.3", "198.51.100.2"]
-    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    return at(switch, *argv, check=False).returncode == 0
 
 
 def test_a_cable_that_is_not_there_is_named():
-    with pytest.raises(LinkError, match="the cable of gone cannot be changed: "):
-        cable.apply(1, 1, "gone", Quality(loss=1), BOTH)
+    with (
+        network() as alone,
+        pytest.raises(LinkError, match="the cable of gone cannot be changed: "),
+    ):
+        cable.apply(alone, alone, "gone", Quality(loss=1), BOTH)
