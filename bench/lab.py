@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.versus import THIS
 from lab.state import lab_dir
 
 MOST_SECONDS = 1.5
@@ -55,9 +56,9 @@ class Round:
 
 def podwire(*words: str) -> Cost:
     """Run a podwire command; raises CalledProcessError."""
-    argv = [sys.executable, "-P", "-m", "lab.main", *words]
+    argv = [*THIS.podwire, *words]
     began = time.monotonic()
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(argv, env=THIS.environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -112,17 +113,18 @@ def main() -> None:
     finally:
         podwire("lab", "down", f"--name={name}")
     print(f"node add to Ready, {options.rounds} rounds beside {options.nodes} nodes:")
-    _show("takes", [each.command.wall for each in found])
-    _show("the peer takes over its processor time", [each.slowness for each in found], "times")
-    _show("without other work", [each.fair for each in found])
-    _show("processor time of the command", [each.command.processor for each in found])
-    _show("processor time of the lab", [each.lab for each in found])
+    show("takes", [each.command.wall for each in found])
+    show("the peer takes over its processor time", [each.slowness for each in found], "times")
+    show("without other work", [each.fair for each in found])
+    show("processor time of the command", [each.command.processor for each in found])
+    show("processor time of the lab", [each.lab for each in found])
     median = statistics.median(each.fair for each in found)
     if median > MOST_SECONDS:
         sys.exit(f"node add takes {median:.2f} s, more than {MOST_SECONDS} s")
 
 
-def _show(what: str, values: list[float], unit: str = "s") -> None:
+def show(what: str, values: list[float], unit: str = "s") -> None:
+    """Print the median and the range of values."""
     median = statistics.median(values)
     print(f"  {what}: {median:.2f} {unit} ({min(values):.2f} to {max(values):.2f})")
 

@@ -94,7 +94,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._all: list[Counter | Measured | Histogram] = []
-        self._lasting: list[Measured] = []
+        self._lasting: list[Counter | Measured | Histogram] = []
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:
         """Make a counter."""
@@ -113,6 +113,10 @@ class Registry:
     def lasting(self, name: str, meaning: str, *labels: str, read: Read) -> None:
         """Make a gauge that is read when somebody asks, and that ``reset`` keeps."""
         self._lasting.append(Measured("gauge", name, meaning, labels, read))
+
+    def keep(self, *metrics: Counter | Histogram) -> None:
+        """Show metrics that something else counts; ``reset`` keeps them."""
+        self._lasting += metrics
 
     def reset(self) -> None:
         """Forget the metrics that are not lasting: what counted them has begun anew."""

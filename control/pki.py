@@ -51,9 +51,14 @@ class Identity:
     hosts: tuple[str, ...] = ()
 
 
-def create_authority(name: str) -> Pair:
-    """Make a self-signed certificate authority called ``name``."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def create_authority(
+    name: str, lifetime: datetime.timedelta = LIFETIME, held: bytes | None = None
+) -> Pair:
+    """Make a self-signed certificate authority called ``name``.
+
+    ``held`` is its key (PEM), if it has one already. Raises ValueError if that is none.
+    """
+    key = _elliptic(held) if held is not None else ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     usage = x509.KeyUsage(
         digital_signature=True,
@@ -68,7 +73,7 @@ def create_authority(name: str) -> Pair:
     )
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
-        _certificate(subject, subject, key.public_key())
+        _certificate(subject, subject, key.public_key(), lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(identifier, critical=False)
@@ -76,13 +81,23 @@ def create_authority(name: str) -> Pair:
     return Pair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
+def _elliptic(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is not one of an elliptic curve")
+    return key
+
+
 def create_key() -> bytes:
     """Make a private key (PEM), such as one that signs tokens."""
     return _key_pem(ec.generate_private_key(ec.SECP256R1()))
 
 
-def issue(authority: Pair, identity: Identity) -> Pair:
-    """Issue a certificate for ``identity``, for use as a client and as a server."""
+def issue(authority: Pair, identity: Identity, now: datetime.datetime | None = None) -> Pair:
+    """Issue a certificate for ``identity``, for use as a client and as a server.
+
+    It is valid from ``now``, which is the clock's time unless it is given.
+    """
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     issuer_key = serialization.load_pem_private_key(authority.key, None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
@@ -91,7 +106,7 @@ def issue(authority: Pair, identity: Identity) -> Pair:
     attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, identity.user))
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     builder = (
-        _certificate(x509.Name(attributes), issuer.subject, key.public_key())
+        _certificate(x509.Name(attributes), issuer.subject, key.public_key(), now=now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(
@@ -120,13 +135,17 @@ def kubeconfig(cluster: str, server: str, authority: bytes, user: str, pair: Pai
         "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
         "current-context": cluster,
     }
-    return yaml.safe_dump(document, sort_keys=False)
+    return yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False)
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    lifetime: datetime.timedelta = LIFETIME,
+    now: datetime.datetime | None = None,
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = now or datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -134,7 +153,7 @@ def _certificate(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
     )
 
 

@@ -29,6 +29,12 @@ _SECRET_CLAIM = "kubernetes.io/serviceaccount"  # noqa: S105
 SECRET_TYPE = "kubernetes.io/service-account-token"  # noqa: S105  # a type, not a secret
 SECRET_NAME = "kubernetes.io/service-account.name"  # noqa: S105
 SECRET_UID = "kubernetes.io/service-account.uid"  # noqa: S105
+# Labels of a Secret with a token: the dates of its last use, and since when it counts no more.
+LAST_USED = "kubernetes.io/legacy-token-last-used"
+INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
+# The ConfigMap that says since when uses are noted.
+TRACKING_NAMESPACE = "kube-system"
+TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
 _COORDINATE = 32  # bytes of each half of an ES256 signature (RFC 7518, 3.4)
 _MOST_BYTES = 16 * 1024
 _MOST_KEPT = 4096

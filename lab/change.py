@@ -4,7 +4,6 @@ import dataclasses
 import http.client
 import os
 import signal
-import socket
 import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from lab.state import LabDir
 from lab.status import MachineNotFoundError, MachineStatus, locate, look, named, stopped
 from proxy.backends.base import missing
 
-_START_SECONDS = 120.0  # a machine is made in 0.1 s; a busy host may take long
 _SERVE_SECONDS = 60.0  # a proxy starts and writes its rules in 0.3 s
 _HEALTH = ("127.0.0.1", 10256)  # of each node's proxy, in the node's network
 
@@ -38,32 +36,6 @@ def require_backend(mode: str) -> None:
 
 class ProxyNotServingError(OSError):
     """Nodes' proxies were started, and do not serve in time; the text names the nodes."""
-
-
-class MachineStartError(OSError):
-    """A machine could not be started; the text says why."""
-
-
-def start_machine(lab: LabDir, machine: str) -> None:
-    """Start a machine whose first process was killed; return when its components are starting.
-
-    It begins as a computer does after a power failure: with its files, and without processes.
-    Raises MachineStartError.
-    """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_START_SECONDS)
-        try:
-            connection.connect(os.fspath(lab.requests))
-            connection.sendall(machine.encode())
-            connection.shutdown(socket.SHUT_WR)
-            answer = connection.makefile().read()
-        except OSError as err:
-            raise MachineStartError(
-                f"machine {machine} cannot be started: the lab's first process does not answer: "
-                f"{err}; make the lab anew with lab down and lab up"
-            ) from err
-    if answer != "ok":
-        raise MachineStartError(answer or f"machine {machine} cannot be started: see keeper's log")
 
 
 def set_proxy(lab: LabDir, spec: LabSpec, mode: str) -> None:

@@ -15,7 +15,7 @@ from lab.load_cli import load
 from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.saved.cli import restore, save
-from lab.spec import POD_CIDRS, SERVICE_CIDRS
+from lab.spec import BUILTIN, POD_CIDRS, RUNTIMES, SERVICE_CIDRS
 from lab.watch.cli import watch
 from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
@@ -59,6 +59,13 @@ def main() -> None:
     default="routes",
     show_default=True,
     help="How nodes reach each other's Pods.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default=BUILTIN,
+    show_default=True,
+    help="What runs the nodes' containers.",
 )
 @click.option(
     "--store",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection
 
-from control.cloud.lab.instances import MACHINES, RUNNING, describe
+from control.cloud.lab.rows import MACHINES, RUNNING, describe
 from control.linux import whole
 from lab.parts import machines
 from lab.spec import ZONE, LabSpec

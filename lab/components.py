@@ -24,6 +24,9 @@ def load_components() -> Sequence[Component]:
     """Read the components of the machine on which this process runs; raises ComponentsError."""
     path = Path(CONFIG) / _FILE
     try:
-        return [Component(row["name"], tuple(row["argv"])) for row in json.loads(path.read_text())]
+        return [
+            Component(row["name"], tuple(row["argv"]), row.get("is_program") is True)
+            for row in json.loads(path.read_text())
+        ]
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise ComponentsError(f"{path}: {type(err).__name__}: {err}") from err

@@ -19,8 +19,9 @@ from control.api.pod import Pod
 from control.api.service import EndpointSlice, Service
 from control.api.workload import Deployment
 from control.client import ApiError, Client
-from lab.readiness import NotReadyError, follow
+from lab.readiness import follow
 from lab.report import Say
+from lab.requests import NotReadyError
 
 NAME = "hello"
 NAMESPACE = "default"

@@ -5,12 +5,12 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from lab.change import MachineStartError, start_machine
 from lab.cloud import write_machines
 from lab.credentials import write_node_credentials
 from lab.folders import make_folders
 from lab.parts import machines
 from lab.report import Steps
+from lab.requests import MachineStartError, start_machine, wait_ready
 from lab.spec import LabSpec, Machine, NodeSpec
 from lab.state import LabDir
 from lab.status import stopped
@@ -27,8 +27,6 @@ def add_nodes(lab: LabDir, spec: LabSpec, added: Sequence[NodeSpec], steps: Step
         _add(lab, spec, node.name)
     names = {node.name for node in added}
     with steps.step("nodes ready") as say:
-        from lab.readiness import wait_ready  # the nodes start while this imports the API client
-
         wait_ready(lab, names, say, since=began)
 
 

@@ -22,13 +22,14 @@ import setproctitle
 
 from control.linux import processes, syscalls
 from control.reported import ReportedError
-from lab import forward, linux, modules, network
+from lab import forward, linux, modules, network, waiter
 from lab.cloud import write_running
 from lab.components import load_components
 from lab.link import cable
 from lab.link.quality import LinkError
 from lab.machine import enter_network, make_root
 from lab.parts import machines as machines_of
+from lab.requests import WAIT
 from lab.spec import (
     API_PORT,
     CLUSTER_FD,
@@ -43,6 +44,7 @@ from lab.supervise import Run, Supervisor, fork
 
 _OUTER = syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET
 _REQUEST_SECONDS = 5.0  # for who asks to say what
+_LONGEST_REQUEST = 1 << 14  # bytes: the names of 100 nodes
 _INNER = _OUTER | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
 
 
@@ -216,12 +218,15 @@ def _reap(running: dict[int, str]) -> None:
 def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int, str]) -> None:
     """Start the machine that a request names, and answer ``ok`` or why it does not run.
 
-    A request with a socket publishes it.
+    A request with a socket publishes it; a fork answers a request to wait for nodes.
     """
     connection.settimeout(_REQUEST_SECONDS)
-    request, fds, _, _ = socket.recv_fds(connection, 4096, 1)
+    request, fds, _, _ = socket.recv_fds(connection, _LONGEST_REQUEST, 1)
     if fds:
-        return _publish(request, fds[0], connection)
+        _fork(lambda: forward.serve(request, fds[0], connection), {fds[0], connection.fileno()})
+        return os.close(fds[0])
+    if request.startswith(WAIT):
+        return _fork(lambda: waiter.serve(lab, request, connection), {connection.fileno()})
     name = request.decode(errors="replace")
     try:
         _start_again(lab, run, running, name)
@@ -232,17 +237,16 @@ def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int,
     return None
 
 
-def _publish(request: bytes, fd: int, connection: socket.socket) -> None:
-    """Fork what answers on a socket of the host; it answers the request too."""
+def _fork(answer: Callable[[], None], keep: Collection[int]) -> None:
+    """Let a fork answer a request, with only the files ``keep``."""
 
     def child() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        linux.close_files(keep={0, 1, 2, fd, connection.fileno()})
-        forward.serve(request, fd, connection)
+        linux.close_files(keep={0, 1, 2, *keep})
+        answer()
 
     fork(child)
-    os.close(fd)
 
 
 def _start_again(lab: LabDir, run: Run, running: dict[int, str], name: str) -> None:

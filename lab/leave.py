@@ -9,7 +9,7 @@ from pathlib import Path
 from control.api import kinds
 from control.api.pod import Pod
 from control.client import ApiError, Client
-from control.cloud.lab.instances import SCHEME
+from control.cloud.lab.rows import SCHEME
 from control.reported import ReportedError
 from lab.cloud import write_machines
 from lab.down import remove_cgroups

@@ -15,9 +15,10 @@ import stat
 import sys
 from pathlib import Path
 
+from cni_plugin.admin.install import put_loopback
 from cni_plugin.admin.standalone import put_client
 from control.linux import mounts, syscalls
-from lab import linux
+from lab import containerd, linux
 from lab.spec import DATA, LOADED_IMAGES, Machine
 from lab.state import IMAGES, LabDir
 
@@ -65,6 +66,8 @@ def make_root(lab: LabDir, machine: Machine) -> None:
         linux.bind(home / inside, merged / target.lstrip("/"))
     linux.bind_read_only(IMAGES, merged / str(DATA / "images").lstrip("/"))
     linux.bind_read_only(lab.loaded_images(machine.name), merged / str(LOADED_IMAGES).lstrip("/"))
+    if machine.has_containerd:
+        linux.bind(home / containerd.FOLDER, merged / str(containerd.ROOT).lstrip("/"))
     for folder in _programs():
         linux.bind_read_only(folder, merged / str(folder).lstrip("/"))
     if (CHECKOUT / ".git").is_dir():  # its settings may hold a password of the host's user
@@ -73,6 +76,9 @@ def make_root(lab: LabDir, machine: Machine) -> None:
     _identify(merged, machine)
     syscalls.change_root(merged)
     put_client(Path("/opt/cni/bin/podwire-cni"))  # here, because it holds the path of its folder
+    if machine.has_containerd:
+        containerd.configure(Path("/"))
+        put_loopback(Path("/opt/cni/bin"))
 
 
 def _mount_host(layers: Path, root: Path) -> None:

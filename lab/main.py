@@ -17,6 +17,12 @@ from control.version import PODWIRE
 COMMANDS = {
     "lab": "lab.cli:main",
     "kubectl": "lab.kubectl:main",
+    "install": "control.install.cli:install",
+    "join": "control.install.cli:join",
+    "token": "control.install.token_cli:token",
+    "certs": "control.install.certs_cli:certs",
+    "upgrade": "control.install.cli:upgrade",
+    "reset": "control.install.cli:reset",
     "image": "control.runtime.images.cli:main",
     "apiserver": "control.server.cli:main",
     "scheduler": "control.scheduler.cli:main",
@@ -34,6 +40,12 @@ COMMANDS = {
 SUMMARIES = {
     "lab": "A cluster on this machine: up, down, status, watch, exec, save, logs.",
     "kubectl": "Run kubectl against a lab.",
+    "install": "Make this machine a control plane or a node, with systemd.",
+    "join": "Make this machine a node of a cluster.",
+    "token": "The tokens by which nodes join: create, list, delete.",
+    "certs": "The certificates of this machine: their ends, and their renewal.",
+    "upgrade": "Restart what is installed here with this version.",
+    "reset": "Remove what install and join have made here.",
     "image": "The images that nodes run: pull, build, import, list, remove.",
     "apiserver": "The Kubernetes API, over the embedded store.",
     "scheduler": "Give Pods their nodes.",
@@ -54,6 +66,10 @@ DAEMONS = (
     *("apiserver", "scheduler", "controllers", "cloud"),
     *("agent", "cni", "proxy", "speaker", "dns"),
 )
+_ON_CONTAINERD = (
+    *("control.runtime.images.serve", "control.runtime.images.preload"),
+    "control.runtime.cri.runtime",
+)
 
 
 def load(name: str) -> click.Command:
@@ -68,6 +84,13 @@ def load(name: str) -> click.Command:
         gc.enable()
     assert isinstance(command, click.Command)  # noqa: S101  # the table is ours
     return command
+
+
+def load_for_containerd() -> None:
+    """Import what only nodes with containerd need: its images, and gRPC."""
+    load("image")
+    for module in _ON_CONTAINERD:
+        importlib.import_module(module)
 
 
 @contextmanager

@@ -23,11 +23,12 @@ _VERBATIM = re.compile(
 def write_pages(folder: Path) -> None:
     """Write the pages of all commands into ``folder``, and remove old ones; raises OSError.
 
-    Each page is written whole, because other processes may read or write it at the same time.
+    Each page is written whole, because other processes may read or write it at the same time. That
+    of podwire itself is the last: by its age bin/manuals sees whether all of them are new.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = set()
-    for name, text in pages(click.Context(_whole(), info_name="podwire")):
+    for name, text in reversed([*pages(click.Context(_whole(), info_name="podwire"))]):
         part = folder / f".{name}.{os.getpid()}"
         part.write_text(text)
         written.add(part.rename(folder / f"{name}.1"))

@@ -20,10 +20,10 @@ _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # a user's PATH lacks
 class MissingPackagesError(ReportedError):
     """Packages are missing; the text names them and the command to install them."""
 
-    def __init__(self, packages: Iterable["Package"]) -> None:
+    def __init__(self, packages: Iterable["Package"], command: str = "sudo podwire setup") -> None:
         names = " ".join(package.name for package in packages)
         super().__init__(
-            f"missing Debian packages: {names}; install them with: sudo podwire setup, or with "
+            f"missing Debian packages: {names}; install them with: {command}, or with "
             "your distribution's package manager"
         )
 

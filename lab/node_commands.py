@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lab import join, members
 from lab.report import Steps
+from lab.requests import wait_ready
 from lab.shared import need_root, plain_errors, running
 from lab.spec import LabSpec
 from lab.state import LabDir
@@ -58,8 +59,6 @@ def start(name: str, names: tuple[str, ...]) -> None:
         for each in names:
             spec = join.start_again(lab, spec, each)
         with steps.step("nodes ready") as say:
-            from lab.readiness import wait_ready
-
             wait_ready(lab, names, say, since=began)
     click.echo(f"lab {name}: {', '.join(names)} runs again")
 

@@ -10,12 +10,15 @@ from lab.spec import (
     CLUSTER_DOMAIN,
     CLUSTER_FD,
     CONFIG,
+    CONTAINERD,
+    CONTAINERD_SOCKET,
     CONTROL_HOST,
     CONTROLLERS_METRICS_PORT,
     DATA,
     DNS_FDS,
     DNS_METRICS_PORT,
     DNS_SERVERS,
+    IMAGES_PORT,
     LOADED_IMAGES,
     MANAGEMENT_FD,
     NODE_MASKS,
@@ -132,6 +135,41 @@ def _cni(_: LabSpec, __: Machine) -> Component:
     return Component("cni", ("cni", "serve"))
 
 
+def _containerd(spec: LabSpec, _: Machine) -> Component | None:
+    if spec.runtime != CONTAINERD:
+        return None
+    return Component(
+        CONTAINERD, ("containerd", "--config", str(CONFIG / "containerd.toml")), is_program=True
+    )
+
+
+def _images(spec: LabSpec, _: Machine) -> Component | None:
+    """Return what gives the images of this machine to containerd."""
+    if spec.runtime != CONTAINERD:
+        return None
+    return Component(
+        "images",
+        (
+            "image",
+            "serve",
+            f"--listen=127.0.0.1:{IMAGES_PORT}",
+            f"--image-dir={LOADED_IMAGES}",
+            f"--additional-image-dir={DATA / 'images'}",
+            f"--pull-into={CONTAINERD_SOCKET}",
+            "--pull=podwire/tools",
+        ),
+    )
+
+
+def _runtime(spec: LabSpec) -> tuple[str, ...]:
+    """Return the agent's flags that name its runtime."""
+    if spec.runtime == CONTAINERD:
+        # A lab's images are loaded by hand, and the disk is the machine's.
+        keep = "--image-gc-high-threshold=100"
+        return (f"--container-runtime-endpoint={CONTAINERD_SOCKET}", keep)
+    return (f"--image-dir={LOADED_IMAGES}", f"--additional-image-dir={DATA / 'images'}")
+
+
 def _agent(spec: LabSpec, machine: Machine) -> Component:
     node = spec.node(machine.name)
     return Component(
@@ -147,8 +185,7 @@ def _agent(spec: LabSpec, machine: Machine) -> Component:
             f"--node-labels={','.join(f'{k}={v}' for k, v in node.labels if k != ZONE)}",
             "--cloud-provider=external",  # it gives the zone, too
             f"--register-with-taints={','.join(node.taints)}",
-            f"--image-dir={LOADED_IMAGES}",
-            f"--additional-image-dir={DATA / 'images'}",
+            *_runtime(spec),
             f"--overlay={spec.overlay}",
             _cluster_cidr(spec),
             f"--cluster-dns={','.join(dns_ips(spec))}",
@@ -158,6 +195,7 @@ def _agent(spec: LabSpec, machine: Machine) -> Component:
             f"--client-ca={CONFIG / 'ca.crt'}",
             f"--cgroup-root={cgroup(spec.name, machine.name)}",
             f"--pod-max-pids={POD_PIDS}",
+            "--eviction-hard=memory.available<100Mi",  # the disk is the machine's, and may be full
             "--seccomp-default",
         ),
     )
@@ -223,4 +261,4 @@ CONTROL: tuple[Part, ...] = (
     _cloud,
     *map(_dns, range(DNS_SERVERS)),
 )
-NODE: tuple[Part, ...] = (_cni, _agent, _proxy, _speaker)
+NODE: tuple[Part, ...] = (_containerd, _images, _cni, _agent, _proxy, _speaker)

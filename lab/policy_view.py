@@ -8,9 +8,10 @@ from pathlib import Path
 
 from control.api import kinds
 from control.client import ApiError, Client
-from control.client.rest import Listing
+from control.client.listing import Listing
 from proxy.model.values import Address, Key, Protocol
 from proxy.objects.parse import Complaints
+from proxy.objects.wire import SERVICE
 from proxy.policy import wire
 from proxy.policy.drops.explain import Asked, SideVerdict, TierVerdict, explain
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
@@ -34,6 +35,7 @@ class ClusterView:
     pods: dict[Key, Pod] = field(default_factory=dict)
     nodes: dict[Key, list[Address]] = field(default_factory=dict)
     known: set[Key] = field(default_factory=set)  # all Pods, also those without an address
+    services: dict[Key, list[str]] = field(default_factory=dict)  # with their ClusterIPs
 
     def selected(self, policy: Policy | ClusterPolicy) -> list[Key]:
         """Return the Pods that a policy selects, of those that have an address."""
@@ -89,6 +91,8 @@ async def _look(kubeconfig: Path) -> ClusterView:
             for node in (await client.list(kinds.NODE)).items
         }
         _add_pods(view, await client.list(wire.POD), nodes)
+        services = (await client.list(SERVICE)).items
+        view.services = {one.key: one.spec.cluster_ips for one in services}
     view.policies.sort(key=lambda one: one.key)
     return view
 
@@ -171,12 +175,15 @@ def _end(view: ClusterView, text: str, namespace: str) -> tuple[Pod | None, tupl
         address = ip_address(text)
     except ValueError:
         return _pod(view, text, namespace)
+    for key, addresses in view.services.items():
+        if text in addresses:
+            raise _is_service(key, text)
     at = (pod for pod in view.pods.values() if address in pod.addresses)
     return max(at, key=lambda pod: pod.rank, default=None), (address,)
 
 
 def _pod(view: ClusterView, text: str, namespace: str) -> tuple[Pod, tuple[Address, ...]]:
-    space, _, name = text.rpartition("/")
+    space, _, name = text.removeprefix("pod/").rpartition("/")
     key = (space or namespace, name)
     pod = view.pods.get(key)
     if pod is not None:
@@ -186,7 +193,18 @@ def _pod(view: ClusterView, text: str, namespace: str) -> tuple[Pod, tuple[Addre
             f"Pod {'/'.join(key)} has no address of its own: it did not start, has ended, or is in "
             "its node's network; of the last, ask by the node's address"
         )
+    service = (namespace, name) if space in ("service", "svc") else key
+    if service in view.services:
+        raise _is_service(service, text)
     raise AskError(f"no Pod {'/'.join(key)}; an end is [NAMESPACE/]POD or an address")
+
+
+def _is_service(key: Key, text: str) -> AskError:
+    return AskError(
+        f"{text} is a Service, {'/'.join(key)}, and rules see the Pods behind it: ask about one of "
+        f"them, with its own port: kubectl get endpointslices -n {key[0]} "
+        f"-l kubernetes.io/service-name={key[1]}"
+    )
 
 
 def sentences(flow: FlowVerdict) -> Iterator[str]:

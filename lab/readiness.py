@@ -9,28 +9,31 @@ from control.api.node import Node
 from control.api.times import seconds_of
 from control.client import Client, Informer
 from control.cloud.nodes.decide import waits
-from control.reported import ReportedError
 from lab.report import Say
+from lab.requests import NotReadyError, patience
 from lab.state import LabDir
 from lab.status import named
 
-READY_SECONDS = 60
-READY_SECONDS_PER_NODE = 10
 
-
-class NotReadyError(ReportedError):
-    """A part of the running lab did not become ready in time; the text names it."""
-
-
-def wait_ready(lab: LabDir, expected: Collection[str], say: Say, *, since: float = 0) -> None:
+def wait_ready(
+    lab: LabDir,
+    expected: Collection[str],
+    say: Say,
+    *,
+    since: float = 0,
+    kubeconfig: Path | None = None,
+) -> None:
     """Wait until nodes are ready; raises NotReadyError, which names the others.
 
     A node's word counts if it has spoken at ``since``, in seconds since 1970, or later.
+    ``kubeconfig``: how to ask; default: as the lab's user.
     """
-    asyncio.run(_wait_ready(lab, set(expected), say, since))
+    asyncio.run(_wait_ready(lab, kubeconfig or lab.kubeconfig, set(expected), say, since))
 
 
-async def _wait_ready(lab: LabDir, expected: set[str], say: Say, since: float) -> None:
+async def _wait_ready(
+    lab: LabDir, kubeconfig: Path, expected: set[str], say: Say, since: float
+) -> None:
     ready: set[str] = set()
     reasons: dict[str, str] = {}
 
@@ -42,8 +45,8 @@ async def _wait_ready(lab: LabDir, expected: set[str], say: Say, since: float) -
         return ready >= expected
 
     try:
-        async with asyncio.timeout(READY_SECONDS + READY_SECONDS_PER_NODE * len(expected)):
-            await follow(lab.kubeconfig, kinds.NODE, seen)
+        async with asyncio.timeout(patience(len(expected))):
+            await follow(kubeconfig, kinds.NODE, seen)
     except TimeoutError:
         missing = "; ".join(
             f"{name} ({reasons.get(name, 'not registered')})" for name in sorted(expected - ready)

@@ -38,6 +38,11 @@ DNS_SERVERS = 2
 CLUSTER_DOMAIN = "cluster.local"
 _DNS_PLACE = 10  # of the Service kube-dns in each range of ClusterIPs, as in kubeadm
 
+BUILTIN, CONTAINERD = "builtin", "containerd"
+RUNTIMES = (BUILTIN, CONTAINERD)
+CONTAINERD_SOCKET = "unix:///run/containerd/containerd.sock"
+IMAGES_PORT = 10246  # of each node's registry, on its loopback
+
 CONFIG = PurePosixPath("/etc/podwire")
 DATA = PurePosixPath("/var/lib/podwire")
 LOADED_IMAGES = DATA / "loaded-images"  # those of one node
@@ -72,6 +77,7 @@ class LabSpec:
     counters: str = "off"  # the proxies' --service-counters
     dns_upstreams: tuple[str, ...] = ()  # the DNS servers' --upstream
     stub_domains: tuple[str, ...] = ()  # the DNS servers' --stub-domain
+    runtime: str = BUILTIN  # what runs the nodes' containers: one of RUNTIMES
     stopped: bool = False  # by lab stop: no process is expected
 
     def node(self, name: str) -> NodeSpec:
@@ -95,10 +101,11 @@ class LabSpec:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A process of a machine: a ``podwire`` subcommand with its arguments."""
+    """A process of a machine: a ``podwire`` subcommand, or a program, with its arguments."""
 
     name: str
     argv: tuple[str, ...]
+    is_program: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,11 @@ class Machine:
     name: str
     addresses: tuple[str, ...]
     components: tuple[Component, ...]
+
+    @property
+    def has_containerd(self) -> bool:
+        """True if containerd runs the containers of this machine."""
+        return any(component.name == CONTAINERD for component in self.components)
 
     @property
     def ips(self) -> tuple[str, ...]:
@@ -135,6 +147,7 @@ def make_spec(
     dual_stack: bool = False,
     dns_upstream: tuple[str, ...] = (),
     stub_domain: tuple[str, ...] = (),
+    runtime: str = BUILTIN,
 ) -> LabSpec:
     """Return the specification for ``lab up``'s options; raises LabSpecError."""
     check_name(name)
@@ -154,6 +167,7 @@ def make_spec(
         *(name, numbered(nodes), proxy, overlay, store, pods, services),
         dns_upstreams=dns_upstream,
         stub_domains=stub_domain,
+        runtime=runtime,
     )
 
 

@@ -148,7 +148,7 @@ def _machine_pids(lab: LabDir, keeper: int) -> dict[str, int]:
 
 def _component(component: Component, processes: dict[int, str], words: int) -> ComponentStatus:
     """Find a component's process by the first words of its command line."""
-    wanted = ["podwire", *component.argv[:words]]
+    wanted = [component.argv[0]] if component.is_program else ["podwire", *component.argv[:words]]
     for pid, title in processes.items():
         if title.split()[: len(wanted)] == wanted:
             return ComponentStatus(component.name, pid, _age(pid))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import setproctitle
 
@@ -198,6 +199,13 @@ def _collect() -> int | None:
     return pid or None
 
 
+def execute(argv: Sequence[str]) -> NoReturn:
+    """Become a program that is no part of podwire; raises OSError."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and so would the program
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"  # a user's PATH lacks /usr/sbin
+    os.execvpe(argv[0], tuple(argv), os.environ | {"PATH": path})  # noqa: S606  # no shell
+
+
 def _start(component: Component, log: str, run: Run) -> int:
     def become() -> None:
         os.setsid()
@@ -206,6 +214,8 @@ def _start(component: Component, log: str, run: Run) -> int:
         os.dup2(null, 0)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        if component.is_program:
+            execute(component.argv)
         setproctitle.setproctitle(f"podwire {' '.join(component.argv)}")
         run(component.argv)
 

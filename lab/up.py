@@ -9,7 +9,7 @@ from control.reported import ReportedError
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import tools
 from control.runtime.images.store import ImageStore
-from lab import main, modules
+from lab import containerd, main, models, modules
 from lab.change import require_backend
 from lab.cloud import write_machines
 from lab.credentials import write_credentials
@@ -18,7 +18,7 @@ from lab.folders import make_folders
 from lab.keeper import launch
 from lab.parts import machines
 from lab.report import Steps
-from lab.spec import LabSpec
+from lab.spec import CONTAINERD, LabSpec
 from lab.state import IMAGES, ROOT, LabDir, lab_dir, locked
 from lab.status import named, stopped
 
@@ -36,9 +36,9 @@ class LabCreationError(ReportedError):
 def make(spec: LabSpec, steps: Steps) -> LabDir:
     """Start the lab's processes; after a failure nothing is left behind.
 
-    Raises LabExistsError, LaunchError, LabCreationError, BackendMissingError.
+    Raises LabExistsError, LaunchError, LabCreationError, BackendMissingError, MissingPackagesError.
     """
-    require_backend(spec.proxy)
+    _require(spec)
     try:
         return _make(spec, steps)
     except OSError as err:
@@ -83,13 +83,21 @@ def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
 def prepare_host(spec: LabSpec, steps: Steps) -> None:
     """See to what a lab needs of the host: a kernel module, an image.
 
-    Raises BackendMissingError, OSError.
+    Raises BackendMissingError, MissingPackagesError, OSError.
     """
-    require_backend(spec.proxy)
+    _require(spec)
     if not modules.is_bridge_filter_loaded():
         _load_bridge_filter(steps)
     with steps.step("images", animated=False):
         ensure_tools()
+        if spec.runtime == CONTAINERD:
+            ensure_pause()
+
+
+def _require(spec: LabSpec) -> None:
+    require_backend(spec.proxy)
+    if spec.runtime == CONTAINERD:
+        containerd.require()
 
 
 def _load_bridge_filter(steps: Steps) -> None:
@@ -110,6 +118,15 @@ def ensure_tools() -> None:
         tools.make(store, BUSYBOX)
 
 
+def ensure_pause() -> None:
+    """Make the image of sandboxes that containerd makes, if it is missing; raises OSError."""
+    store = ImageStore(IMAGES)
+    try:
+        store.find(tools.PAUSE)
+    except ContainerRuntimeError:
+        tools.make_pause(store, BUSYBOX)
+
+
 def _prepare(lab: LabDir, spec: LabSpec) -> socket.socket:
     """Make the files that the first process needs, and the API's socket."""
     management = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -125,6 +142,9 @@ def start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
     running = [machine for machine in machines(spec) if machine.name not in stopped(spec)]
     for name in main.DAEMONS:
         main.load(name)  # imported here once, and shared with the forks
+    if spec.runtime == CONTAINERD:
+        main.load_for_containerd()
+    models.build()
     gc.collect()
     write_machines(lab, spec)
     with management:

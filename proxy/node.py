@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -15,7 +15,7 @@ from ipaddress import ip_network
 
 from control.client import Client
 from proxy.applier import Applier
-from proxy.backends.base import open_backend
+from proxy.backends.base import Backend, open_backend
 from proxy.config import ListenAddress, ProxyConfig, pods_of
 from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
@@ -103,12 +103,8 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     appliers: list[Applier] = []  # the present one
     around = _surroundings(tracker, by_node, syncer, appliers)
     policies = PolicyGuard(client, around, enabled=config.network_policy)
-
-    def changed() -> None:
-        by_node.check()
-        syncer.changed()
-        policies.changed()
-
+    early = _early_backend(config, settings)
+    changed = _each(by_node.check, syncer.changed, policies.changed)
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
         stack.callback(links.close)
@@ -121,8 +117,9 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         await stack.enter_async_context(policies.guarding(report))
         while True:
             settings = await by_node.settle(feed)
+            backend, early = early or _backend(config, settings), None
             bridges = PodBridges(settings.pods, links, lambda: policies.needs_bridge_filter)
-            applier = _applier(config, settings, metrics, counting, events, bridges)
+            applier = _applier(config, backend, settings, metrics, counting, events, bridges)
             appliers[:] = [applier]
             repair = Repair(applier, metrics, syncer.changed, report)
             checks = ServiceHealth(health, report, hosts_of(settings))
@@ -130,6 +127,16 @@ async def serve(config: ProxyConfig, client: Client) -> None:
             async with _reporting(applier, repair, checks, gaps, syncer, policies) as listener:
                 await syncer.run(applier.apply, listener, by_node.moved)
             logger.warning("the Node has other ranges or addresses; all rules are written again")
+
+
+def _each(*calls: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that makes these calls, in this order."""
+
+    def call() -> None:
+        for each in calls:
+            each()
+
+    return call
 
 
 def _surroundings(
@@ -168,15 +175,28 @@ def _serving(
     return serving(routes, where.host, where.port) if where else nullcontext()
 
 
+def _early_backend(config: ProxyConfig, settings: ProxySettings) -> Backend | None:
+    """Have a backend begin while objects are listed, unless its settings wait for the Node."""
+    if config.pods_by_node or config.node_ports_by_node:
+        return None
+    backend = _backend(config, settings)
+    backend.load_early()
+    return backend
+
+
+def _backend(config: ProxyConfig, settings: ProxySettings) -> Backend:
+    return open_backend(config.mode, settings, config.backend_options)
+
+
 def _applier(
     config: ProxyConfig,
+    backend: Backend,
     settings: ProxySettings,
     metrics: ProxyMetrics,
     counting: ServiceCounters,
     events: NftListener,
     bridges: PodBridges,
 ) -> Applier:
-    backend = open_backend(config.mode, settings, config.backend_options)
     return Applier(
         config.mode,
         backend,

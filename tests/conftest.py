@@ -1,7 +1,9 @@
 """Marks by folder, so that no module has to repeat where it lives."""
 
+import gc
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.support import turns
 settings.register_profile("podwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("podwire")
 
+_FILES = pytest.StashKey[list[turns.Spent]]()
 _MARKS = {"netns": pytest.mark.netns, "e2e": pytest.mark.e2e}
 
 
@@ -43,9 +46,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = parts[True]
 
 
+def pytest_collection_finish() -> None:
+    """Pass over what importing has left: it stays, and would be half of each collection's time."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_open() -> Iterator[None]:
+    """Have pytest find what a module has left open at its end, not in another's test."""
+    yield
+    gc.collect()
+
+
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     folder: Path | None = session.config.getoption("--turns")
     if folder is None or session.testsfailed:  # that is: while it collected them
         return None
-    turns.run(session, folder)
+    session.config.stash[_FILES] = turns.run(session, folder)
     return True
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say which files take the longest: tests/support/turns.py begins with these."""
+    longest = config.stash.get(_FILES, [])[:25]
+    if longest:
+        terminalreporter.section("longest files (elapsed, of processors)")
+    for file in longest:
+        terminalreporter.line(f"{file.elapsed:7.1f} s {file.processor:7.1f} s  {file.name}")

@@ -4,8 +4,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from tests.support.turns import LONGEST, take
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FILES, TESTS = 6, 3
@@ -64,3 +68,11 @@ def test_each_file_is_one_processs_own(folder: Path) -> None:
         assert said == wanted[len(wanted) - len(said) :], "each file wholly, one after the other"
     assert sorted(what for _, what in lines) == sorted(wanted)
     assert len(wanted) == FILES * (TESTS + 2)
+
+
+def test_long_files_come_first(tmp_path: Path) -> None:
+    assert all((CHECKOUT / name).exists() for name in LONGEST), "renamed?"
+    names = ["tests/a.py", LONGEST[1], "tests/b.py", LONGEST[0]]
+    items: list[Any] = [SimpleNamespace(nodeid=f"{name}::test") for name in names]
+    taken = [item.nodeid.partition("::")[0] for item in take(items, tmp_path)]
+    assert taken == [LONGEST[0], LONGEST[1], "tests/a.py", "tests/b.py"]

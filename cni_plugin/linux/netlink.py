@@ -116,17 +116,20 @@ class Socket:
         for _ in self._exchange(kind, body, flags | uapi.NLM_F_ACK):
             pass
 
-    def change_in_batch(
-        self, subsystem: int, kind: int, bodies: Sequence[bytes], flags: int = 0
-    ) -> None:
-        """Send requests as one transaction, as nftables wants them. Raises NetlinkError."""
+    def change_in_batch(self, subsystem: int, requests: Sequence[tuple[int, bytes, int]]) -> None:
+        """Send requests as one transaction, as nftables wants them. Raises NetlinkError.
+
+        A request is its kind, body and flags.
+        """
         self._sequence += 1
         mark = _BATCH.pack(0, 0, subsystem)
-        asks = [uapi.NLM_F_REQUEST | flags] * len(bodies)
-        asks[-1] |= uapi.NLM_F_ACK
+        last = len(requests) - 1
         parts = (
             (uapi.NFNL_MSG_BATCH_BEGIN, mark, uapi.NLM_F_REQUEST),
-            *((kind, body, ask) for body, ask in zip(bodies, asks, strict=True)),
+            *(
+                (kind, body, flags | uapi.NLM_F_REQUEST | (0 if at < last else uapi.NLM_F_ACK))
+                for at, (kind, body, flags) in enumerate(requests)
+            ),
             (uapi.NFNL_MSG_BATCH_END, mark, uapi.NLM_F_REQUEST),
         )
         size = uapi.NLMSGHDR.size

@@ -161,8 +161,13 @@ def _veth(request: Request, parameters: _Parameters) -> Iterator[Op]:
 
 
 def _pod(request: Request, lease: Result) -> Iterator[Op]:
-    if request.conf.disable_container_interface:
+    conf = request.conf
+    if conf.disable_container_interface:
         return
+    if is_gateway(conf):
+        # Before the link is up: packets that wait there were let pass to the address' last holder.
+        for item in lease.ips:
+            yield ops.ForgetNeighbor(gateway_link(conf), item.address.ip)
     yield from pod_interface(request, lease)
     for route in lease.routes:
         yield ops.AddRoute(Side.POD, request.ifname, through_gateway(route, lease.ips))
@@ -173,9 +178,6 @@ def _settle(request: Request, lease: Result, parameters: _Parameters) -> Iterato
     conf, addresses = request.conf, tuple(item.address.ip for item in lease.ips)
     if conf.disable_container_interface:
         return
-    if is_gateway(conf):
-        for address in addresses:
-            yield ops.ForgetNeighbor(gateway_link(conf), address)
     yield ops.AwaitForwarding(parameters.host)
     if not parameters.bridge_runs:  # the first port gives a bridge its carrier
         yield ops.AwaitRunning(conf.bridge)

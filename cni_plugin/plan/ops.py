@@ -163,7 +163,10 @@ class AddRoute:
 
 @dataclass(frozen=True, slots=True)
 class ForgetNeighbor:
-    """Delete a link's neighbor entry: the next container with the address may have another MAC."""
+    """Delete a link's neighbor entry, with the packets that wait for an answer.
+
+    The next container with the address may have another MAC, and other policies.
+    """
 
     name: str
     address: Address

@@ -23,6 +23,7 @@ from cni_plugin.spec.versions import OLDEST, SUPPORTED, Verb, require
 
 # ext4's limit of a file name: a network's reservations are in a folder of its name
 _LONGEST_NAME = 255
+_LONGEST_UID = 64
 _BOOLEANS = {"0": False, "1": True, "false": False, "true": True}
 _PROGRAM = "CNI_PODWIRE_PROGRAM"  # the clients say there by which name they were executed
 _REQUIRED = {
@@ -37,10 +38,14 @@ _REQUIRED = {
 
 @dataclass(frozen=True, slots=True)
 class CniArgs:
-    """The known keys of CNI_ARGS. ``IP`` may have several addresses, with commas between them."""
+    """The known keys of CNI_ARGS. ``IP`` may have several addresses, with commas between them.
+
+    ``pod_uid`` is K8S_POD_UID, which runtimes of Kubernetes send; empty without, or if it is none.
+    """
 
     ips: tuple[Cidr, ...] = ()
     mac: str = ""
+    pod_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +221,12 @@ def parse_args(text: str) -> CniArgs:
     mac = values.get("MAC", "")
     if mac and not is_mac(mac):
         raise InvalidEnvironmentError(f"CNI_ARGS: MAC {mac!r} is malformed")
-    return CniArgs(ips, mac)
+    uid = values.get("K8S_POD_UID", "")
+    return CniArgs(ips, mac, uid if _is_uid(uid) else "")
+
+
+def _is_uid(text: str) -> bool:
+    return len(text) <= _LONGEST_UID and text.isascii() and text.replace("-", "").isalnum()
 
 
 def _ignores_unknown(value: str) -> bool:

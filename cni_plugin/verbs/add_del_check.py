@@ -51,7 +51,7 @@ def _attach(request: Request, host: Host, netns: int, ipam: Ipam | None) -> dict
         if makes_interface:
             check_absent(request, state)
         lease = _lease(request, ipam, undo) if makes_interface else Result()
-        take_over([item.address.ip for item in lease.ips])
+        take_over([item.address.ip for item in lease.ips], request.args.pod_uid)
         plan = plan_add(request, lease, state)
         firewall = firewall_of(request, host, host_ns)
         _apply(plan, Applier(host_ns, pod_ns, firewall, state.bridge), undo)

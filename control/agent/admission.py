@@ -79,7 +79,7 @@ def _app_armor(pod: Pod) -> Rejection | None:
         return None
     why = "AppArmor is not enabled on the host"
     if _APP_ARMOR.exists():
-        why = "podwire's own runtime applies no AppArmor profile"
+        why = "the agent passes no AppArmor profile on"
     return Rejection("AppArmor", f"Cannot enforce AppArmor: {why}; use type Unconfined, or none")
 
 

@@ -2,59 +2,70 @@
 
 import asyncio
 import logging
+import signal
+import ssl
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import aiohttp
 
-from control.agent import storage
-from control.agent.admission import admit
+from control.agent.certificates import SERVER, Renewals, stand_in
 from control.agent.config import Config
+from control.agent.configz import kubelet_configuration
+from control.agent.container_runtime import Collect, node_runtime
+from control.agent.eviction import Evictions
+from control.agent.images.collection import ImageCollector
+from control.agent.images.manager import ImageManager
+from control.agent.measured import RuntimeMetrics, count
 from control.agent.network_status import NetworkStatus
 from control.agent.node import describe
+from control.agent.node.images import reported
 from control.agent.node.register import Registration
-from control.agent.pods import allocation, decide
+from control.agent.pods import allocation
 from control.agent.pods.allocation import Allocations
 from control.agent.pods.context import WorkerContext
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
 from control.agent.pods.probes import Prober
+from control.agent.pods.static import is_mirror
 from control.agent.pods.volumes import Volumes
 from control.agent.pods.worker import PodWorker
 from control.agent.resizes import Resizes
-from control.agent.server.app import serve
+from control.agent.rotation import LogRotation
+from control.agent.server.access import Access
+from control.agent.server.app import serve, server_tls
+from control.agent.shutdown import Shutdown
+from control.agent.static.mirrors import NodePods, StaticPods
 from control.agent.volumes.claims import Claims
 from control.agent.volumes.provisioner import Provisioner
+from control.agent.workers import Workers
 from control.api import kinds
-from control.api.container import Container as ContainerSpec
-from control.api.meta import ObjectMeta
 from control.api.node import ContainerImage, Node
-from control.api.pod import Pod, PodSpec
+from control.api.pod import Pod
 from control.api.quantity import parse
-from control.api.service import Service
-from control.client import Client, Informer
+from control.api.service import ObjectReference, Service
+from control.client import Client, ClientError, Informer
 from control.client.events import EventRecorder, reference
 from control.metrics import Registry
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
-from control.runtime.base import Phase, PodRef
-from control.runtime.builtin.runtime import BuiltinRuntime
-from control.runtime.cni.network import CniNetwork
+from control.runtime.base import ContainerRuntimeError
 from control.runtime.cni.plugin import PluginError
-from control.runtime.images.store import ImageStore
+
+if TYPE_CHECKING:
+    from control.agent.static.folder import Manifests
 
 logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
 _GARBAGE_SECONDS = 600.0
+_RIGHTS_SECONDS = 60.0
 _RESIZE_MILLISECONDS = (
     *(10.0, 50.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 30000.0),
     *(60000.0, 120000.0, 300000.0, 600000.0),
 )
 _READY = ("Ready", "True")
-_STORAGE_SECONDS = 10.0  # as kubelet's eviction manager
 
 
 class Agent:
@@ -67,45 +78,76 @@ class Agent:
         events: EventRecorder,
         network_client: Client | None = None,
         provisioner: Provisioner | None = None,
+        metrics: Registry | None = None,
     ) -> None:
         """``network_client`` may list all Nodes, as the node network needs; default: ``client``.
 
-        ``provisioner`` makes volumes; default: nobody does.
+        ``provisioner`` makes volumes; default: nobody does. ``metrics`` are shown, with the agent's
+        own.
         """
         self._config, self._client, self._events = config, client, events
-        self._images = ImageStore(*config.image_dirs)
-        self._cni = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
-        self.runtime = BuiltinRuntime(config.root, self._images, self._cni, config.cgroups())
+        self._runtime = node_runtime(config)
+        self.metrics = metrics or Registry()
+        self.runtime = self._runtime.runtime
+        self._counts = RuntimeMetrics(self.metrics)
+        count(self.runtime, self._counts)
         self.workers: dict[str, PodWorker] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.metrics = Registry()
         self._allocations = Allocations(config.root / allocation.FILE)
         self._resizes = self._make_resizes()
-        self.pods = Informer(
-            client, kinds.POD, field_selector=f"spec.nodeName={config.identity.name}"
+        self._evictions = Evictions(
+            config.eviction_hard, config.root, self.workers, lambda: self._registration.wake()
         )
-        self._nodes = Informer(network_client or client, kinds.NODE)
-        self._services = Informer(client, kinds.SERVICE)
+        self._make_informers(network_client or client)
+        self._shutdown = Shutdown(config.shutdown, self.workers, lambda: self._registration.wake())
+        self._workers = Workers(
+            self.workers, self._resizes, self._evictions, self._shutdown, self._node
+        )
+        self._static = StaticPods(_manifests(config), client, self._pods, self._node, self._workers)
+        self.pods = NodePods(self._pods, self._static)
         self._provisioner = provisioner
-        self._network_status = NetworkStatus(self._cni.status, self._on_network)
-        self._registration = Registration(
-            client,
-            config.identity,
-            config.root,
-            lambda: self._network_status.problem,
+        self._last: asyncio.Task[None] | None = None
+        self._network_status = NetworkStatus(self._runtime.problem, self._on_network)
+        self._registration = self._make_registration()
+        self._network = self._make_network()
+
+    def _make_informers(self, network_client: Client) -> None:
+        client, name = self._client, self._config.identity.name
+        self._pods = Informer(client, kinds.POD, field_selector=f"spec.nodeName={name}")
+        # A node may read its own Node only; the node network needs them all.
+        self._own = Informer(client, kinds.NODE, field_selector=f"metadata.name={name}")
+        self._network_client = network_client
+        self._nodes = Informer(network_client, kinds.NODE)
+        self._sees_itself_alone = False  # the right to list all Nodes is missing
+        self._services = Informer(client, kinds.SERVICE)
+
+    def _make_registration(self) -> Registration:
+        return Registration(
+            self._client,
+            self._config.identity,
+            self._config.root,
+            self._problem,
             self._image_list,
+            self._evictions,
         )
+
+    def _problem(self) -> str:
+        return describe.SHUTTING_DOWN if self._shutdown.is_on else self._network_status.problem
+
+    def _make_network(self) -> NodeNetwork:
+        config = self._config
         settings = NodeNetworkSettings(
             config.identity.name, config.overlay, config.cluster, config.conflist
         )
-        self._network = NodeNetwork(settings, self._all_nodes, self._network_status.wake)
+        return NodeNetwork(settings, self._all_nodes, self._network_status.wake)
+
+    def _node(self) -> Node | None:
+        return self._own.get(None, self._config.identity.name)
 
     def _make_resizes(self) -> Resizes:
-        name = self._config.identity.name
         return Resizes(
             self.workers,
             self._allocations,
-            lambda: self._nodes.get(None, name),
+            self._node,
             self.metrics,
             supported=self.runtime.resizes,
         )
@@ -115,52 +157,115 @@ class Agent:
         """The node's name."""
         return self._config.identity.name
 
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """The agent's settings, as its server shows them."""
+        return kubelet_configuration(self._config)
+
     async def run(self) -> None:
         """Run until cancelled; containers keep running without an agent."""
         async with AsyncExitStack() as stack:
             stack.callback(self.runtime.close)
             self._config.root.mkdir(parents=True, exist_ok=True)
             await self.runtime.open()
+            self._registration.set_runtime(f"{self.runtime.name}://{self.runtime.version}")
             session = await stack.enter_async_context(aiohttp.ClientSession())
             self._context = self._worker_context(session)
-            await stack.enter_async_context(serve(self._config.server, self))
+            self._workers.open(self._context)
+            tls = self._server_tls()
+            access = Access(self.name, self._client)
+            await stack.enter_async_context(serve(self._config.server, self, access, tls))
+            await self._static.open()
             self._subscribe()
+            self._on_signal()
             async with asyncio.TaskGroup() as group:
                 for work in self._parts():
                     group.create_task(work)
+                group.create_task(self._renewals().run(tls))
+
+    def _on_signal(self) -> None:
+        """End Pods before the agent ends, if it ends with the machine; again: end at once."""
+        main, loop = asyncio.current_task(), asyncio.get_running_loop()
+        if main is None or not self._config.shutdown.whole:
+            return
+
+        def stop() -> None:
+            if self._last is not None:
+                main.cancel()
+                return
+            self._last = asyncio.create_task(self._shutdown.run(self._context))
+            self._last.add_done_callback(lambda _: main.cancel())
+
+        loop.add_signal_handler(signal.SIGTERM, stop)
+
+    def _server_tls(self) -> ssl.SSLContext | None:
+        config = self._config
+        if config.certificates.server:
+            stand_in(config.certificates.path(SERVER), self.name, self._hosts())
+        return server_tls(config.server, tokens=True) if config.server.certificate else None
+
+    def _renewals(self) -> Renewals:
+        return Renewals(self._config.certificates, self.name, self._hosts(), self._client)
+
+    def _hosts(self) -> tuple[str, ...]:
+        return (self.name, *self._config.identity.addresses)
 
     def _parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        informers = (self.pods, self._nodes, self._services)
+        informers = (self._pods, self._own, self._services)
+        collect = self._runtime.collect
         return (
             *(informer.run() for informer in informers),
+            self._follow_nodes(),
             self._registration.run(),
             self._network.run(),
             self._network_status.run(),
             self._keep_house(),
-            self._resizes.run(self.pods.synced),
-            self._collect_garbage(),
-            self._watch_storage(),
+            self._resizes.run(self._pods.synced),
+            self._evictions.run(self._context),
+            self._static.run(),
+            self._image_collector().run(),
+            *(
+                ()
+                if self.runtime.rotates
+                else (LogRotation(self.runtime, self._config.logs).run(),)
+            ),
+            *((self._collect_garbage(collect),) if collect else ()),
             *((self._provision(self._provisioner),) if self._provisioner else ()),
         )
 
+    def _image_collector(self) -> ImageCollector:
+        # As kubelet: the UID of its Node in Events is the name.
+        about = ObjectReference(kind="Node", name=self.name, uid=self.name)
+
+        def warn(reason: str, message: str) -> None:
+            self._events.record(about, "Warning", reason, message)
+
+        policy, pulled = self._config.image_collection, self._context.images.pulled
+        return ImageCollector(self.runtime, policy, pulled, warn)
+
     def _subscribe(self) -> None:
-        self.runtime.subscribe(self._on_runtime)
-        self.pods.subscribe(self._on_pod)
-        self._nodes.subscribe(self._on_node)
+        self.runtime.subscribe(self._workers.wake)
+        self._runtime.on_health(self._network_status.wake)
+        self._pods.subscribe(self._on_pod)
+        self._own.subscribe(self._on_own)
+        self._nodes.subscribe(self._network.changed)
 
     def _worker_context(self, session: aiohttp.ClientSession) -> WorkerContext:
         config = self._config
         machine = describe.look(config.root)
+        left = describe.allocatable(machine, {"memory": 0, **self._evictions.reserved(machine)})
         host = Host(
             config.identity.name,
             config.identity.addresses,
             parse(machine.cpus),
             parse(machine.memory),
             config.seccomp_default,
+            parse(left["memory"]),
         )
         return WorkerContext(
             runtime=self.runtime,
             client=self._client,
+            images=ImageManager(self.runtime, config.root),
             objects=Objects(self._client),
             volumes=Volumes(config.root / "pods"),
             claims=Claims(self._client, config.identity.name),
@@ -168,6 +273,7 @@ class Agent:
             host=host,
             dns=config.dns(),
             services=self._all_services,
+            no_network=self._no_network,
             record=self._record,
             allocations=self._allocations,
             resize_times=self.metrics.histogram(
@@ -176,69 +282,44 @@ class Agent:
                 "success",
                 buckets=_RESIZE_MILLISECONDS,
             ),
+            runs=self._counts.runs,
             clock=time.time,
         )
 
-    def _on_pod(self, _old: Pod | None, new: Pod | None) -> None:
+    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        shown = [it if it is not None and is_mirror(it) else None for it in (old, new)]
+        real = [it if it is not None and not is_mirror(it) else None for it in (old, new)]
+        if any(shown):
+            self._static.mirrored(*shown)
+        if any(real):
+            self._workers.changed(*real)
+
+    def _on_own(self, old: Node | None, new: Node | None) -> None:
+        self._network.changed(old, new)
+        self._static.wake()
         if new is None:
-            if _old is not None and (worker := self.workers.get(_old.metadata.uid)):
-                worker.lost()
-            return
-        if _old is not None and _old.metadata.uid != new.metadata.uid:
-            self._on_pod(_old, None)
-        worker = self.workers.get(new.metadata.uid)
-        if worker is None:
-            self._begin(new)
-        else:
-            old = worker.wanted
-            worker.update(new)
-            self._resizes.updated(worker, old)
-
-    def _begin(self, pod: Pod, *, gone: bool = False) -> None:
-        worker = PodWorker(self._context, pod, gone=gone)
-        uid = pod.metadata.uid
-        self.workers[uid] = worker
-        if not gone:
-            self._admit(pod, worker)
-            if worker.takes_room and not self._allocations.knows(uid):
-                self._allocations.allocate(pod)
-            self._resizes.added(worker)
-        task = asyncio.create_task(worker.run(), name=f"pod {pod.metadata.name}")
-        self._tasks[uid] = task
-        task.add_done_callback(lambda done: self._ended(uid, done))
-
-    def _admit(self, pod: Pod, worker: PodWorker) -> None:
-        """Admit or reject a new Pod; one that runs here was admitted by an earlier agent."""
-        node = self._nodes.get(None, self._config.identity.name)
-        sandboxes, _ = self._context.of(pod.metadata.uid)
-        over = pod.status.phase in ("Succeeded", "Failed") or decide.is_deleted(pod)
-        if node is None or sandboxes or over or pod.status.start_time:
-            return
-        others = [
-            other.pod
-            for uid, other in self.workers.items()
-            if uid != pod.metadata.uid and other.takes_room
-        ]
-        if refusal := admit(worker.pod, others, node):
-            worker.reject(refusal.reason, refusal.message)
-
-    def _ended(self, uid: str, task: "asyncio.Task[None]") -> None:
-        worker = self.workers.pop(uid, None)
-        self._tasks.pop(uid, None)
-        if worker is not None and worker.finished:
-            self._resizes.removed(uid)
-        if not task.cancelled() and task.exception():
-            logger.error("the worker of Pod %s ended", uid, exc_info=task.exception())
-
-    def _on_runtime(self, pod: PodRef) -> None:
-        if worker := self.workers.get(pod.uid):
-            worker.wake()
-
-    def _on_node(self, _old: Node | None, new: Node | None) -> None:
-        self._network.wake()
-        gone = new is None and _old is not None and _old.metadata.name == self._config.identity.name
-        if gone:
             self._registration.wake()
+
+    async def _follow_nodes(self) -> None:
+        """Follow all Nodes, if that is allowed: a node's own rights are not enough for it."""
+        said = False
+        while not await self._may_list_nodes():
+            if not said:
+                logger.warning(
+                    "no right to list all Nodes: Pods reach those of other nodes only if somebody "
+                    "else makes the routes; --network-kubeconfig names credentials that may list"
+                )
+            said = True
+            self._sees_itself_alone = True
+            self._network.wake()
+            await asyncio.sleep(_RIGHTS_SECONDS)
+        await self._nodes.run()
+
+    async def _may_list_nodes(self) -> bool:
+        try:
+            return await self._network_client.may({"verb": "list", "resource": "nodes"})
+        except ClientError:
+            return True  # the informer tries again, and says why it cannot
 
     def _on_network(self, problem: str) -> None:
         self._registration.wake()
@@ -250,77 +331,55 @@ class Agent:
         ready = asyncio.Event()
 
         def seen(_: Node | None, node: Node | None) -> None:
-            mine = node is not None and node.metadata.name == self._config.identity.name
-            states = node.status.conditions if node is not None and mine else []
+            states = node.status.conditions if node is not None else []
             if any((it.type, it.status) == _READY for it in states):
                 ready.set()
 
-        forget = self._nodes.subscribe(seen)
+        forget = self._own.subscribe(seen)
         await ready.wait()
         forget()
         await provisioner.run()
 
     async def _keep_house(self) -> None:
         """End what belongs to no Pod, as soon as Pods are known and then every minute."""
-        await self.pods.synced.wait()
+        await self._pods.synced.wait()
         while True:
-            self._end_orphans()
+            self._workers.end_orphans()
             self._allocations.keep(self.workers.keys())
             self._context.objects.forget()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
-    async def _collect_garbage(self) -> None:
+    async def _collect_garbage(self, collect: Collect) -> None:
         """Run CNI GC; seldom, because no Pod can be connected meanwhile."""
-        await self.pods.synced.wait()
+        await self._pods.synced.wait()
         while True:
             try:
-                await self._cni.collect(self.runtime.sandbox_ids)
+                await collect(self.runtime.sandbox_ids)
             except PluginError as err:
                 logger.warning("CNI GC: %s", err)
             await asyncio.sleep(_GARBAGE_SECONDS)
 
-    async def _watch_storage(self) -> None:
-        """Evict Pods that exceed their limits of disk space."""
-        while True:
-            await asyncio.sleep(_STORAGE_SECONDS)
-            for worker in [*self.workers.values()]:
-                if worker.takes_room and storage.is_limited(worker.pod):
-                    await self._check_storage(worker)
-
-    async def _check_storage(self, worker: PodWorker) -> None:
-        uid = worker.pod.metadata.uid
-        containers = {
-            item.name: (self._config.root / "containers" / item.id, Path(item.log_path).parent)
-            for item in self._context.of(uid)[1]
-            if item.phase is Phase.RUNNING
-        }
-        volumes = self._context.volumes.folder(uid) / "volumes"
-        message = await asyncio.to_thread(storage.excess, worker.pod, volumes, containers)
-        if message:
-            worker.evict(message)
-
-    def _end_orphans(self) -> None:
-        """End Pods that were deleted while no agent ran."""
-        observed = self.runtime.observe()
-        known = {sandbox.pod.uid: sandbox.pod for sandbox in observed.sandboxes}
-        known |= {container.pod.uid: container.pod for container in observed.containers}
-        uids = known.keys() | self._context.volumes.uids()
-        for uid in uids - self.workers.keys():
-            ref = known.get(uid, PodRef("", "", uid))
-            logger.info("Pod %s (%s) is gone from the API: ending it", ref, uid)
-            self._begin(_orphan(ref, observed.containers), gone=True)
-
     def _all_nodes(self) -> list[Node]:
-        return list(self._nodes.snapshot().values())
+        """Return the Nodes, or none as long as this node's own may be all that is known.
+
+        A new agent would take the routes to the others away until it has listed them: the kernel
+        ends masqueraded connections that leave by another link meanwhile.
+        """
+        if not self._nodes.synced.is_set() and not self._sees_itself_alone:
+            return []
+        return list({**self._nodes.snapshot(), **self._own.snapshot()}.values())
 
     def _all_services(self) -> tuple[Service, ...]:
         return tuple(self._services.snapshot().values())
 
-    def _image_list(self) -> list[ContainerImage]:
-        return [
-            ContainerImage(names=[image.name], size_bytes=image.size)
-            for image in self._images.list()
-        ]
+    async def _no_network(self) -> str:
+        return describe.no_network(await self._network_status.now())
+
+    async def _image_list(self) -> list[ContainerImage]:
+        try:
+            return reported(await self.runtime.images())
+        except ContainerRuntimeError:
+            return []  # the condition Ready says what is wrong with the runtime
 
     def _record(
         self,
@@ -336,9 +395,10 @@ class Agent:
         self._events.record(about, kind, reason, message)
 
 
-def _orphan(ref: PodRef, containers: Any) -> Pod:
-    """Make a Pod object from what the runtime knows, when the API has it no more."""
-    names = {container.name for container in containers if container.pod.uid == ref.uid}
-    spec = PodSpec(containers=[ContainerSpec(name=name) for name in sorted(names)])
-    meta = ObjectMeta(name=ref.name, namespace=ref.namespace, uid=ref.uid)
-    return Pod(metadata=meta, spec=spec)
+def _manifests(config: Config) -> "Manifests | None":
+    if config.manifests is None:
+        return None
+    # Here, because the checks of Pods take 10 MB that a node without static Pods does not need.
+    from control.agent.static.folder import Manifests
+
+    return Manifests(config.manifests, config.identity.name)

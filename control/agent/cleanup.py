@@ -6,15 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from control.agent.config import Config
+from control.agent.container_runtime import node_runtime
+from control.agent.pods import render
 from control.agent.pods.volumes import Volumes
 from control.linux import files
 from control.node_network.kernel import NodeNetworkKernel, remove_link
 from control.node_network.render import BRIDGE
 from control.runtime.base import ContainerRuntimeError
-from control.runtime.builtin.runtime import BuiltinRuntime
-from control.runtime.cni.network import CniNetwork
 from control.runtime.cni.plugin import PluginError
-from control.runtime.images.store import ImageStore
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +23,26 @@ async def remove_all(config: Config) -> None:
 
     It may be called again: what is absent is removed.
     """
-    network = CniNetwork(config.cni_conf_dir, config.cni_bin_dirs, config.cni_cache_dir)
-    groups = config.cgroups()
-    runtime = BuiltinRuntime(config.root, ImageStore(*config.image_dirs), network, groups)
+    node = node_runtime(config)
+    runtime = node.runtime
     await runtime.open()
-    logs = {Path(container.log_path).parents[1] for container in runtime.observe().containers}
-    for sandbox in runtime.observe().sandboxes:
+    found = runtime.observe()
+    pods = {box.pod for box in found.sandboxes} | {it.pod for it in found.containers}
+    for sandbox in found.sandboxes:
         try:
             await runtime.remove_sandbox(sandbox.id)
         except ContainerRuntimeError as err:
             logger.error("%s", err)
     runtime.close()
-    with suppress(PluginError):
-        await network.collect(frozenset)
-    for folder in logs:
-        files.remove_tree(folder)
+    if node.collect is not None:
+        with suppress(PluginError):
+            await node.collect(frozenset)
+    for pod in pods:
+        files.remove_tree(Path(render.log_directory(pod)))
     volumes = Volumes(config.root / "pods")
     for uid in volumes.uids():
         volumes.remove(uid)
-    await groups.remove_all()
+    await node.groups.remove_all()
     await asyncio.to_thread(_disconnect)
     config.conflist.unlink(missing_ok=True)
     files.remove_tree(config.root)

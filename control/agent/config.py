@@ -4,9 +4,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from control.agent.images.collection import (
+    DEFAULT_COLLECTION,
+    NO_COLLECTION,
+    CollectionPolicy,
+)
 from control.agent.node.describe import NodeIdentity
 from control.agent.pods.resolver import ClusterDns
+from control.agent.pressure import Threshold, ThresholdError, parse_thresholds
+from control.agent.shutdown import NO_SHUTDOWN, ShutdownPeriods
+from control.api.quantity import QuantityError, parse
 from control.node_network.plan import Cidr, Overlay
+from control.runtime.base import DEFAULT_LOGS, LogLimits
 from control.runtime.builtin.cgroups import Cgroups, discover
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -41,6 +50,19 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeCertificates:
+    """Which certificates a node renews, and where they are."""
+
+    folder: Path = Path("/var/lib/podwire/agent/pki")
+    client: bool = False
+    server: bool = False
+
+    def path(self, kind: str) -> Path:
+        """Return the file of a certificate and its key."""
+        return self.folder / f"{kind}-current.pem"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One agent's settings."""
 
@@ -48,6 +70,8 @@ class Config:
     overlay: Overlay = "routes"
     cluster: tuple[Cidr, ...] = ()
     root: Path = Path("/var/lib/podwire/agent")
+    runtime_endpoint: str = ""  # of a CRI runtime, such as unix:///run/...; "" is the built-in one
+    manifests: Path | None = None  # file or folder of static Pods
     image_dirs: tuple[Path, ...] = (Path("/var/lib/podwire/images"),)
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     cni_bin_dirs: tuple[Path, ...] = (Path("/opt/cni/bin"),)
@@ -55,10 +79,15 @@ class Config:
     cgroup_root: str = ""
     pod_pids: int = -1
     seccomp_default: bool = False
+    eviction_hard: tuple[Threshold, ...] = ()
+    shutdown: ShutdownPeriods = NO_SHUTDOWN
+    image_collection: CollectionPolicy = NO_COLLECTION
+    logs: LogLimits = DEFAULT_LOGS
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
     resolv_conf: Path = Path("/etc/resolv.conf")
     server: ServerConfig = ServerConfig()
+    certificates: NodeCertificates = NodeCertificates()
 
     @property
     def conflist(self) -> Path:
@@ -91,11 +120,51 @@ def addresses(flag: str, text: str) -> tuple[str, ...]:
     return tuple(str(address) for address in found)
 
 
+def log_limits(size: str, files: int) -> LogLimits:
+    """Parse the limits of a log; raises FlagError."""
+    try:
+        return LogLimits(parse(size).value(), files)
+    except QuantityError as err:
+        raise FlagError(f"--container-log-max-size {size}: want bytes, such as 10Mi") from err
+
+
+def image_collection(
+    high: int | None, low: int, runtime: str, most_age: float = 0.0
+) -> CollectionPolicy:
+    """Return when unused images go; raises FlagError.
+
+    By default only images that a runtime can pull again do.
+    """
+    if high is None:
+        high = DEFAULT_COLLECTION.high if runtime else NO_COLLECTION.high
+    if low >= high:
+        raise FlagError(f"--image-gc-low-threshold {low}: want less than the high one, {high}")
+    return CollectionPolicy(high, low, most_age=most_age)
+
+
+def shutdown_periods(whole: float, critical: float) -> ShutdownPeriods:
+    """Return how long Pods may take to end with the machine; raises FlagError."""
+    if critical > whole:
+        raise FlagError(
+            f"--shutdown-grace-period-critical-pods {critical:g}: want at most "
+            f"--shutdown-grace-period, {whole:g}, of which it is a part"
+        )
+    return ShutdownPeriods(whole, critical)
+
+
 def cidrs(flag: str, text: str) -> tuple[Cidr, ...]:
     """Parse ranges, comma-separated; raises FlagError."""
     try:
         return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as err:
+        raise FlagError(f"{flag}: {err}") from err
+
+
+def thresholds(flag: str, text: str) -> tuple[Threshold, ...]:
+    """Parse thresholds of eviction, comma-separated; raises FlagError."""
+    try:
+        return parse_thresholds(text)
+    except ThresholdError as err:
         raise FlagError(f"{flag}: {err}") from err
 
 

@@ -16,6 +16,7 @@ class NetworkStatus:
     def __init__(self, ask: Callable[[], Awaitable[str]], changed: Callable[[str], None]) -> None:
         self._ask, self._changed = ask, changed
         self._wake = asyncio.Event()
+        self._asking = asyncio.Lock()
         self.problem = "the agent has just started"
 
     def wake(self) -> None:
@@ -26,10 +27,21 @@ class NetworkStatus:
         """Ask for ever."""
         while True:
             self._wake.clear()  # before the question: a change during it is asked about again
-            problem = await self._ask()
-            if problem != self.problem:
-                self.problem = problem
-                self._changed(problem)
+            async with self._asking:
+                await self._update()
             with suppress(TimeoutError):
-                pause = _RETRY_SECONDS if problem else _PERIOD
+                pause = _RETRY_SECONDS if self.problem else _PERIOD
                 await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def now(self) -> str:
+        """Return the problem for a Pod that is about to begin: a known one is asked about again."""
+        async with self._asking:
+            if self.problem:
+                await self._update()
+            return self.problem
+
+    async def _update(self) -> None:
+        problem = await self._ask()
+        if problem != self.problem:
+            self.problem = problem
+            self._changed(problem)

@@ -267,6 +267,8 @@ KINDS: tuple[Kind, ...] = (
     DEFINITION,
     *STORED,
 )
+API_SERVICE = next(kind for kind in STORED if kind.name == "APIService")
+RUNTIME_CLASS = next(kind for kind in STORED if kind.name == "RuntimeClass")
 
 EVENT_FORM = Kind(
     "events.k8s.io",

@@ -73,6 +73,7 @@ class Rules:
     complete_update: Callable[[Wire], Wire] = _as_it_is  # after the server's own fields are kept
     name: Check = text.dns_subdomain
     generation: bool = False  # metadata.generation counts the changes of the spec
+    born_numbered: bool = True  # and is 1 from the start
     born_with_status: bool = False  # the creator may set the status, as kubelets do for Nodes
 
 
@@ -152,6 +153,7 @@ _RULES = {
         batch.default_stateful_set,
         validate=check_workload.validate_stateful_set,
         validate_update=check_workload.validate_stateful_set_update,
+        name=text.dns_label,  # since 1.36: its Pods' host names begin with it
         generation=True,
     ),
     "Role": Rules(validate=check_rbac.validate_role, name=text.path_segment),
@@ -193,6 +195,7 @@ _RULES = {
         validate=check_policy.validate_budget,
         validate_status=check_policy.validate_budget_status,
         generation=True,
+        name=text.path_segment,
     ),
     "ResourceQuota": Rules(
         validate=check_quota.validate_quota,
@@ -245,7 +248,7 @@ _RULES = {
         validate_update=check_autoscaling.validate_autoscaler_update,
         validate_status=check_autoscaling.validate_autoscaler_status,
     ),
-    "CSIDriver": Rules(stored.default_csi_driver, generation=True),
+    "CSIDriver": Rules(stored.default_csi_driver, generation=True, born_numbered=False),
     "Ingress": Rules(
         validate=check_ingress.validate_ingress,
         validate_new=check_ingress.validate_new_ingress,

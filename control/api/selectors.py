@@ -6,11 +6,13 @@ fields.ParseSelector.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from control.api import field
 from control.api.meta import LabelSelector
+from control.api.validation.text import label_value, qualified_name
 
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST, GT, LT = "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"
 
@@ -92,114 +94,128 @@ def _format_expression(key: str, operator: str, values: list[str]) -> str:
     return f"{key} {operator.lower()} ({','.join(values)})"
 
 
-_TOKEN = re.compile(r"\s*(?:(?P<op>==|!=|[=!<>(),])|(?P<word>[^\s=!<>(),]+))")
-_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+# Go's white space, and nothing else, is between two tokens.
+_TOKEN = re.compile(r"[ \t\r\n]*(==|!=|[=!<>(),]|[^ \t\r\n=!<>(),]+|$)")
 _SIGNS = {"=": IN, "==": IN, "!=": NOT_IN, ">": GT, "<": LT}
 _WORDS = {"in": IN, "notin": NOT_IN}
+_MARKS = {*_SIGNS, "!", "(", ")", ",", ""}
+_EXPECTED = "in, notin, =, ==, !=, gt, lt"
+_INTEGER = "for 'Gt', 'Lt' operators, the value must be an integer"
 
 
 def parse_labels(text: str) -> Labels:
     """Parse a label selector: ``app=web,tier in (a,b),!canary``; raises SelectorError."""
     tokens = _Tokens(text)
-    if tokens.peek() is None:
+    if tokens.next == "":
         return Labels()
+    if not tokens.is_word and tokens.next != "!":
+        raise SelectorError(f"found '{tokens.next}', expected: !, identifier, or 'end of string'")
     found = [_requirement(tokens)]
-    while tokens.peek() is not None:
-        tokens.expect(",")
+    while (sign := tokens.take()) != "":
+        if sign != ",":
+            raise SelectorError(f"found '{sign}', expected: ',' or 'end of string'")
+        if not tokens.is_word and tokens.next != "!":
+            raise SelectorError(f"found '{tokens.next}', expected: identifier after ','")
         found.append(_requirement(tokens))
     return Labels(tuple(found))
 
 
 class _Tokens:
-    """The tokens of a selector, with one token of lookahead."""
+    """The tokens of a selector; an empty one is its end."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._found = list(self._split(text.rstrip()))
+        self._found = [match[1] for match in _TOKEN.finditer(text)]
         self._at = 0
 
-    @staticmethod
-    def _split(text: str) -> Iterator[str]:
-        position = 0
-        while position < len(text):
-            match = _TOKEN.match(text, position)
-            if match is None:  # pragma: no cover - the two groups cover every character
-                raise SelectorError(f"unable to parse requirement: {text!r}")
-            position = match.end()
-            yield match["op"] or match["word"]
+    @property
+    def next(self) -> str:
+        """The token that ``take`` will return."""
+        return self._found[self._at] if self._at < len(self._found) else ""
 
-    def peek(self) -> str | None:
-        return self._found[self._at] if self._at < len(self._found) else None
+    @property
+    def is_word(self) -> bool:
+        """True if that is a key or a value."""
+        return self.next not in _MARKS
 
     def take(self) -> str:
-        word = self.peek()
-        if word is None:
-            raise SelectorError(f"unable to parse requirement: {self._text!r} ends too early")
+        word = self.next
         self._at += 1
         return word
 
-    def expect(self, sign: str) -> None:
-        word = self.take()
-        if word != sign:
-            raise SelectorError(f"unable to parse requirement: found '{word}', expected: '{sign}'")
+
+def _unparsed(why: str) -> SelectorError:
+    return SelectorError(f"unable to parse requirement: {why}")
 
 
 def _requirement(tokens: _Tokens) -> Requirement:
-    if tokens.peek() == "!":
+    is_negated = tokens.next == "!"
+    if is_negated:
         tokens.take()
-        return Requirement(_key(tokens.take()), DOES_NOT_EXIST)
-    key = _key(tokens.take())
-    sign = tokens.peek()
-    if sign in (None, ","):
+    if not tokens.is_word:
+        raise _unparsed(f"found '{tokens.next}', expected: identifier")
+    key = tokens.take()
+    if wrong := qualified_name(key):
+        why = "; ".join(wrong).replace("a qualified name", "a valid label key")
+        raise _unparsed(str(field.invalid("<nil>", key, why)))
+    if is_negated:
+        return Requirement(key, DOES_NOT_EXIST)
+    if tokens.next in ("", ","):
         return Requirement(key, EXISTS)
-    tokens.take()
+    sign = tokens.take()
     if sign in _WORDS:
-        return Requirement(key, _WORDS[sign], _value_set(tokens))
+        return _checked(Requirement(key, _WORDS[sign], _value_set(tokens)))
     if sign not in _SIGNS:
-        raise SelectorError(
-            f"unable to parse requirement: found '{sign}', expected: in, notin, =, ==, !=, gt, lt"
-        )
-    return _single(key, _SIGNS[sign], tokens)
+        raise _unparsed(f"found '{sign}', expected: {_EXPECTED}")
+    return _checked(Requirement(key, _SIGNS[sign], frozenset([_single(tokens)])))
 
 
-def _single(key: str, operator: str, tokens: _Tokens) -> Requirement:
-    # "app=" and "app=,b=c" are valid: they mean the empty value
-    value = "" if tokens.peek() in (None, ",") else _value(tokens.take())
-    if operator in (GT, LT) and not re.fullmatch(r"[+-]?\d+", value):
-        raise SelectorError(f"values[0][{key}]: Invalid value: {value!r}: not an integer")
-    return Requirement(key, operator, frozenset([value]))
+def _single(tokens: _Tokens) -> str:
+    if tokens.next in ("", ","):  # "app=" and "app=,b=c" are valid: they mean the empty value
+        return ""
+    if not tokens.is_word:
+        raise _unparsed(f"found '{tokens.next}', expected: identifier")
+    return tokens.take()
 
 
 def _value_set(tokens: _Tokens) -> frozenset[str]:
-    tokens.expect("(")
+    if (word := tokens.take()) != "(":
+        raise _unparsed(f"found '{word}' expected: '('")
+    if tokens.next == ")":
+        tokens.take()
+        return frozenset([""])
+    if not tokens.is_word and tokens.next != ",":
+        raise _unparsed(f"found '{tokens.next}', expected: ',', ')' or identifier")
     values: set[str] = set()
     while True:
+        values.add(tokens.take() if tokens.is_word else "")
         word = tokens.take()
-        if word in (",", ")"):
-            values.add("")
-        else:
-            values.add(_value(word))
-            word = tokens.take()
         if word == ")":
             return frozenset(values)
         if word != ",":
-            raise SelectorError(
-                f"unable to parse requirement: found '{word}', expected: ',' or ')'"
-            )
+            raise _unparsed(f"found '{word}', expected: ',' or ')'")
+        if not tokens.is_word and tokens.next not in (",", ")"):
+            raise _unparsed(f"found '{tokens.next}', expected: ',', or identifier")
 
 
-def _key(word: str) -> str:
-    prefix, slash, name = word.rpartition("/")
-    if not _NAME.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)):
-        raise SelectorError(f"key: Invalid value: {word!r}: not a valid label key")
-    return word
+def _checked(made: Requirement) -> Requirement:
+    """Refuse values that no label has; raises SelectorError."""
+    found = []
+    values = [*enumerate(sorted(made.values))]
+    if made.operator in (GT, LT):
+        wrong = ((at, value) for at, value in values if not _is_integer(value))
+        found += [field.invalid(f"values[{at}]", value, _INTEGER) for at, value in wrong]
+    for at, value in values:
+        if why := label_value(value):
+            found.append(field.invalid(f"values[{at}][{made.key}]", value, "; ".join(why)))
+    if found:
+        texts = [str(each) for each in found]
+        raise _unparsed(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+    return made
 
 
-def _value(word: str) -> str:
-    if not _NAME.fullmatch(word):
-        raise SelectorError(f"values[0]: Invalid value: {word!r}: not a valid label value")
-    return word
+def _is_integer(text: str) -> bool:
+    """Return True for what Go's ParseInt takes: an int64."""
+    return bool(re.fullmatch(r"[+-]?[0-9]{1,40}", text)) and -(2**63) <= int(text) < 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,17 +263,29 @@ def field_value(wire: Mapping[str, Any], path: str) -> str:
 
 def parse_fields(text: str) -> Fields:
     """Parse a field selector: ``spec.nodeName=a,status.phase!=Failed``; raises SelectorError."""
-    parts = [part.strip() for part in _split_unescaped(text) if part.strip()]
-    return Fields(tuple(_field_requirement(part) for part in parts))
+    parts = sorted(part for part in _UNESCAPED_COMMA.split(text) if part)
+    found = [_field_requirement(text, part) for part in parts]
+    return Fields(tuple(one for one in found if one.path or one.value))
 
 
-def _split_unescaped(text: str) -> list[str]:
-    return re.split(r"(?<!\\),", text)
+_UNESCAPED_COMMA = re.compile(r"(?<!\\),")
+_TERM = re.compile(r"(.*?)(!=|==|=)(.*)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.?)|([,=])", re.DOTALL)
 
 
-def _field_requirement(text: str) -> FieldRequirement:
-    match = re.fullmatch(r"([^=!]+)(==|!=|=)(.*)", text, re.DOTALL)
+def _field_requirement(whole: str, text: str) -> FieldRequirement:
+    match = _TERM.fullmatch(text)
     if match is None:
-        raise SelectorError(f"invalid selector: {text!r}; can't understand {text!r}")
-    value = re.sub(r"\\([\\,=])", r"\1", match[3])
-    return FieldRequirement(match[1].strip(), value, equal=match[2] != "!=")
+        raise SelectorError(f"invalid selector: '{whole}'; can't understand '{text}'")
+    value = _ESCAPE.sub(_unescaped, match[3])
+    return FieldRequirement(match[1], value, equal=match[2] != "!=")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[2]:
+        why = f"unescaped character in value: {ord(match[2])}"
+    elif match[1] in ("\\", ",", "=") and match[1]:
+        return match[1]
+    else:
+        why = f"invalid escape sequence: {match[0]}"
+    raise SelectorError(f"invalid field selector: {why}")

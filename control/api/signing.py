@@ -93,6 +93,16 @@ def _asked(request: x509.CertificateSigningRequest) -> Asked:
     )
 
 
+def host_names(made: x509.Certificate | x509.CertificateSigningRequest) -> frozenset[str]:
+    """Return the DNS names and addresses of a certificate, or of a request for one."""
+    try:
+        names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    addresses = map(str, names.get_values_for_type(x509.IPAddress))
+    return frozenset((*names.get_values_for_type(x509.DNSName), *addresses))
+
+
 def check_certificate(encoded: str) -> None:
     """Check that base64 text is one or more certificates in PEM; raises SigningError."""
     try:

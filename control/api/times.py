@@ -1,6 +1,6 @@
 """Times as the API writes them: RFC 3339 in UTC. Pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 
 def rfc3339(seconds: float) -> str:
@@ -40,3 +40,11 @@ def nanoseconds_of(text: str) -> int:
         raise ValueError(f"{text!r} has no time zone")
     fraction = int(rest[:digits][:9].ljust(9, "0")) if point else 0
     return int(moment.timestamp()) * 1_000_000_000 + fraction
+
+
+def is_date(text: object) -> bool:
+    """Return True for a date as Go's 2006-01-02."""
+    try:
+        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

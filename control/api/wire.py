@@ -45,7 +45,10 @@ class UnreadableError(ValueError):
 def decode(raw: bytes) -> Any:
     """Decode JSON without nulls in objects; raises orjson.JSONDecodeError."""
     value = orjson.loads(raw)
-    return drop_nulls(value) if b"null" in raw else value
+    try:
+        return drop_nulls(value) if b"null" in raw else value
+    except RecursionError as err:  # orjson reads 1,024 levels, more than Python can walk
+        raise orjson.JSONDecodeError("nested too deep", "", 0) from err
 
 
 def encode(value: Any) -> bytes:

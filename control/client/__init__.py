@@ -15,7 +15,8 @@ their own. Import them by name: a process that needs neither starts without the 
 from control.client.errors import ApiError, ClientError, UnreachableError
 from control.client.informer import Informer
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
-from control.client.rest import Client, Listing
+from control.client.listing import Listing
+from control.client.rest import Client
 from control.client.stream import Bookmark, ObjectEvent, UnreadableEvent
 
 __all__ = [

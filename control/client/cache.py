@@ -5,14 +5,14 @@ wins, so a repeated or late event changes nothing. A deletion leaves a tombstone
 a bookmark or a list confirms that all older events have arrived.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic
 
 from typing_extensions import TypeVar
 
 from control.client.cacheable import Cacheable
-from control.client.rest import Listing
+from control.client.listing import Listing
 from control.client.stream import Bookmark, ObjectEvent, WatchEvent
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CachedT = TypeVar("CachedT", bound=Cacheable, default="Object")
 Key = tuple[str, str]
+_DIGITS = 20  # of the largest number of 64 bits
 Difference = tuple[CachedT | None, CachedT | None]  # (old, new); None: no object
 
 
@@ -72,6 +73,17 @@ class InformerCache(Generic[CachedT]):
         self._buried &= {item.uid for item in listing.items}
         self._own = {key: version for key, version in self._own.items() if key in ours}
         self._floor = self._latest = reached
+        return changes
+
+    def begin(self, items: Iterable[CachedT]) -> list[Difference[CachedT]]:
+        """Take objects of the first list before its end; return the differences.
+
+        ``replace`` takes the whole list then, and removes what an attempt before has left.
+        """
+        objects, changes = self._writable(), list[Difference[CachedT]]()
+        for item in items:
+            changes += _steps(objects.get(item.key), item)
+            objects[item.key] = item
         return changes
 
     def learn(self, item: CachedT) -> list[Difference[CachedT]]:
@@ -168,4 +180,4 @@ def _steps(old: CachedT | None, new: CachedT | None) -> list[Difference[CachedT]
 
 def version_of(text: str) -> int:
     """Return a resourceVersion as a number; malformed text (a broken server) is 0."""
-    return int(text) if text.isdigit() else 0
+    return int(text) if len(text) <= _DIGITS and text.isascii() and text.isdigit() else 0

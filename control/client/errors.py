@@ -37,6 +37,10 @@ class ClientError(ReportedError):
     """A failed request; the message names the operation, the object and the cause."""
 
 
+class InvalidNameError(ClientError):
+    """A name that no object has, as it cannot stand in a path; nothing was sent."""
+
+
 class OversizeError(ClientError):
     """The answer has more bytes than the caller takes."""
 

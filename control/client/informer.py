@@ -19,7 +19,8 @@ from control.client.backoff import Backoff
 from control.client.cache import Difference, InformerCache, Key
 from control.client.cacheable import Cacheable
 from control.client.errors import ApiError, ClientError, UnreachableError
-from control.client.rest import Client, Listing, joined
+from control.client.listing import Listing, joined
+from control.client.rest import Client
 from control.client.stream import ObjectEvent, UnreadableEvent, WatchEvent
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Informer(Generic[M, CachedT]):
         namespace: str | None = None,
         *,
         keep: Callable[[M], CachedT] | None = None,
+        by_page: bool = False,
         label_selector: str | None = None,
         field_selector: str | None = None,
         silence_seconds: float = 90,
@@ -54,11 +56,14 @@ class Informer(Generic[M, CachedT]):
         """``keep`` maps an object to the value that is cached and that subscribers get.
 
         It is client-go's SetTransform; without it, the whole object is cached. An object for which
-        ``keep`` raises is left out. A watch without a byte for ``silence_seconds`` counts as dead;
+        ``keep`` raises is left out. ``by_page`` reports the first list's objects page by page,
+        while the server writes the next one; it is not for a collection to which this process
+        writes. A watch without a byte for ``silence_seconds`` counts as dead;
         servers send a bookmark about once a minute. ``on_recovery`` is called when an outage ends.
         """
         self.kind = kind
         self._keep = keep or cast(Callable[[M], CachedT], _all)
+        self._by_page = by_page
         self.synced = asyncio.Event()
         self._client = client
         self._namespace = namespace
@@ -141,7 +146,7 @@ class Informer(Generic[M, CachedT]):
             limit=self._page_size,
         )
         try:
-            listing = joined([self._kept_page(page) async for page in pages])
+            listing = joined([self._taken_page(page) async for page in pages])
         except ApiError as err:
             if err.expired:  # between two pages: list in one page next time
                 self._page_size = 0
@@ -166,6 +171,12 @@ class Informer(Generic[M, CachedT]):
                 if isinstance(event, UnreadableEvent):
                     logger.error("watch %s: unreadable: %s", self.kind.plural, event.problem)
                 self._publish(self._cache.apply(self._kept_event(event)))
+
+    def _taken_page(self, page: Listing[M]) -> Listing[CachedT]:
+        kept = self._kept_page(page)
+        if self._by_page and not self.synced.is_set():
+            self._publish(self._cache.begin(kept.items))
+        return kept
 
     def _kept_page(self, page: Listing[M]) -> Listing[CachedT]:
         for problem in page.unreadable:

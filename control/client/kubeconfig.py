@@ -6,7 +6,7 @@ Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +33,14 @@ class Credentials:
     token_file: Path | None = None
     basic: tuple[str, str] | None = None
     token_source: Callable[[], str] | None = None  # called for each request
+    files: tuple[Path, Path] | None = None  # of the certificate and key, which may be renewed
+
+    def reread(self) -> "Credentials":
+        """Return these with what the files have now; raises OSError."""
+        if self.files is None:
+            return self
+        certificate, key = (path.read_bytes() for path in self.files)
+        return replace(self, certificate=certificate, key=key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def load(path: str | Path, context: str | None = None) -> ClientConfig:
     """
     file = Path(path)
     try:
-        document = yaml.safe_load(file.read_bytes())
+        document = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)  # it makes plain values
     except OSError as err:
         raise KubeconfigError(f"kubeconfig {file}: cannot be read: {err.strerror}") from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
@@ -137,7 +145,17 @@ def _credentials(user: dict[str, Any], base: Path, where: str) -> Credentials:
         token=user.get("token"),
         token_file=base / token_file if token_file else None,
         basic=(user["username"], user.get("password", "")) if user.get("username") else None,
+        files=_files(user, base),
     )
+
+
+def _files(user: dict[str, Any], base: Path) -> tuple[Path, Path] | None:
+    """Return the files of a certificate and its key, if the kubeconfig names files for both."""
+    names = ("client-certificate", "client-key")
+    if any(user.get(f"{name}-data") or not user.get(name) for name in names):
+        return None
+    certificate, key = (base / str(user[name]) for name in names)
+    return certificate, key
 
 
 def _material(mapping: dict[str, Any], key: str, base: Path, where: str) -> bytes | None:

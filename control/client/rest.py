@@ -1,24 +1,27 @@
 """The API client: one method for each verb, typed by the rows of ``control.api.kinds``."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from control.api.kind import Kind, M
 from control.api.wire import ListPage, UnreadableError, encode
-from control.client.cacheable import CachedT
 from control.client.errors import ClientError, Operation
 from control.client.kubeconfig import ClientConfig, load
+from control.client.listing import Listing, from_whole, joined, raw_page, read_page
+from control.client.paths import path_of
 from control.client.sender import ClientRequest, Sender, decoded
 from control.client.stream import LineSplitter, WatchEvent, identify, parse_event, read_object
+from control.client.transport import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from control.api.meta import Object
+    from control.client.measured import RequestMetrics
 
 PATCH_TYPES = {
     "json": "application/json-patch+json",
@@ -27,30 +30,21 @@ PATCH_TYPES = {
 }
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _REVIEWS = "authorization.k8s.io/v1"
+_TOKENS = "authentication.k8s.io/v1"
 _VERBS = {"POST": "create", "PUT": "update"}
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Generic[CachedT]):
-    """A collection at ``resource_version``.
-
-    ``unreadable`` names the objects that are left out because they do not fit the models.
-    """
-
-    items: tuple[CachedT, ...]
-    resource_version: str
-    unreadable: tuple[str, ...] = ()
 
 
 class Client:
     """A client of one API server; use it as an async context manager, or close it.
 
-    Every method raises ApiError if the server refuses, and UnreachableError if it does not answer.
+    Every method raises ApiError if the server refuses, and UnreachableError if it does not answer;
+    one on an object also InvalidNameError for names that no object has.
     """
 
-    def __init__(self, config: ClientConfig) -> None:
-        self.config = config
-        self._sender = Sender(config)
+    def __init__(self, config: ClientConfig, metrics: "RequestMetrics | None" = None) -> None:
+        """``metrics`` count the requests; several clients may share them."""
+        self.config, self.metrics = config, metrics
+        self._sender = Sender(config, metrics)
 
     @classmethod
     def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:
@@ -70,7 +64,7 @@ class Client:
     async def get(self, kind: Kind[M], namespace: str | None, name: str) -> M:
         """Get one object."""
         operation = Operation("get", kind.name, namespace or "", name)
-        request = ClientRequest(operation, "GET", kind.path(namespace, name))
+        request = ClientRequest(operation, "GET", path_of(kind, namespace, name))
         return self._object(kind, request, await self._sender.send(request))
 
     async def list(
@@ -104,20 +98,20 @@ class Client:
         query = _query(
             labelSelector=label_selector, fieldSelector=field_selector, limit=str(limit or "")
         )
-        path = kind.path(namespace)
+        path = path_of(kind, namespace)
         request = ClientRequest(Operation("list", kind.plural), "GET", path, query)
         coming = asyncio.create_task(self._sender.send(request))
         try:
             while True:
                 body = await coming
                 whole = kind.model.read_page(body)
-                raw = ListPage((), "", "") if whole else _raw_page(decoded(request, body))
+                raw = ListPage((), "", "") if whole else raw_page(request, decoded(request, body))
                 token = whole.token if whole else raw.token
                 if token:  # the server writes the next page while this one is read
                     more = replace(request, query=(*query, ("continue", token)))
                     coming = asyncio.create_task(self._sender.send(more))
                     await asyncio.sleep(0)  # lets the request go before this page is worked on
-                yield _whole(whole) if whole else await _page(kind, raw)
+                yield from_whole(whole) if whole else await read_page(kind, raw)
                 if not token:
                     return
         finally:
@@ -154,9 +148,11 @@ class Client:
             fieldSelector=field_selector,
             timeoutSeconds=str(timeout_seconds),
         )
-        path = kind.path(namespace)
+        path = path_of(kind, namespace)
         request = ClientRequest(Operation("watch", kind.plural), "GET", path, query)
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence_seconds)
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds
+        )
         async with self._sender.answer(request, limits) as response:
             yield _events(kind, response)
 
@@ -165,7 +161,7 @@ class Client:
         namespace = item.metadata.namespace
         name = item.metadata.name or f"{item.metadata.generate_name}*"
         operation = Operation("create", kind.name, namespace or "", name)
-        return await self._write(kind, operation, "POST", kind.path(namespace), item)
+        return await self._write(kind, operation, "POST", path_of(kind, namespace), item)
 
     async def update(self, kind: Kind[M], item: "Object") -> M:
         """Replace an object; raises a conflict if its resourceVersion is no longer current."""
@@ -181,12 +177,25 @@ class Client:
 
     async def allows(self, review: Mapping[str, Any]) -> bool:
         """Ask whether somebody may do something; ``review`` is a SubjectAccessReview's spec."""
-        body = {"apiVersion": _REVIEWS, "kind": "SubjectAccessReview", "spec": review}
-        operation = Operation("create", "SubjectAccessReview")
-        path = f"/apis/{_REVIEWS}/subjectaccessreviews"
-        request = ClientRequest(operation, "POST", path, body=encode(body))
-        answer = decoded(request, await self._sender.send(request))
-        return bool((answer.get("status") or {}).get("allowed"))
+        return bool((await self._review(_REVIEWS, "SubjectAccessReview", review)).get("allowed"))
+
+    async def may(self, attributes: Mapping[str, Any]) -> bool:
+        """Ask whether this client may do something; ``attributes`` as in a review's spec."""
+        spec = {"resourceAttributes": dict(attributes)}
+        status = await self._review(_REVIEWS, "SelfSubjectAccessReview", spec)
+        return bool(status.get("allowed"))
+
+    async def identify(self, token: str) -> Mapping[str, Any] | None:
+        """Ask whose a bearer token is (TokenReview); None: it is not valid."""
+        status = await self._review(_TOKENS, "TokenReview", {"token": token})
+        return status.get("user") or {} if status.get("authenticated") else None
+
+    async def _review(self, group: str, kind: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send a review, and return the status of its answer."""
+        body = encode({"apiVersion": group, "kind": kind, "spec": spec})
+        path = f"/apis/{group}/{kind.lower()}s"
+        request = ClientRequest(Operation("create", kind), "POST", path, body=body)
+        return decoded(request, await self._sender.send(request)).get("status") or {}
 
     async def patch(
         self,
@@ -202,7 +211,7 @@ class Client:
         request = ClientRequest(
             Operation("patch", kind.name, namespace or "", name, subresource),
             "PATCH",
-            kind.path(namespace, name, subresource),
+            path_of(kind, namespace, name, subresource),
             body=encode(patch),
             content_type=PATCH_TYPES[type],
         )
@@ -215,7 +224,7 @@ class Client:
         request = ClientRequest(
             Operation("apply", kind.name, namespace or "", name),
             "PATCH",
-            kind.path(namespace, name),
+            path_of(kind, namespace, name),
             (("fieldManager", manager), ("force", "true")),
             encode(wire),
             APPLY,
@@ -245,7 +254,7 @@ class Client:
         if propagation is not None:
             options["propagationPolicy"] = propagation
         operation = Operation("delete", kind.name, namespace or "", name)
-        path = kind.path(namespace, name)
+        path = path_of(kind, namespace, name)
         request = ClientRequest(operation, "DELETE", path, body=encode(options))
         body = await self._sender.send(request)
         left = decoded(request, body)
@@ -258,7 +267,7 @@ class Client:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         operation = Operation("deletecollection", kind.plural, namespace or "")
         await self._sender.send(
-            ClientRequest(operation, "DELETE", kind.path(namespace), body=encode(options))
+            ClientRequest(operation, "DELETE", path_of(kind, namespace), body=encode(options))
         )
 
     async def post(
@@ -283,13 +292,13 @@ class Client:
         """Replace a subresource, such as a Namespace's ``finalize``, and return the raw answer."""
         return await self._send_subresource("PUT", kind, (namespace, name, subresource), body)
 
-    async def raw(self, path: str, *, most: int | None = None) -> bytes:
-        """GET any path, such as /readyz or /version.
+    async def raw(self, path: str, *, most: int | None = None, accept: str = "") -> bytes:
+        """GET any path, such as /readyz or /version; ``accept`` is a media type other than JSON.
 
         An answer of more than ``most`` bytes, as a server behind the API server may give it, raises
         OversizeError.
         """
-        request = ClientRequest(Operation("get", path), "GET", path, most=most)
+        request = ClientRequest(Operation("get", path), "GET", path, most=most, accept=accept)
         return await self._sender.send(request)
 
     async def _send_subresource(
@@ -301,13 +310,13 @@ class Client:
     ) -> dict[str, Any]:
         namespace, name, subresource = target
         operation = Operation(_VERBS[method], kind.name, namespace or "", name, subresource)
-        request = ClientRequest(operation, method, kind.path(*target), body=encode(body))
+        request = ClientRequest(operation, method, path_of(kind, *target), body=encode(body))
         return decoded(request, await self._sender.send(request))
 
     async def _replace(self, kind: Kind[M], item: "Object", subresource: str) -> M:
         namespace, name = item.metadata.namespace, item.metadata.name
         operation = Operation("update", kind.name, namespace or "", name, subresource)
-        path = kind.path(namespace, name, subresource)
+        path = path_of(kind, namespace, name, subresource)
         return await self._write(kind, operation, "PUT", path, item)
 
     async def _write(
@@ -323,41 +332,6 @@ class Client:
             return read_object(kind, wire)
         except UnreadableError as err:
             raise ClientError(f"{request.operation}: {identify(wire)}: {err}") from err
-
-
-def joined(pages: Iterable[Listing[CachedT]]) -> Listing[CachedT]:
-    """Join the pages of a collection."""
-    items: list[CachedT] = []
-    unreadable: list[str] = []
-    version = ""
-    for page in pages:
-        items += page.items
-        unreadable += page.unreadable
-        version = page.resource_version
-    return Listing(tuple(items), version, tuple(unreadable))
-
-
-def _whole(page: ListPage[CachedT]) -> Listing[CachedT]:
-    return Listing(tuple(page.items), page.version)
-
-
-def _raw_page(raw: dict[str, Any]) -> ListPage[dict[str, Any]]:
-    meta = raw.get("metadata") or {}
-    version, token = meta.get("resourceVersion", ""), meta.get("continue") or ""
-    return ListPage(raw.pop("items", None) or [], version, token)
-
-
-async def _page(kind: Kind[M], page: ListPage[dict[str, Any]]) -> Listing[M]:
-    items: list[M] = []
-    unreadable = []
-    for index, wire in enumerate(page.items):
-        if index % 200 == 199:
-            await asyncio.sleep(0)  # let other tasks, such as heartbeats, run during a long list
-        try:
-            items.append(read_object(kind, wire))
-        except UnreadableError as err:
-            unreadable.append(f"{identify(wire)}: {err}")
-    return Listing(tuple(items), page.version, tuple(unreadable))
 
 
 async def _events(kind: Kind[M], response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent[M]]:

@@ -2,23 +2,27 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from control.api.wire import UnreadableError, decode
 from control.client.errors import ApiError, ClientError, Operation, OversizeError, UnreachableError
-from control.client.kubeconfig import ClientConfig
+from control.client.kubeconfig import ClientConfig, KubeconfigError
+from control.client.renewed import Renewed
 from control.client.stream import read_status
 from control.client.transport import bearer, open_session
 
 if TYPE_CHECKING:
     from control.api.meta import Status
+    from control.client.measured import RequestMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -44,27 +48,43 @@ class ClientRequest:
     body: bytes | None = None
     content_type: str = "application/json"
     most: int | None = None
+    accept: str = ""  # what the session asks for, if empty
 
 
 class Sender:
     """The connections to one API server."""
 
-    def __init__(self, config: ClientConfig) -> None:
-        self._config = config
+    def __init__(self, config: ClientConfig, metrics: "RequestMetrics | None" = None) -> None:
+        self._config, self._metrics = config, metrics
+        self._host = urlsplit(config.server).netloc
         self._session: aiohttp.ClientSession | None = None
+        self._files = Renewed(config.credentials.files)
+        self._retired: list[aiohttp.ClientSession] = []
+        self._authorized: dict[str, str] = {}
+        self._readable = True  # the token file
         self._closed = False
         self._reached = True
 
     async def close(self) -> None:
         """Close all connections; later requests fail."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        sessions, self._retired = [*self._retired, self._session], []
+        self._session = None
+        for session in filter(None, sessions):
+            await session.close()
 
     async def send(self, request: ClientRequest) -> bytes:
         """Return the body of a successful response; repeat the request where that is safe."""
+        began = time.monotonic()
+        try:
+            return await self._tried(request)
+        finally:
+            if self._metrics is not None:
+                self._metrics.ended(request.method, self._host, time.monotonic() - began)
+
+    async def _tried(self, request: ClientRequest) -> bytes:
         for attempt in range(1, _TRIES):
+            code = None
             try:
                 return await self._once(request)
             except UnreachableError:
@@ -74,15 +94,21 @@ class Sender:
             except ApiError as err:
                 if err.retry_after is None:
                     raise
-                pause = err.retry_after
+                pause, code = err.retry_after, err.code
             await asyncio.sleep(min(pause, _LONGEST_PAUSE))
+            if self._metrics is not None:
+                self._metrics.retried(request.method, self._host, code)
         return await self._once(request)
 
     async def _once(self, request: ClientRequest) -> bytes:
         async with self.answer(request) as response:
             if request.most is None:
-                return await response.read()
-            return await _bounded(request, response, request.most)
+                body = await response.read()
+            else:
+                body = await _bounded(request, response, request.most)
+        if self._metrics is not None:
+            self._metrics.read(request.method, self._host, len(body))
+        return body
 
     @asynccontextmanager
     async def answer(
@@ -91,14 +117,16 @@ class Sender:
         """Open a successful response; raises ApiError for a refusal, else UnreachableError."""
         if self._closed:
             raise UnreachableError(f"{request.operation}: the client is closed")
-        if self._session is None:
-            self._session = open_session(self._config)
-        headers = bearer(self._config.credentials)
+        session = await self._opened()
+        headers = self._authorization()
         if request.body is not None:
             headers["Content-Type"] = request.content_type
+        if request.accept:
+            headers["Accept"] = request.accept
+        answered = False
         try:
             async with AsyncExitStack() as stack:
-                exchange = self._session.request(
+                exchange = session.request(
                     request.method,
                     f"{self._config.server}{request.path}",
                     params=request.query,
@@ -106,15 +134,61 @@ class Sender:
                     headers=headers,
                     allow_redirects=False,
                     server_hostname=self._config.server_name,
-                    timeout=limits or self._session.timeout,
+                    timeout=limits or session.timeout,
                 )
                 response = await stack.enter_async_context(exchange)
                 self._found()
+                self._count(request, response.status)
+                answered = True
                 if response.status >= HTTPStatus.BAD_REQUEST:
                     raise ApiError(request.operation, _status(response, await response.read()))
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as err:
+            if not answered:
+                self._count(request, None)
             raise self._lost(request, err) from err
+
+    def _authorization(self) -> dict[str, str]:
+        """Return the Authorization header, that of before while there is no token to read.
+
+        As client-go: whatever writes the file may just replace it.
+        """
+        try:
+            self._authorized, self._readable = bearer(self._config.credentials), True
+        except KubeconfigError as err:
+            if not self._authorized:
+                raise ClientError(str(err)) from err
+            if self._readable:
+                logger.warning("%s; the old token stays in use", err)
+            self._readable = False
+        return dict(self._authorized)
+
+    async def _opened(self) -> aiohttp.ClientSession:
+        """Return the session; it is another one after the client's certificate was renewed.
+
+        What is under way goes on over the old one, which the next renewal closes.
+        """
+        if self._session is not None and self._files.changed():
+            await self._renew(self._session)
+        if self._session is None:
+            self._session = open_session(self._config)
+        return self._session
+
+    async def _renew(self, old: aiohttp.ClientSession) -> None:
+        try:
+            credentials = self._config.credentials.reread()
+            fresh = open_session(replace(self._config, credentials=credentials))
+        except (OSError, KubeconfigError) as err:
+            logger.warning("client certificate: %s; the old one stays in use", err)
+            return
+        older, self._retired, self._session = self._retired, [old], fresh
+        for session in older:
+            await session.close()
+
+    def _count(self, request: ClientRequest, code: int | None) -> None:
+        if self._metrics is not None:
+            size = len(request.body or b"")
+            self._metrics.answered(request.method, self._host, code, size)
 
     def _found(self) -> None:
         if not self._reached:

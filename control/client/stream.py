@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Verb = Literal["ADDED", "MODIFIED", "DELETED"]
 
+# An object has at most 3 MiB; what an extension server sends has no limit.
+_LONGEST_LINE = 16 * 1024 * 1024
+
 
 class MalformedStreamError(ClientError):
     """A line of a watch that is not a watch event."""
@@ -53,11 +56,15 @@ WatchEvent = ObjectEvent[CachedT] | Bookmark | UnreadableEvent
 class LineSplitter:
     """Split a byte stream into lines, for any chunks that arrive."""
 
-    def __init__(self) -> None:
-        self._rest = bytearray()
+    def __init__(self, most: int = _LONGEST_LINE) -> None:
+        """``most`` are the bytes that wait for the end of their line."""
+        self._rest, self._most = bytearray(), most
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the lines that ``data`` completes, without line ends and without empty lines."""
+        """Yield the lines that ``data`` completes, without line ends and without empty lines.
+
+        Raises MalformedStreamError for a line that does not end.
+        """
         *whole, rest = data.split(b"\n")
         for line in whole:
             if self._rest:
@@ -66,6 +73,8 @@ class LineSplitter:
             if line.strip():
                 yield line
         self._rest += rest
+        if len(self._rest) > self._most:
+            raise MalformedStreamError(f"a watch: a line of more than {self._most} bytes")
 
 
 def parse_event(kind: Kind[M], line: bytes) -> WatchEvent[M]:
@@ -74,10 +83,13 @@ def parse_event(kind: Kind[M], line: bytes) -> WatchEvent[M]:
         raw = decode(line)
         verb, wire = raw["type"], raw["object"]
         version = "" if verb == "ERROR" else wire["metadata"]["resourceVersion"]
-    except (orjson.JSONDecodeError, KeyError, TypeError) as err:
+        status = read_status(wire) if verb == "ERROR" else None
+    except (orjson.JSONDecodeError, UnreadableError, KeyError, TypeError) as err:
         raise MalformedStreamError(f"watch {kind.plural}: not an event: {line[:80]!r}") from err
-    if verb == "ERROR":
-        raise ApiError(Operation("watch", kind.plural), read_status(wire))
+    if status is not None:
+        raise ApiError(Operation("watch", kind.plural), status)
+    if not isinstance(version, str):
+        raise MalformedStreamError(f"watch {kind.plural}: no version: {line[:80]!r}")
     if verb == "BOOKMARK":
         return Bookmark(version)
     if verb not in ("ADDED", "MODIFIED", "DELETED"):
@@ -88,12 +100,14 @@ def parse_event(kind: Kind[M], line: bytes) -> WatchEvent[M]:
         return UnreadableEvent(version, f"{identify(wire)}: {err}")
 
 
-def read_object(kind: Kind[M], wire: dict[str, Any]) -> M:
+def read_object(kind: Kind[M], wire: Any) -> M:
     """Read a decoded object without nulls into its model; list items lack their kind.
 
     The managers of its fields, often half of it, are left out: a write without them keeps them.
     Raises UnreadableError.
     """
+    if not isinstance(wire, dict):  # as nobody but an extension server writes it
+        raise UnreadableError("it is no object")
     wire.setdefault("apiVersion", kind.api_version)
     wire.setdefault("kind", kind.name)
     if isinstance(metadata := wire.get("metadata"), dict):
@@ -111,8 +125,10 @@ def read_status(wire: dict[str, Any]) -> "Status":
     return Status.read(drop_nulls(wire))
 
 
-def identify(wire: dict[str, Any]) -> str:
+def identify(wire: Any) -> str:
     """Return ``Pod default/web-1`` for a decoded object, as far as it names itself."""
+    if not isinstance(wire, dict):
+        return "object"
     meta = wire.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
     name = "/".join(str(meta[key]) for key in ("namespace", "name") if meta.get(key))

@@ -21,6 +21,10 @@ _KEEPALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 25_000),
 )
 
+# To connect and to agree on TLS, which aiohttp times together: client-go gives TLS alone as long. A
+# server behind a systemd socket takes connections before it runs.
+CONNECT_SECONDS = 10.0
+
 
 def open_session(config: ClientConfig) -> aiohttp.ClientSession:
     """Open a session for one API server, which must be closed; needs a running event loop."""
@@ -36,7 +40,7 @@ def open_session(config: ClientConfig) -> aiohttp.ClientSession:
         connector=connector,
         headers=headers,
         auth=_basic_auth(config.credentials),
-        timeout=aiohttp.ClientTimeout(total=30, sock_connect=5),
+        timeout=aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_SECONDS),
         auto_decompress=True,
     )
 
@@ -49,17 +53,27 @@ def check(config: ClientConfig) -> None:
 
 
 def bearer(credentials: Credentials) -> dict[str, str]:
-    """Return the Authorization header; a token file is read each time, because it rotates."""
+    """Return the Authorization header; a token file is read each time, because it rotates.
+
+    Raises KubeconfigError for a file that has no token.
+    """
     if credentials.token_source is not None:
         return {"Authorization": f"Bearer {credentials.token_source()}"}
     if credentials.token_file is not None:
-        try:
-            return {"Authorization": f"Bearer {credentials.token_file.read_text().strip()}"}
-        except OSError as err:
-            raise KubeconfigError(
-                f"token file {credentials.token_file} cannot be read: {err.strerror}"
-            ) from err
+        return {"Authorization": f"Bearer {_token(credentials.token_file)}"}
     return {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text("ascii").strip()
+    except OSError as err:
+        raise KubeconfigError(f"token file {file} cannot be read: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise KubeconfigError(f"token file {file} has no token, but other bytes") from err
+    if not token or not token.isprintable():
+        raise KubeconfigError(f"token file {file} has no token of one line")
+    return token
 
 
 def tls_context(config: ClientConfig) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ import click
 from control.api import kinds
 from control.api.node import Node
 from control.client import Client, ClientConfig, Informer
+from control.client.measured import RequestMetrics
 from control.client.pages import metrics_flag, pages
 from control.client.process import (
     Leadership,
@@ -163,7 +164,10 @@ async def _serve(
     config: ClientConfig, lead: Leadership, provider: Provider, flags: dict[str, Any]
 ) -> None:
     registry = Registry()
-    async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
+    async with (
+        Client(config, RequestMetrics(registry)) as client,
+        pages(flags["metrics_bind_address"], registry),
+    ):
 
         async def work() -> None:
             registry.reset()  # a new leader counts anew

@@ -71,7 +71,8 @@ class AccountClients:
         self._held: dict[str, _Held] = {}
         self._stack = AsyncExitStack()
         for name in dict.fromkeys(account_of(each) for each in components if each not in _OWN):
-            self._held[name] = _Held(Client(replace(client.config, credentials=self._source(name))))
+            config = replace(client.config, credentials=self._source(name))
+            self._held[name] = _Held(Client(config, client.metrics))
 
     def client(self, component: str) -> Client:
         """Return the client of a component."""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from control.client import Client, ClientConfig
+from control.client.measured import RequestMetrics
 from control.client.pages import metrics_flag, pages
 from control.client.process import (
     Leadership,
@@ -27,6 +28,7 @@ from control.controllers.certificates.authority import (
     AuthorityError,
     SigningAuthority,
 )
+from control.controllers.legacytokens import PERIOD
 from control.controllers.loop import Controller, Manager
 from control.controllers.nodes.cidr import ClusterRange, Network
 from control.controllers.nodes.lifecycle import Grace
@@ -178,6 +180,13 @@ def _autoscaler(flags: dict[str, Any]) -> AutoscalerSettings:
     help="Signs the tokens that Secrets hold. Default: nothing fills them.",
 )
 @click.option(
+    "--legacy-service-account-token-clean-up-period",
+    type=click.FloatRange(min=0, min_open=True),
+    default=PERIOD.total_seconds(),
+    show_default=True,
+    help="Seconds without use after which a token that a Secret holds for an account is ended.",
+)
+@click.option(
     "--cluster-signing-cert-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The authority that signs approved requests for certificates. Default: nothing signs.",
@@ -212,6 +221,7 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
         autoscaler=_autoscaler(flags),
         root_ca=_authority(flags["root_ca_file"]),
         signer=_signer(flags["service_account_private_key_file"]),
+        token_period=timedelta(seconds=flags["legacy_service_account_token_clean_up_period"]),
         authority=_signing(
             flags["cluster_signing_cert_file"],
             flags["cluster_signing_key_file"],
@@ -231,7 +241,7 @@ async def _serve(
     config: ClientConfig, lead: Leadership, settings: ControllerSettings, work: Work, address: str
 ) -> None:
     registry = Registry()
-    async with Client(config) as client, pages(address, registry):
+    async with Client(config, RequestMetrics(registry)) as client, pages(address, registry):
 
         async def lead_on() -> None:
             # Everything is made anew: a new leader starts from a list, not from an old cache.

@@ -20,6 +20,10 @@ class CustomKinds:
         self._came, self._went = came, went
         self._kinds: dict[str, Kind] = {}  # by the name of the definition
 
+    def places(self) -> set[tuple[str, str]]:
+        """Return the group and resource of each kind that has come."""
+        return {(kind.group, kind.plural) for kind in self._kinds.values()}
+
     def apply(self, old: Object | None, new: Object | None) -> None:
         """Take one change of a definition; this is an informer's callback."""
         known = next(each.metadata.name for each in (new, old) if each is not None)

@@ -14,7 +14,7 @@ from control.api import kinds
 from control.api.kinds import Kind
 from control.api.meta import Object, ObjectMeta, OwnerReference
 from control.client.backoff import Backoff
-from control.client.errors import ApiError, UnreachableError
+from control.client.errors import ApiError, InvalidNameError, UnreachableError
 from control.client.events import EventRecorder
 from control.client.informer import Informer
 from control.client.rest import Client
@@ -216,6 +216,8 @@ class Executor:
     async def _exists(self, kind: Kind, namespace: str | None, owner: OwnerReference) -> bool:
         try:
             found = await self._client.get(kind, namespace, owner.name)
+        except InvalidNameError:
+            return False
         except ApiError as err:
             if err.not_found:
                 return False

@@ -12,17 +12,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from control.api.kinds import DEFINITION, Kind
+from control.api.kinds import API_SERVICE, DEFINITION, Kind
 from control.api.meta import Object
 from control.client import ApiError, Client, ClientError, Informer, UnreachableError
 from control.client.cache import Key
 from control.client.events import EventRecorder
 from control.controllers.actions import Action
-from control.controllers.custom import CustomKinds
+from control.controllers.added import AddedKinds
 from control.controllers.execute import Executor
 from control.controllers.garbage.contents import NotEmptyError
 from control.controllers.queue import WorkQueue
-from control.controllers.queue_metrics import measure
+from control.controllers.queue_metrics import QueueMetrics
 from control.controllers.state import ClusterState, Table
 from control.metrics import Registry
 
@@ -60,10 +60,10 @@ class Controller(Protocol):
 
 @runtime_checkable
 class FollowsCustomKinds(Protocol):
-    """A controller that also follows the kinds of CustomResourceDefinitions."""
+    """A controller that also follows the kinds of definitions and of extension servers."""
 
     def custom_source(self, kind: Kind) -> Source:
-        """Return the keys to reconcile when an object of a custom kind changes."""
+        """Return the keys to reconcile when an object of such a kind changes."""
 
 
 @runtime_checkable
@@ -116,8 +116,8 @@ class Manager:
             kind: Informer(client, kind, on_recovery=self._answered_again) for kind in wanted
         }
         self._queues: dict[str, WorkQueue[Key]] = {}
-        self._took = measure(registry or Registry(), self._queues)
-        self._custom = CustomKinds(self._follow, self._forget)
+        self._metrics = QueueMetrics(registry or Registry(), self._queues)
+        self._added = AddedKinds(self._follow, self._forget)
         self._following: dict[Kind, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -137,21 +137,25 @@ class Manager:
             for controller in self._controllers:
                 tasks.create_task(self._drive(controller), name=controller.component)
             if DEFINITION in self.informers:
-                self.informers[DEFINITION].subscribe(self._custom.apply)
+                self.informers[DEFINITION].subscribe(self._added.custom.apply)
+            if API_SERVICE in self.informers:
+                self.informers[API_SERVICE].subscribe(self._added.extensions.look)
+                looks = self._added.extensions.run(self._client)
+                tasks.create_task(looks, name="extension kinds")
 
     def _follow(self, kind: Kind) -> None:
-        """Follow the objects of a custom kind that is served from now on."""
+        """Follow the objects of a kind that is served from now on."""
         if self._tasks is None:
             raise RuntimeError("the manager does not run")
         task = self._tasks.create_task(self._follow_custom(kind), name=f"informer {kind.plural}")
         self._following[kind] = task
 
     def _forget(self, kind: Kind) -> None:
-        """Follow a custom kind no more; nobody knows then whether its objects exist."""
+        """Follow a kind no more; nobody knows then whether its objects exist."""
         self._following.pop(kind).cancel()
 
     async def _follow_custom(self, kind: Kind) -> None:
-        """Show the objects of a custom kind to controllers, once all are known, for ever."""
+        """Show the objects of such a kind to controllers, once all are known, for ever."""
         informer, table = Informer(self._client, kind), Table(kind)
         informer.subscribe(table.apply)
         try:
@@ -164,14 +168,15 @@ class Manager:
                         queue = self._queues.setdefault(controller.component, WorkQueue())
                         informer.subscribe(self._enqueuer(controller.custom_source(kind), queue))
         finally:
-            self.informers.pop(kind, None)
-            self.cluster.tables.pop(kind, None)
+            if self.informers.get(kind) is informer:  # and not that of the kind that came again
+                del self.informers[kind], self.cluster.tables[kind]
 
     def _answered_again(self) -> None:
         self.cluster.contact = self._clock()
 
     async def _drive(self, controller: Controller) -> None:
         queue = self._queues.setdefault(controller.component, WorkQueue())
+        self._metrics.follow(controller.component, queue)
         for source in controller.sources:
             self.informers[source.kind].subscribe(self._enqueuer(source, queue))
         client = self._client_of(controller.component)
@@ -213,7 +218,7 @@ class Manager:
                 logger.exception("%s %s failed", controller.component, "/".join(key))
                 queue.retry(key)
             finally:
-                self._took.observe(controller.component, value=time.monotonic() - began)
+                self._metrics.work.observe(controller.component, value=time.monotonic() - began)
                 queue.done(key)
 
     async def _round(

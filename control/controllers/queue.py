@@ -5,7 +5,8 @@ again afterwards; a key that failed is queued after a back-off.
 """
 
 import asyncio
-from collections.abc import Hashable
+import time
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from control.client.backoff import Backoff
@@ -19,13 +20,14 @@ class WorkQueue(Generic[K]):
     def __init__(self, first: float = 0.01, longest: float = 30.0) -> None:
         """``first`` and ``longest`` limit the back-off of a failing key, in seconds."""
         self._limits = first, longest
-        self._waiting: dict[K, None] = {}  # in order
-        self._working: set[K] = set()
-        self._again: set[K] = set()  # added while worked on
+        self._waiting: dict[K, float] = {}  # since when, in order
+        self._working: dict[K, float] = {}  # since when
+        self._again: dict[K, float] = {}  # added while worked on, and when
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._backoffs: dict[K, Backoff] = {}
         self._filled = asyncio.Event()
         self.added = self.retried = 0  # how often, since the start
+        self.waited: Callable[[float], None] = _unheard  # seconds that a key was queued
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -35,13 +37,21 @@ class WorkQueue(Generic[K]):
         """True if no key is queued or worked on; timers may be pending."""
         return not self._waiting and not self._working
 
+    def worked(self) -> Iterable[float]:
+        """Return the seconds for which each key is worked on by now."""
+        now = time.monotonic()
+        return [now - since for since in self._working.values()]
+
     def add(self, key: K) -> None:
         """Queue a key."""
         self.added += 1
+        self._put(key, time.monotonic())
+
+    def _put(self, key: K, now: float) -> None:
         if key in self._working:
-            self._again.add(key)
+            self._again.setdefault(key, now)
         else:
-            self._waiting[key] = None
+            self._waiting.setdefault(key, now)
             self._filled.set()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -66,17 +76,18 @@ class WorkQueue(Generic[K]):
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
-        key = next(iter(self._waiting))
+        key, since = next(iter(self._waiting.items()))
         del self._waiting[key]
-        self._working.add(key)
+        self._working[key] = now = time.monotonic()
+        self.waited(now - since)
         return key
 
     def done(self, key: K) -> None:
         """Note the end of the work on a key."""
-        self._working.discard(key)
-        if key in self._again:
-            self._again.discard(key)
-            self.add(key)
+        self._working.pop(key, None)
+        since = self._again.pop(key, None)
+        if since is not None:
+            self._put(key, since)
 
     def retry(self, key: K) -> None:
         """Queue a failed key after its back-off, which grows."""
@@ -93,3 +104,7 @@ class WorkQueue(Generic[K]):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+
+def _unheard(_: float) -> None:
+    """Take what nobody measures."""

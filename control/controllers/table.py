@@ -1,10 +1,13 @@
 """The table of the controllers that a process runs."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from control.controllers.aggregation import AggregationController
 from control.controllers.autoscaler.controller import AutoscalerController
 from control.controllers.autoscaler.settings import DEFAULT, AutoscalerSettings
+from control.controllers.bootstrap.cleaning import TokenCleaner
+from control.controllers.bootstrap.signing import BootstrapSigner
 from control.controllers.certificates.approving import ApprovingController
 from control.controllers.certificates.authority import SigningAuthority
 from control.controllers.certificates.cleaning import CleaningController
@@ -22,6 +25,7 @@ from control.controllers.garbage.namespaces import NamespaceController
 from control.controllers.garbage.pods import PodGarbageCollector
 from control.controllers.job.controller import JobController
 from control.controllers.job.ttl import TTLAfterFinishedController
+from control.controllers.legacytokens import PERIOD, LegacyTokenCleaner
 from control.controllers.loop import Controller
 from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRController
 from control.controllers.nodes.eviction import TaintEvictionController
@@ -50,6 +54,7 @@ class ControllerSettings:
     autoscaler: AutoscalerSettings = DEFAULT
     root_ca: str = ""  # PEM; empty: nothing publishes it
     signer: TokenSigner | None = None  # of tokens in Secrets; None: nothing fills them
+    token_period: timedelta = PERIOD  # without use, after which a token of a Secret ends
     authority: SigningAuthority | None = None  # of signing requests; None: nothing signs
 
 
@@ -73,6 +78,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         ServiceAccountController(),
         AggregationController(),
         *_token_secrets(settings),
+        LegacyTokenCleaner(settings.token_period),
         *((RootCAController(settings.root_ca),) if settings.root_ca else ()),
         DisruptionController(),
         StaleDisruptionController(),
@@ -82,6 +88,8 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
         CleaningController(),
+        BootstrapSigner(),
+        TokenCleaner(),
         VolumeBinder(),
         ClaimProtection(),
         VolumeProtection(),

@@ -58,6 +58,7 @@ class UdpServer:
         self._socket, self._answerer, self._shared = sock, answerer, shared
         self._log, self._forwarder = log, forwarder
         self._stopping = False
+        self._address = sock.getsockname()
         family = 1 if sock.family == socket.AF_INET else 2
         self.cells = Cells("udp", family)
         self.later_cells = Cells("udp", family)  # of the event loop: a cell has one thread
@@ -73,10 +74,13 @@ class UdpServer:
             self.serve()
 
     def stop(self) -> None:
-        """Have the thread close the socket and end; an empty packet wakes it up."""
+        """Have the thread close the socket and end; an empty packet wakes it up.
+
+        Any other packet does, too: then the socket may be closed before that one is sent.
+        """
         self._stopping = True
         with socket.socket(self._socket.family, socket.SOCK_DGRAM) as waker:
-            waker.sendto(b"", self._socket.getsockname())
+            waker.sendto(b"", self._address)
 
     def serve(self) -> None:
         """Answer for ever. This is the hot loop: local names, and no call for what is kept."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def write(path: str | os.PathLike[str], text: str, mode: int = 0o644) -> None:
-    """Write a file whole or not at all; raises OSError."""
+    """Write a file whole or not at all; raises OSError, which names it."""
     fresh = f"{os.fspath(path)}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     try:
@@ -17,9 +17,11 @@ def write(path: str | os.PathLike[str], text: str, mode: int = 0o644) -> None:
             file.write(text)
             os.fchmod(file.fileno(), mode)
         os.rename(fresh, path)
-    except OSError:
+    except OSError as err:
         with suppress(OSError):
             os.unlink(fresh)
+        if err.filename is None:  # a full disk is told by write(2), which knows no name
+            err.filename = os.fspath(path)
         raise
 
 

@@ -119,6 +119,19 @@ def peer(node: Node) -> Peer:
     )
 
 
+def differ(old: Node | None, new: Node | None) -> bool:
+    """True if a Node's part in the network is another one; None: there is no such Node.
+
+    Most changes of a Node are its status or its heartbeat. Without Pod CIDRs it has no part.
+    """
+    return _part(old) != _part(new)
+
+
+def _part(node: Node | None) -> Peer | None:
+    found = peer(node) if node is not None else None
+    return found if found and found.cidrs else None
+
+
 def plan(
     own: Peer,
     peers: Iterable[Peer],

@@ -1,6 +1,6 @@
 """Keeps the node network in line with the Nodes.
 
-After every change of a Node, of what is ours in the kernel, and once a minute.
+After every change of a Node's part in it, of what is ours in the kernel, and once a minute.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from control.api.node import Node
 from control.linux import whole
 from control.node_network.drift import DriftListener
 from control.node_network.kernel import NodeNetworkError, NodeNetworkKernel
-from control.node_network.plan import Cidr, Overlay, peer, plan, pod_mtu
+from control.node_network.plan import Cidr, Overlay, differ, peer, plan, pod_mtu
 from control.node_network.render import conflist
 
 logger = logging.getLogger(__name__)
@@ -34,20 +34,29 @@ class NodeNetworkSettings:
 
 
 class NodeNetwork:
-    """One node's network; ``changed`` is called when the CNI configuration is a new one."""
+    """One node's network; ``configured`` is called when the CNI configuration is a new one.
+
+    ``nodes`` returns all Nodes, or none before they are known: the routes to those that it leaves
+    out are removed.
+    """
 
     def __init__(
         self,
         settings: NodeNetworkSettings,
         nodes: Callable[[], Iterable[Node]],
-        changed: Callable[[], None],
+        configured: Callable[[], None],
     ) -> None:
-        self._settings, self._nodes, self._changed = settings, nodes, changed
+        self._settings, self._nodes, self._configured = settings, nodes, configured
         self._kernel = NodeNetworkKernel()
         self._wake = asyncio.Event()
 
+    def changed(self, old: Node | None, new: Node | None) -> None:
+        """Synchronize soon, if a Node's part in the network has changed."""
+        if differ(old, new):
+            self._wake.set()
+
     def wake(self) -> None:
-        """Synchronize soon: a Node has changed."""
+        """Synchronize soon."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -64,7 +73,7 @@ class NodeNetwork:
             self._wake.clear()
             problem, is_new = await asyncio.to_thread(self._sync, tuple(self._nodes()))
             if is_new:
-                self._changed()
+                self._configured()
             if problem and problem != said:
                 logger.error("node network: %s; trying again", problem)
             said = problem

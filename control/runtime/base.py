@@ -1,14 +1,18 @@
 """The protocol between the agent and a container runtime, in the terms of CRI.
 
 A sandbox is what a Pod's containers share (namespaces, addresses); containers run in it. Each
-method is one call of CRI's RuntimeService, so that a CRI runtime can be added. The runtime in
-``control.runtime.builtin`` needs only a kernel.
+method is one call of CRI's RuntimeService. The runtime in ``control.runtime.builtin`` needs only a
+kernel; that in ``control.runtime.cri`` calls a CRI runtime such as containerd.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from control.runtime.used import MemoryUse, RuntimeUsage
+
+RUNTIME_DOWN = "container runtime is down"  # kubelet's words for it, in the node's condition
 
 
 class ContainerRuntimeError(Exception):
@@ -80,16 +84,23 @@ class SandboxConfig:
     egress_rate: int = 0
     addresses: tuple[str, ...] = ()  # those that the Pod had, and gets again if they are free
     resources: Resources | None = None  # what all containers may use together; None: no matter
+    privileged: bool = False  # one of the containers is; CRI wants to know beforehand
+    handler: str = ""  # of a RuntimeClass: how the runtime runs the Pod; "" is as all
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or folder of the node that a container sees."""
+    """A file or folder of the node that a container sees.
+
+    ``propagation``: "" for later mounts on either side that the other does not see, or Kubernetes'
+    HostToContainer or Bidirectional.
+    """
 
     source: str
     target: str
     read_only: bool = False
     sub_path: str = ""
+    propagation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,34 +204,47 @@ class ExecResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What a container or a node has used: seconds of CPU since its start, and bytes in use.
+class StoredImage:
+    """An image that a runtime has: its names, its size in bytes, its ID.
 
-    The bytes are the working set, without file pages that are easily dropped.
+    One that is ``pinned`` is the runtime's own, and never removed.
     """
 
-    cpu: float
-    memory: int
+    names: tuple[str, ...]
+    size: int
+    id: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class RuntimeUsage:
-    """What the node, and by their IDs the containers that run, have used at a time."""
+class DiskSpace:
+    """The bytes of a file system: all, and those that are free for anybody."""
 
-    at: float  # seconds since the epoch
-    node: Usage
-    containers: Mapping[str, Usage] = field(default_factory=dict)
+    capacity: int
+    available: int
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryUse:
-    """The bytes of memory that a sandbox's Pod and its containers, by their IDs, use now.
+class LogLimits:
+    """How much is kept of a container's log: ``most_files`` of up to ``most_bytes`` each.
 
-    Unlike ``Usage`` with all file pages: what the kernel holds against a limit. None is unknown.
+    The values are kubelet's containerLogMaxSize and containerLogMaxFiles; a negative size is no
+    limit. There are at least two files.
     """
 
-    pod: int | None = None
-    containers: Mapping[str, int] = field(default_factory=dict)
+    most_bytes: int = 10 * 1024 * 1024
+    most_files: int = 5
+
+
+DEFAULT_LOGS = LogLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user of an image registry."""
+
+    user: str
+    password: str = field(repr=False)
 
 
 class ExecStream(Protocol):
@@ -253,6 +277,8 @@ class Runtime(Protocol):
 
     name: str
     version: str
+    rotates: bool  # True: the runtime keeps logs in their limits itself
+    pulls: bool  # False: images only come by import, and every pull fails
 
     async def open(self) -> None:
         """Adopt what an earlier agent left: running containers continue, remains are removed."""
@@ -263,8 +289,8 @@ class Runtime(Protocol):
     def observe(self) -> RuntimeState:
         """Return all sandboxes and containers as they are now."""
 
-    def usage(self) -> RuntimeUsage:
-        """Return what has been used until now; it reads many files, so call it in a thread."""
+    async def usage(self) -> RuntimeUsage:
+        """Return what has been used until now; raises ContainerRuntimeError."""
 
     def sandbox_ids(self) -> frozenset[str]:
         """Return the ID of every sandbox, also of one that is being made and not observable yet."""
@@ -281,8 +307,31 @@ class Runtime(Protocol):
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Stop and remove a sandbox and its containers."""
 
+    async def image(self, reference: str) -> StoredImage | None:
+        """Return an image that the runtime has; None if it has not. Raises ContainerRuntimeError.
+
+        A reference may be short, and has a tag or digest.
+        """
+
+    async def images(self) -> tuple[StoredImage, ...]:
+        """Return every image that the runtime has; raises ContainerRuntimeError."""
+
+    async def pull_image(
+        self, reference: str, sandbox_id: str, credentials: Credentials | None, /
+    ) -> StoredImage:
+        """Pull an image for a container of a sandbox; raises ContainerRuntimeError."""
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image with all of its names; raises ContainerRuntimeError."""
+
+    async def image_disk(self) -> DiskSpace:
+        """Return the space of the file system with the images; raises ContainerRuntimeError."""
+
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
-        """Create a container, and return its ID; raises ContainerRuntimeError."""
+        """Create a container of an image that is here, and return its ID.
+
+        Raises ContainerRuntimeError.
+        """
 
     async def start_container(self, container_id: str) -> None:
         """Start a container; return when its command runs. Raises ContainerRuntimeError."""
@@ -296,14 +345,20 @@ class Runtime(Protocol):
     async def update_container(self, container_id: str, resources: Resources) -> None:
         """Change the requests and limits of a running one; raises ContainerRuntimeError."""
 
-    def memory_use(self, sandbox_id: str) -> MemoryUse:
-        """Return how much memory is used now."""
+    async def memory_use(self, sandbox_id: str) -> MemoryUse:
+        """Return how much memory is used now; raises ContainerRuntimeError."""
 
     async def stop_container(self, container_id: str, grace: float) -> None:
         """Ask a container to end, kill it after ``grace`` seconds, return when it has ended."""
 
     async def remove_container(self, container_id: str) -> None:
         """Kill a container, if it runs, and remove it."""
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Write a container's log to a new file from now on: the old one was renamed.
+
+        Raises ContainerRuntimeError.
+        """
 
     async def execute(
         self, container_id: str, command: tuple[str, ...], seconds: float
@@ -321,5 +376,8 @@ class Runtime(Protocol):
         Closing the streams does not end the container.
         """
 
-    def network_namespace(self, sandbox_id: str) -> str:
-        """Return the path of a sandbox's network namespace, for port-forward."""
+    async def network_namespace(self, sandbox_id: str) -> str:
+        """Return the path of a sandbox's network namespace, for port-forward.
+
+        Raises ContainerRuntimeError.
+        """

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from control.client import Client, ClientConfig
+from control.client.measured import RequestMetrics
 from control.client.pages import metrics_flag, pages
 from control.client.process import (
     Leadership,
@@ -49,7 +50,10 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
 
 async def _serve(config: ClientConfig, lead: Leadership, flags: dict[str, Any]) -> None:
     registry = Registry()
-    async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
+    async with (
+        Client(config, RequestMetrics(registry)) as client,
+        pages(flags["metrics_bind_address"], registry),
+    ):
 
         async def work() -> None:
             registry.reset()

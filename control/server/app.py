@@ -15,9 +15,11 @@ from control.server.access.accounts import AccountTokens
 from control.server.access.audit import AuditLog
 from control.server.access.authn import Authenticator
 from control.server.access.authz import Authorizer
+from control.server.access.bootstrap_tokens import BootstrapTokens
 from control.server.access.default_roles import ensure_roles
 from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
+from control.server.access.legacy_tokens import LegacyTokens
 from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep
 from control.server.bugs import ConnectionLog
@@ -64,7 +66,9 @@ async def serve(
         await bootstrap(state)
         if "RBAC" in authorizer.modes:
             await ensure_roles(state)
-        known = replace(authenticator or Authenticator(), accounts=AccountTokens(state))
+        legacy = LegacyTokens(state)
+        await legacy.keep()
+        known = _knowing(authenticator or Authenticator(), state, legacy)
         handler = HttpHandler(state, known, authorizer, audit)
         runner = _runner(handler)
         stack.push_async_callback(runner.cleanup)
@@ -75,9 +79,15 @@ async def serve(
         for bound in sockets:
             door.open(bound)
         works = upkeep(state), keep(state), keep_addresses(state), scrape(state)
-        for work in (*works, definitions.follow(state), aggregate(state)):
+        for work in (*works, definitions.follow(state), aggregate(state), legacy.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
+
+
+def _knowing(known: Authenticator, state: ServerState, legacy: LegacyTokens) -> Authenticator:
+    """Return what also knows the tokens that objects of the cluster stand for."""
+    joining = BootstrapTokens(state) if state.config.bootstrap_tokens else None
+    return replace(known, accounts=AccountTokens(state, legacy), bootstrap=joining)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -129,6 +129,11 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option("--client-ca", type=_FILE, help="authority that signs the clients' certificates")
 @click.option("--token-auth-file", type=_FILE, help='lines of token,user,uid[,"group,group"]')
 @click.option(
+    "--enable-bootstrap-token-auth",
+    is_flag=True,
+    help="let new nodes log in with tokens of bootstrap.kubernetes.io/token Secrets",
+)
+@click.option(
     "--service-account-signing-key-file",
     type=_FILE,
     help="private key (EC P-256 or RSA) of ServiceAccounts' tokens; default: no tokens",
@@ -200,6 +205,7 @@ class Flags:
     tls_key: Path
     client_ca: Path | None
     token_auth_file: Path | None
+    enable_bootstrap_token_auth: bool
     service_account_signing_key_file: Path | None
     service_account_key_file: tuple[Path, ...]
     service_account_issuer: str
@@ -231,6 +237,7 @@ class Flags:
             client_ca=self.client_ca,
             authorization_modes=self.authorization_mode,
             mounts_tokens=self.service_account_signing_key_file is not None,
+            bootstrap_tokens=self.enable_bootstrap_token_auth,
         )
 
     def _front_proxy(self) -> FrontProxy:

@@ -110,6 +110,9 @@ class LabFile(_Model):
         tuple[NodeEntry, ...],
         Field(min_length=1, max_length=MAX_NODES, description="One entry a node, or a group."),
     ] = (NodeEntry(count=3),)
+    runtime: Annotated[
+        Literal["builtin", "containerd"], Field(description="What runs the nodes' containers.")
+    ] = "builtin"
     network: Network = Network()
     proxy: Proxy = Proxy()
     dns: Dns = Dns()

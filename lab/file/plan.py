@@ -43,6 +43,7 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
             ip_family=file.network.ip_family,
             dns_upstream=file.dns.upstreams,
             stub_domain=file.dns.stub_domains,
+            runtime=file.runtime,
         )
     return dataclasses.replace(spec, nodes=nodes, counters=file.proxy.counters)
 
@@ -136,6 +137,7 @@ def describe(spec: LabSpec, recorded: LabFile | None, publish: Sequence[str] = (
             "version": 1,
             "name": spec.name,
             "nodes": [_entry(node) for node in spec.nodes],
+            "runtime": spec.runtime,
             "network": _network(spec),
             "proxy": _wire(Proxy.model_validate({"mode": spec.proxy, "counters": spec.counters})),
             "dns": {"upstreams": spec.dns_upstreams, "stubDomains": spec.stub_domains},

@@ -22,6 +22,11 @@ class RuleCount(NamedTuple):
 class Backend(Protocol):
     """Makes the kernel follow the desired state. Call it from one thread at a time."""
 
+    def load_early(self) -> None:
+        """Begin, in another thread, what needs no desired state. The first ``apply`` waits for
+        it.
+        """
+
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring the kernel to ``want``. Raises KernelRefusedError.
 

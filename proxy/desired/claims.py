@@ -57,8 +57,7 @@ class ClaimResolver:
                 before.setdefault(frontend, self._winner(frontend))
                 self._withdraw(frontend, claim)
             for claim, frontend in self._claims(key, want.portals_of(key)):
-                before.setdefault(frontend, self._winner(frontend))
-                self._enter(frontend, claim)
+                before.setdefault(frontend, self._enter(frontend, claim))
         self._have = want
         changes = (WinnerChange(at, was, self._winner(at)) for at, was in before.items())
         return [change for change in changes if change.before != change.after]
@@ -82,7 +81,11 @@ class ClaimResolver:
         if not rivals:
             del self._rivals[frontend]
 
-    def _enter(self, frontend: Frontend, claim: FrontendClaim) -> None:
+    def _enter(self, frontend: Frontend, claim: FrontendClaim) -> FrontendClaim | None:
+        """Add a claim; return the winner before."""
         rivals = self._rivals.setdefault(frontend, [])
+        before = rivals[0] if rivals else None
         rivals.append(claim)
-        rivals.sort(key=lambda rival: rival.rank)
+        if before:
+            rivals.sort(key=lambda rival: rival.rank)
+        return before

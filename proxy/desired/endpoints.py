@@ -5,14 +5,17 @@ The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTraffic
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
+from typing import NamedTuple
 
 from proxy.desired.weights import Weighed, receiving, shared_out, weigh
 from proxy.model.values import Address, Endpoint, NodeView, Target, Weight
 
+_target = attrgetter("target")
 
-@dataclass(frozen=True, slots=True)
-class UsableEndpoints:
+
+class UsableEndpoints(NamedTuple):
     """The two pools of a Service port.
 
     ``cluster`` serves policy Cluster, ``local`` policy Local. A target occurs in a pool as often as
@@ -58,9 +61,7 @@ def lasting(endpoints: Iterable[Endpoint], weights: Sequence[Weight] = ()) -> tu
     (k/k#127318). Endpoints with weight 0 lose their flows.
     """
     serving = [endpoint for endpoint in merged(endpoints) if endpoint.serving]
-    return tuple(
-        sorted(endpoint.target for endpoint in receiving(serving, weigh(serving, weights)))
-    )
+    return tuple(endpoint.target for endpoint in receiving(serving, weigh(serving, weights)))
 
 
 def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
@@ -80,13 +81,13 @@ def neighbors(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
 
 
 def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """Return each target once.
+    """Return each target once, in their order.
 
     Slices may overlap while endpoints move between them. The best state in any slice wins, in
     whatever order the slices came.
     """
-    given = list(endpoints)
-    if len(given) < 2 or len({endpoint.target for endpoint in given}) == len(given):
+    given = sorted(endpoints, key=_target)
+    if all(one.target != other.target for one, other in pairwise(given)):
         return given
     best: dict[Target, Endpoint] = {}
     for endpoint in given:

@@ -21,6 +21,7 @@ class Tracker:
         self._slices: dict[Key, Slice] = {}
         self._slices_of: dict[Key, dict[Key, Slice]] = {}
         self._stale: set[Key] = set()
+        self._ahead: set[Key] | None = set()  # computed before the first ``desired``; None then
         self._portals: dict[Key, Portals] = {}
         self._latest = Desired()
 
@@ -48,6 +49,7 @@ class Tracker:
             del self._services[key]
         else:
             self._services[key] = service
+            self._work_ahead(key)
 
     def set_slice(self, key: Key, new: Slice | None) -> None:
         """Set an EndpointSlice; None if it is gone or belongs to no Service."""
@@ -61,6 +63,7 @@ class Tracker:
         if new is not None:
             self._slices_of.setdefault(new.service, {})[key] = new
             self._stale.add(new.service)
+            self._work_ahead(new.service)
 
     def _forget(self, service: Key, key: Key) -> None:
         self._stale.add(service)
@@ -74,11 +77,22 @@ class Tracker:
 
         Portals of untouched Services are the same objects as before.
         """
-        changed = [key for key in self._stale if self._recompute(key)]
+        changed = [*(self._ahead or ()), *(key for key in self._stale if self._recompute(key))]
+        self._ahead = None
         self._stale.clear()
         if changed:
             self._latest = Desired(self._portals, self._latest, changed)
         return self._latest
+
+    def _work_ahead(self, key: Key) -> None:
+        """Compute a Service's portals before the first ``desired``, if it has endpoints by now.
+
+        Objects are listed then, and the server takes its time.
+        """
+        if self._ahead is not None and key in self._services and key in self._slices_of:
+            self._recompute(key)
+            self._stale.discard(key)
+            self._ahead.add(key)
 
     def _recompute(self, key: Key) -> bool:
         """Compute a Service's portals; return True if they changed."""

@@ -81,12 +81,12 @@ def receiving(endpoints: Sequence[Endpoint], weighed: Weighed) -> list[Endpoint]
 def shared_out(endpoints: Iterable[Endpoint], weighed: Weighed) -> tuple[Target, ...]:
     """Return the targets of ``merged`` and ``receiving`` endpoints, each as often as its share.
 
-    The order does not depend on the slices. Without weights each target occurs once. Weights are
+    They are in their order, as ``merged`` ones are. Without weights each occurs once. Weights are
     divided by their common divisor. If their sum is still above ``_SHARES``, they are rounded, but
     every target keeps at least one share.
     """
     if not weighed:
-        return tuple(sorted([endpoint.target for endpoint in endpoints]))
+        return tuple([endpoint.target for endpoint in endpoints])
     given = {endpoint.target: weighed.get(endpoint.target) or 1 for endpoint in endpoints}
     if not given:
         return ()

@@ -15,8 +15,6 @@ from proxy.desired.portals import Frontend, Portal, forwards
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Address, Family, Key, Protocol, Target
 
-WATCHED = (Protocol.UDP, Protocol.SCTP)
-
 
 class FlowPeer(NamedTuple):
     """An address and a port, as packets have them."""
@@ -150,7 +148,8 @@ def _changed(before: Desired, after: Desired) -> Iterator[Key]:
 
 
 def _watched(portals: Portals) -> list[Portal]:
-    return [portal for portal in portals if portal.protocol in WATCHED]
+    """Return those of UDP and SCTP."""
+    return [portal for portal in portals if portal.protocol is not Protocol.TCP]
 
 
 def _table(portals: Portals, settings: ProxySettings) -> dict[Frontend, _Served]:

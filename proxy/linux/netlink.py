@@ -29,6 +29,8 @@ _DUMP_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _TRIES = 20
 _CREATE = 0x400  # NLM_F_CREATE
 _BATCH_BEGIN, _BATCH_END, _NFTABLES = 16, 17, 10  # linux/netfilter/nfnetlink.h
+# NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWSETELEM and NFT_MSG_DELSETELEM
+NEW_ELEMENTS, DELETE_ELEMENTS = _NFTABLES << 8 | 12, _NFTABLES << 8 | 14
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 RECEIVE = 1 << 18  # bytes of the largest message
 BRIDGE = "bridge"  # the family of rules that see the frames of bridges
@@ -45,6 +47,7 @@ class Message(NamedTuple):
     kind: int
     body: bytes
     flags: int
+    sequence: int
 
 
 class InterruptedDumpError(OSError):
@@ -52,7 +55,11 @@ class InterruptedDumpError(OSError):
 
 
 class Netlink:
-    """A socket of one netlink protocol, in the current network namespace."""
+    """A socket of one netlink protocol, in the current network namespace.
+
+    Closing one of NETFILTER waits until the kernel has freed what the last transactions of nftables
+    in this namespace removed: some 15 ms on Linux 6.18. Who must be quick keeps it open.
+    """
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
@@ -89,22 +96,28 @@ class Netlink:
                 _raise(answer.body)
                 return
 
-    def transact(self, kind: int, bodies: Sequence[bytes]) -> None:
+    def transact(self, changes: Sequence[tuple[int, bytes]]) -> None:
         """Make changes of nftables in one transaction: all of them or none. Raises OSError.
 
-        The last message asks for the answer: kernels before 6.10 give none to the end of a batch.
+        Each is a message's kind and body. The last message asks for the answer: kernels before 6.10
+        give none to the end of a batch.
         """
-        mark = struct.pack("=BB", socket.AF_UNSPEC, 0) + struct.pack("!H", _NFTABLES)
+        if not changes:
+            return
+        since = self._sequence
+        mark = struct.pack("=BBH", socket.AF_UNSPEC, 0, socket.htons(_NFTABLES))
         parts = [self._message(_BATCH_BEGIN, REQUEST, mark)]
-        for left, body in zip(range(len(bodies) - 1, -1, -1), bodies, strict=True):
-            parts.append(self._message(kind, REQUEST | _CREATE | (0 if left else ACK), body))
+        for left, (kind, body) in zip(range(len(changes) - 1, -1, -1), changes, strict=True):
+            flags = REQUEST | (_CREATE if kind == NEW_ELEMENTS else 0) | (0 if left else ACK)
+            parts.append(self._message(kind, flags, body))
         data = b"".join((*parts, self._message(_BATCH_END, REQUEST, mark)))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data) * 2)
         self._socket.send(data)
-        for answer in self._every_answer() if bodies else ():
-            if answer.kind == _ERROR:
-                _raise(answer.body)
-                return
+        answers = [one for one in self._waiting() if one.sequence > since and one.kind == _ERROR]
+        if not answers:
+            raise OSError(errno.ENOMSG, "the kernel did not answer a transaction")
+        for one in answers:
+            _raise(one.body)
 
     def _message(self, kind: int, flags: int, body: bytes) -> bytes:
         self._sequence += 1
@@ -117,10 +130,11 @@ class Netlink:
         while True:
             yield from messages(self._socket.recv(RECEIVE), self._sequence)
 
-    def _every_answer(self) -> Iterator[Message]:
+    def _waiting(self) -> Iterator[Message]:
         """Yield what waits: the kernel has carried out a transaction when sending returns."""
-        while True:
-            yield from messages(self._socket.recv(RECEIVE, socket.MSG_DONTWAIT))
+        with suppress(BlockingIOError):
+            while True:
+                yield from messages(self._socket.recv(RECEIVE, socket.MSG_DONTWAIT))
 
 
 def pack_message(kind: int, flags: int, body: bytes, sequence: int = 0) -> bytes:
@@ -146,7 +160,7 @@ def messages(data: bytes, sequence: int | None = None) -> Iterator[Message]:
     while at + _HEADER.size <= len(data):
         length, kind, flags, number, _ = _HEADER.unpack_from(data, at)
         if sequence is None or number == sequence:
-            yield Message(kind, data[at + _HEADER.size : at + length], flags)
+            yield Message(kind, data[at + _HEADER.size : at + length], flags, number)
         at += max((length + 3) & ~3, _HEADER.size)
 
 

@@ -18,7 +18,8 @@ from proxy.model.values import Family
 # linux/netfilter/nf_tables.h
 _GET_ELEMENTS, _GET_RULES = 0xA0D, 0xA07  # subsystem 10
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
-_KEY, _EXPRESSION = 1, 7
+_KEY, _USER_DATA, _EXPRESSION = 1, 6, 7
+_COMMENT = 0  # the sort of user data, as libnftnl writes it: sort, length, value
 _VALUE = 1  # NFTA_DATA_VALUE
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
@@ -35,11 +36,18 @@ def of_elements(family: Family | str, table: str, store: str) -> Iterator[tuple[
             yield attributes(parts[_KEY])[_VALUE], *_counts(data)
 
 
-def keys(family: Family, table: str, store: str) -> Iterator[bytes]:
-    """Yield the key of each element of a set. Raises OSError."""
-    for message in _dump(_GET_ELEMENTS, family, {_LIST_TABLE: table, _LIST_SET: store}):
+def keys(netlink: Netlink, family: Family, table: str, store: str) -> Iterator[tuple[bytes, str]]:
+    """Yield the key and the comment of each element of a set. Raises OSError."""
+    asked = {_LIST_TABLE: table, _LIST_SET: store}
+    for message in _read(netlink, _GET_ELEMENTS, family, asked):
         for element in list_values(attributes(message[4:]).get(_LIST_ELEMENTS, b"")):
-            yield attributes(attributes(element)[_KEY])[_VALUE]
+            parts = attributes(element)
+            yield attributes(parts[_KEY])[_VALUE], _comment(parts.get(_USER_DATA, b""))
+
+
+def _comment(data: bytes) -> str:
+    """Return the comment in an element's user data; tools write it first."""
+    return text(data[2 : 2 + data[1]]) if len(data) > 1 and data[0] == _COMMENT else ""
 
 
 def of_chain(family: Family | str, table: str, chain: str) -> tuple[int, int]:
@@ -55,10 +63,14 @@ def of_chain(family: Family | str, table: str, chain: str) -> tuple[int, int]:
 
 
 def _dump(kind: int, family: Family | str, asked: dict[int, str]) -> list[bytes]:
+    with closing(Netlink(NETFILTER)) as netlink:
+        return _read(netlink, kind, family, asked)
+
+
+def _read(netlink: Netlink, kind: int, family: Family | str, asked: dict[int, str]) -> list[bytes]:
     names = (attribute(number, f"{name}\0".encode()) for number, name in asked.items())
     body = netfilter_header(family) + b"".join(names)
-    with closing(Netlink(NETFILTER)) as netlink:
-        return consistent(lambda: list(netlink.dump(kind, body)))
+    return consistent(lambda: list(netlink.dump(kind, body)))
 
 
 def _counts(data: bytes) -> tuple[int, int]:

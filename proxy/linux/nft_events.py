@@ -103,7 +103,7 @@ class NftListener:
 
 def _events(data: bytes) -> Iterator[NftEvent]:
     """Yield the events in received data."""
-    for message_type, body, _ in messages(data):
+    for message_type, body, *_ in messages(data):
         subsystem, number = divmod(message_type, 256)
         found = _NEW.get(number) or _DELETED.get(number)
         if subsystem == _NF_TABLES and found:

@@ -22,6 +22,8 @@ class Family(IntEnum):
     V4 = 4
     V6 = 6
 
+    __hash__ = int.__hash__  # a first load hashes it 100,000 times, and Enum's own is in Python
+
 
 LOOPBACK: Mapping[Family, Network] = {
     Family.V4: IPv4Network("127.0.0.0/8"),
@@ -35,6 +37,8 @@ class Protocol(StrEnum):
     TCP = "TCP"
     UDP = "UDP"
     SCTP = "SCTP"
+
+    __hash__ = str.__hash__  # as for ``Family``
 
 
 # IANA protocol numbers, as packets and the kernel have them.

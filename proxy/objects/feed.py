@@ -8,9 +8,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from sys import intern
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from control.client import Client, Informer
 from proxy.backends.base import COUNTING
@@ -36,8 +35,7 @@ logger = logging.getLogger("podwire.proxy.feed")
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class KeptObject(Generic[Value]):
+class KeptObject(NamedTuple, Generic[Value]):
     """The kept part of an API object: its identity and its ``value``, None if the proxy does not
     serve it.
     """
@@ -84,7 +82,9 @@ def _kept(
 
 
 class Feed:
-    """Puts objects into the tracker, and calls ``changed`` after each."""
+    """Puts objects into the tracker, and calls ``changed`` after each, but not before all are
+    listed.
+    """
 
     def __init__(
         self,
@@ -100,6 +100,7 @@ class Feed:
         self._tracker = tracker
         self._changes = changes
         self._changed = changed
+        self._is_listed = False
         self.has_ranges = asyncio.Event()  # set once the Node has its Pod ranges
         self.has_addresses = asyncio.Event()  # set once it has addresses
 
@@ -131,6 +132,11 @@ class Feed:
     def service_ranges(self, ranges: Ranges) -> None:
         """Take the cluster's ranges of ClusterIPs."""
         self._tracker.set_service_ranges(ranges)
+        self._after(None)
+
+    def listed(self) -> None:
+        """Note that all objects were listed."""
+        self._is_listed = True
         self._changed()
 
     def _warn_of_balance(self, key: Key, new: KeptObject[Service] | None) -> None:
@@ -150,7 +156,8 @@ class Feed:
     def _after(self, new: KeptObject[Value] | None) -> None:
         for line in new.complaints if new else ():
             logger.warning("%s", line)
-        self._changed()
+        if self._is_listed:
+            self._changed()
 
 
 def _key(old: KeptObject[Value] | None, new: KeptObject[Value] | None) -> Key:
@@ -164,25 +171,28 @@ async def following(
 ) -> AsyncIterator[None]:
     """Keep ``feed`` informed while the context lasts.
 
-    The context begins when all objects were listed. Only then the feed learns of objects, so that
-    no sync is made from a part of them. ``ranges`` are Service ranges beside the cluster's own.
+    The context begins when all objects were listed. The feed takes them while the server writes the
+    next ones. ``ranges`` are Service ranges beside the cluster's own.
     """
     served = f"{PROXY_NAME_LABEL}={proxy_name}" if proxy_name else f"!{PROXY_NAME_LABEL}"
     labels = f"!{HEADLESS_LABEL},{served}"
     itself = f"metadata.name={node_name}"
     read = ObjectReader(node_name, proxy_name)
-    services = Informer(client, api.SERVICE, keep=read.service, label_selector=labels)
-    slices = Informer(client, api.ENDPOINT_SLICE, keep=read.slice, label_selector=labels)
+    services = Informer(client, api.SERVICE, keep=read.service, by_page=True, label_selector=labels)
+    slices = Informer(
+        client, api.ENDPOINT_SLICE, keep=read.slice, by_page=True, label_selector=labels
+    )
     nodes = Informer(client, api.NODE, keep=read.node, field_selector=itself)
+    nodes.subscribe(feed.node)
+    slices.subscribe(feed.slice)
+    services.subscribe(feed.service)
     cidrs = ServiceRanges(ranges, feed.service_ranges)
     async with asyncio.TaskGroup() as group:
         runs = (services.run(), slices.run(), nodes.run(), cidrs.follow(client))
         tasks = [group.create_task(run) for run in runs]
         for listed in (services.synced, slices.synced, nodes.synced, cidrs.listed):
             await listed.wait()
-        nodes.subscribe(feed.node)
-        slices.subscribe(feed.slice)
-        services.subscribe(feed.service)
+        feed.listed()
         try:
             yield
         finally:

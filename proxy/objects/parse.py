@@ -5,7 +5,7 @@ parts nor other objects. Addresses are parsed, never copied as text.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -114,7 +114,7 @@ def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> 
     if not service or HEADLESS_LABEL in labels or version is None:
         return None
     read = partial(_endpoint, version=version, node_name=node_name)
-    found = [*_kept(wire.endpoints, "endpoints", complaints, read)]
+    found = _kept(wire.endpoints, "endpoints", complaints, read)
     ports = dict(_kept(wire.ports, "ports", complaints, _slice_port))
     return Slice(
         (intern(wire.metadata.namespace or ""), intern(service)),
@@ -135,7 +135,7 @@ def parse_node(wire: Node, complaints: Complaints) -> NodeView:
         name=wire.metadata.name,
         zone=wire.metadata.labels.get(ZONE_LABEL, ""),
         addresses=_addresses(status, "status.addresses", complaints),
-        pod_cidrs=tuple(_kept((c for c in cidrs if c), "spec.podCIDRs", complaints, parse_network)),
+        pod_cidrs=tuple(_kept([c for c in cidrs if c], "spec.podCIDRs", complaints, parse_network)),
         eligible=not leaving and wire.metadata.deletion_timestamp is None,
     )
 
@@ -182,8 +182,17 @@ def _without_zeros(text: str) -> str:
 
 
 def _kept(
-    items: Iterable[Wire], where: str, complaints: Complaints, parse: Callable[[Wire], Value]
-) -> Iterable[Value]:
+    items: Sequence[Wire], where: str, complaints: Complaints, parse: Callable[[Wire], Value]
+) -> list[Value]:
+    try:
+        return [parse(item) for item in items]
+    except ValueError:  # some are unusable
+        return [*_usable(items, where, complaints, parse)]
+
+
+def _usable(
+    items: Sequence[Wire], where: str, complaints: Complaints, parse: Callable[[Wire], Value]
+) -> Iterator[Value]:
     for index, item in enumerate(items):
         try:
             yield parse(item)
@@ -194,7 +203,8 @@ def _kept(
 def _addresses(texts: Sequence[str], where: str, complaints: Complaints) -> tuple[Address, ...]:
     if not texts:
         return ()
-    return tuple(dict.fromkeys(_kept(texts, where, complaints, parse_address)))
+    found = _kept(texts, where, complaints, parse_address)
+    return tuple(dict.fromkeys(found) if len(found) > 1 else found)
 
 
 def _number(value: int | None, name: str, *, least: int = 1) -> int:
@@ -204,9 +214,10 @@ def _number(value: int | None, name: str, *, least: int = 1) -> int:
 
 
 def _port(wire: ServicePort) -> Port:
+    name, protocol = _port_key(wire.name, wire.protocol)
     return Port(
-        name=intern(wire.name),
-        protocol=Protocol(wire.protocol),
+        name=name,
+        protocol=protocol,
         number=_number(wire.port, "port"),
         node_port=_number(wire.node_port or 0, "nodePort", least=0),
     )
@@ -218,7 +229,7 @@ def _slice_port(wire: SlicePort) -> tuple[PortKey, int]:
 
 @lru_cache(maxsize=1024)
 def _port_key(name: str, protocol: str) -> PortKey:
-    """Return one value for all slices with the same name and protocol. Raises ValueError."""
+    """Return one value for all ports with the same name and protocol. Raises ValueError."""
     return name, Protocol(protocol)
 
 

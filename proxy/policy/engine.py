@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from control.client import Client, Informer
 from proxy.backends.nftables.observe import disturbance
-from proxy.linux.libnftables import Libnftables
 from proxy.linux.links import LinkListener
 from proxy.linux.nft_events import NftListener
 from proxy.model.errors import KernelRefusedError
@@ -24,6 +23,7 @@ from proxy.policy.bridge.guard import FrameGuard, Surroundings, release
 from proxy.policy.drops.page import drops_page
 from proxy.policy.drops.watch import DropWatch, View
 from proxy.policy.index import PolicyIndex
+from proxy.policy.kernel import RuleChange, RuleWriter
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
 from proxy.policy.peers.taken import TakenAddresses
 from proxy.policy.render import TABLE, TAKEN
@@ -53,10 +53,11 @@ class PolicyEngine:
         self.index = PolicyIndex()
         self._dirty = asyncio.Event()
         self.ready = asyncio.Event()  # set once all policies were listed
-        self._nft = Libnftables()
+        self._writer = RuleWriter()
         self._links: LinkListener | None = None
         self._events: NftListener | None = None
         self._rulesets: tuple[PolicyRuleset, ...] | None = None  # None: the kernel is unknown
+        self._is_doubtful = False  # whether the kernel refused a change, or others changed rules
         self._told = ""
         self._frames = FrameGuard(self.index, around)
         self._taken = TakenAddresses(self.index)
@@ -102,18 +103,20 @@ class PolicyEngine:
                 await self._dirty.wait()
                 self._dirty.clear()
 
-    async def _sync(self, act: Callable[[], str]) -> None:
+    async def _sync(self, act: Callable[[], RuleChange]) -> None:
         """Bring the kernel to the present state, however often it refuses."""
         retry = _FIRST_RETRY
         while True:
             self._dirty.clear()
             try:
-                by_programs, text = self._frames.by_programs, act()
-                await asyncio.to_thread(self._commit, text)
+                by_programs, change = self._frames.by_programs, act()
+                async with self._drops.renewing() if change.renews else nullcontext():
+                    await asyncio.to_thread(self._commit, change)
                 if by_programs != self._frames.by_programs:
                     self._around.guarding()
             except KernelRefusedError as err:
                 self._forget_kernel()
+                self._is_doubtful = True
                 self._tell(f"the kernel refused the policies' rules: {err}")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._dirty.wait(), retry)
@@ -123,15 +126,15 @@ class PolicyEngine:
             self.ready.set()
             return
 
-    def _commit(self, text: str) -> None:
+    def _commit(self, change: RuleChange) -> None:
         """Write a change: the programs' entries that go, the rules, and the entries that come."""
         self._frames.before()
-        if text:
+        if change:
             with self._events.deaf() if self._events else nullcontext():
-                self._nft.commit(text)
+                self._writer.commit(change)
         self._frames.after()
 
-    def _write(self) -> str:
+    def _write(self) -> RuleChange:
         """Return the transaction to the present state."""
         node, settings = self._around.node(), self._around.settings()
         is_new, wrong = self._frames.look()
@@ -141,22 +144,28 @@ class PolicyEngine:
         if is_new:
             self._forget_kernel()
         if self._rulesets is None:
+            self._taken.begin_anew(settings.families)
             everything = self.index.everything()
             rulesets = tuple(PolicyRuleset(one, self.index) for one in settings.families)
-            text = "".join(one.restart(everything, node.pod_cidrs, bridges) for one in rulesets)
-            self._taken.begin_anew(settings.families)
+            # Who disturbs the rules while these are written is noted for the next time.
+            doubtful, self._is_doubtful = self._is_doubtful, False
+            clear = kernel.deletion if doubtful else kernel.clearing
+            text = "".join(
+                clear(one.family) + one.restart(everything, node.pod_cidrs, bridges)
+                for one in rulesets
+            )
+            text += self._taken.closing(settings.families, kept=not doubtful)
             text += self._frames.plan(everything, self._taken.inherited(), whole=True)
             self._rulesets = rulesets
-            self._drops.counts.begin_anew()
-            return text
+            return RuleChange(text, renews=True)
         self._look_at_taken()
         changes = self.index.take()
-        parts = (
+        parts = [
             (one.family, one.advance(changes, node.pod_cidrs, bridges)) for one in self._rulesets
-        )
-        text = "".join(part.text(family, TABLE) for family, part in parts)
-        text += self._taken.opening(settings.families)
-        return text + self._frames.plan(changes, self._taken.inherited(), whole=False)
+        ]
+        parts += self._taken.opening(settings.families)
+        text = self._frames.plan(changes, self._taken.inherited(), whole=False)
+        return RuleChange(text, parts)
 
     def _forget_kernel(self) -> None:
         """Have the tables written anew, without the addresses that containers have got by now."""
@@ -167,11 +176,11 @@ class PolicyEngine:
         if self._rulesets is not None:
             self._taken.look(one.family for one in self._rulesets)
 
-    def _clear(self) -> str:
+    def _clear(self) -> RuleChange:
         """Return the transaction that leaves nothing of ours."""
         self._rulesets = None
         self._frames.forget()
-        return kernel.removal()
+        return RuleChange(kernel.removal())
 
     @contextmanager
     def _hearing(self) -> Iterator[None]:
@@ -179,7 +188,12 @@ class PolicyEngine:
 
         Without policies this would be a turn of the loop for each rule that anybody writes.
         """
-        with closing(NftListener()) as events, closing(LinkListener(addresses=True)) as links:
+        with (
+            closing(NftListener()) as events,
+            closing(LinkListener(addresses=True)) as links,
+            closing(self._writer),
+            closing(self._taken),
+        ):
             self._events, self._links = events, links
             events.listen()
             try:
@@ -203,6 +217,7 @@ class PolicyEngine:
             logger.warning("%s", why)
             self._report.about_node("NetworkPolicyRulesDisturbed", why)
             self._forget_kernel()
+            self._is_doubtful = True  # to delete the table is quicker, too
             self.changed()
 
     def _tell(self, wrong: str) -> None:
@@ -236,6 +251,8 @@ class PolicyEngine:
         if new and new.value and new.value.is_local:  # first, who had its address until now
             self._look_at_taken()
         self.index.set_pod(_key(old, new), new.value if new else None)
+        if old and (new is None or new.uid != old.uid):
+            self.index.forget_owner(old.uid)
         self.changed()
 
     def _take_namespace(

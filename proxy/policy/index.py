@@ -41,6 +41,7 @@ class PolicyIndex(PodAddresses):
         self._stale: set[Address] = set()
         # The addresses that Pods which are being deleted have lost to others, by the Pods' UIDs.
         self._ended: dict[str, set[Address]] = {}
+        self._owners: dict[Address, str] = {}  # by ``Pod.sandbox``: nobody else has the address
 
     @property
     def is_empty(self) -> bool:
@@ -98,12 +99,10 @@ class PolicyIndex(PodAddresses):
         old = self.pods.pop(key, None)
         if old is not None and (pod is None or pod.uid != old.uid):
             self._ended.pop(old.uid, None)
+        if old is not None:
+            self._disown(old, pod)
         if pod is not None:
-            lost = self._ended.get(pod.uid, ())
-            if lost:
-                rest = tuple(one for one in pod.addresses if one not in lost)
-                pod = replace(pod, addresses=rest)
-            self.pods[key] = pod
+            pod = self.pods[key] = self._own(pod)
         changed = (
             old is None
             or pod is None
@@ -125,13 +124,46 @@ class PolicyIndex(PodAddresses):
         for rival in rivals - {key}:
             self._holdings.touch(self._members.peers_with(rival), places)
 
-    def release(self, address: Address) -> None:
+    def _own(self, pod: Pod) -> Pod:
+        """Return a Pod without the addresses that are another's by now."""
+        lost = self._ended.get(pod.uid, ())
+        owners, mine = self._owners, pod.sandbox
+        rest = tuple(
+            one for one in pod.addresses if one not in lost and owners.get(one, mine) == mine
+        )
+        return pod if rest == pod.addresses else replace(pod, addresses=rest)
+
+    def _disown(self, old: Pod, new: Pod | None) -> None:
+        """Forget that a Pod was an address' only owner, once it has it no more."""
+        same = new is not None and new.sandbox == old.sandbox
+        kept = new.addresses if new is not None and same else ()
+        for one in old.addresses:
+            if one not in kept and self._owners.get(one) == old.sandbox:
+                del self._owners[one]
+
+    def is_owned(self, address: Address) -> bool:
+        """Return True if an address has one owner; see ``release``."""
+        return address in self._owners
+
+    def forget_owner(self, sandbox: str) -> None:
+        """Take the addresses from a Pod that has ended, which may never have told of them."""
+        for one in [one for one, owner in self._owners.items() if owner == sandbox]:
+            del self._owners[one]
+
+    def release(self, address: Address, owner: str = "") -> None:
         """Take an address from the Pods that have it so far: a new container has got it.
 
-        One that is not being deleted may have it again with its next change, if it is its own.
+        ``owner`` is its Pod, see ``Pod.sandbox``: nobody else may have it from now on, whatever the
+        API says later. Without, a Pod that is not being deleted may have the address again with its
+        next change.
         """
+        self._owners.pop(address, None)
+        if owner:
+            self._owners[address] = owner
         for key in sorted(self._claimants.get(address, ())):
             pod = self.pods[key]
+            if owner and pod.sandbox == owner:
+                continue
             if pod.rank[0] is False:
                 self._ended.setdefault(pod.uid, set()).add(address)
             rest = tuple(one for one in pod.addresses if one != address)
@@ -143,6 +175,7 @@ class PolicyIndex(PodAddresses):
             self.set_pod(key, None)
         for name in list(self.namespaces):
             self.set_namespace(name, None)
+        self._owners.clear()
         self.take()
 
     def _local_in(self, namespace: str) -> Iterator[Pod]:

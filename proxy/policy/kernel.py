@@ -1,9 +1,11 @@
 """The kernel's side of policies: our tables of nftables, and the filter of the Pods' bridges."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.backends.nftables.transaction import table_name
+from proxy.backends.nftables import bulk
+from proxy.backends.nftables.transaction import Transaction, table_name
 from proxy.linux import nft_names
 from proxy.linux.addresses import addresses_of_links
 from proxy.linux.bridges import pod_bridges
@@ -13,10 +15,49 @@ from proxy.linux.netlink import BRIDGE
 from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import PodDetector
 from proxy.model.values import Family, Network
-from proxy.policy.render import TABLE
+from proxy.policy.render import TABLE, TAKEN, is_plain
 
 _PROBE = "podwire-probe"
 _MODULE = Path("/proc/sys/net/bridge")  # br_netfilter makes it
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange:
+    """A change of our tables: ``text`` in nft's language, and ``parts`` by family.
+
+    ``renews``: the tables are made anew, so that their counters begin at 0.
+    """
+
+    text: str = ""
+    parts: Sequence[tuple[Family, Transaction]] = ()
+    renews: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.text or any(part for _, part in self.parts))
+
+
+class RuleWriter:
+    """Commits changes of our tables, each in one transaction."""
+
+    def __init__(self) -> None:
+        self._nft = Libnftables()
+        self._elements = bulk.ElementWriter()
+
+    def commit(self, change: RuleChange) -> None:
+        """Commit a change. Raises KernelRefusedError, and then nothing has happened.
+
+        A Pod that comes, goes or gets other labels changes nothing but elements, as a rule.
+        """
+        objects = (one for _, part in change.parts for one in (*part.put, *part.drop))
+        if not change.text and all(map(is_plain, objects)):
+            self._elements.change(TABLE, change.parts)
+        else:
+            lines = (part.text(family, TABLE) for family, part in change.parts)
+            self._nft.commit("".join((*lines, change.text)))
+
+    def close(self) -> None:
+        """Close what a later commit would open again."""
+        self._elements.close()
 
 
 def removal() -> str:
@@ -32,6 +73,32 @@ def remove() -> None:
     """Remove what any run left. A second call does nothing. Raises KernelRefusedError."""
     if text := removal():
         Libnftables().commit(text)
+
+
+def clearing(family: Family) -> str:
+    """Return what empties our table within a transaction, but for the set TAKEN.
+
+    podwire-cni may add to that until the transaction is committed. Raises KernelRefusedError.
+    """
+    table = table_name(family, TABLE)
+    stores = [one for one in nft_names.named_sets(family) if one.table == TABLE]
+    lines = (
+        f"add table {table}",
+        f"flush table {table}",
+        *(
+            f"delete {'map' if one.is_map else 'set'} {table} {one.name}"
+            for one in stores
+            if one.name != TAKEN
+        ),
+        *(f"delete chain {table} {name}" for own, name in nft_names.chains(family) if own == TABLE),
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def deletion(family: Family) -> str:
+    """Return what makes our table new and empty within a transaction, whatever it has now."""
+    table = table_name(family, TABLE)
+    return f"add table {table}\ndelete table {table}\nadd table {table}\n"
 
 
 def bridge_removal() -> str:

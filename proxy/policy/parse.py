@@ -31,6 +31,7 @@ from proxy.policy.values import (
 _ENDED = frozenset({"Succeeded", "Failed"})
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?")  # IANA_SVC_NAME
 _SIDECAR = "Always"
+_MIRROR = "kubernetes.io/config.mirror"  # the annotation of a mirror Pod: its static Pod's UID
 _PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 
 
@@ -49,7 +50,8 @@ def parse_pod(wire: api.Pod, node_name: str) -> Pod | None:
     rank = (meta.deletion_timestamp is None, meta.creation_timestamp or "", meta.uid)
     is_local = wire.spec.node_name == node_name
     ports = dict(_named_ports(wire.spec))
-    return Pod(wire.key, wire.uid, meta.labels, addresses, is_local, ports, rank)
+    sandbox = meta.annotations.get(_MIRROR, wire.uid)
+    return Pod(wire.key, wire.uid, meta.labels, addresses, is_local, ports, rank, sandbox)
 
 
 def parse_namespace(wire: api.Namespace) -> Namespace:

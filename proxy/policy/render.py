@@ -42,6 +42,9 @@ LINK_KEEPING = "icmpv6 type { 130, 131, 132, 133, 134, 135, 136, 137, 143 } acce
 LOGS = (
     f'limit rate 100/second burst 200 packets log group {LOG_GROUP} snaplen {SNAPLEN} prefix "{{}}"'
 )
+# What a set has whose keys are whole addresses, protocols and ports: no range, no name.
+_PLAIN_STORES = {EGRESS, INGRESS, ITSELF, TAKEN, *DROPPED.values(), *DENIED.values()}
+_PLAIN_SORTS = {"pods", "named", "exact", *(action.lower() for action in Action)}
 _ABBREVIATED = {Direction.EGRESS: "eg", Direction.INGRESS: "in"}
 
 
@@ -51,6 +54,14 @@ _PEER = {Direction.EGRESS: "daddr", Direction.INGRESS: "saddr"}
 def onward(direction: Direction) -> str:
     """Return what becomes of a packet that a direction lets pass."""
     return "goto arrive" if direction is Direction.EGRESS else "accept"
+
+
+def is_plain(one: TableObject) -> bool:
+    """Return True for an element that ``bulk`` can pack; ranges and names have other parts."""
+    if not isinstance(one, Element):
+        return False
+    sort, _, number = one.store.rpartition("-")
+    return one.store in _PLAIN_STORES or (sort in _PLAIN_SORTS and number.isdigit())
 
 
 def verdict(direction: Direction, action: Action) -> str:

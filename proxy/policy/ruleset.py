@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable, Iterator
 
 from proxy.backends.nftables.objects import Element, ObjectIdentity, TableObject
-from proxy.backends.nftables.transaction import Transaction, table_name
+from proxy.backends.nftables.transaction import Transaction
 from proxy.model.values import Address, Family, Network
 from proxy.policy.index import PolicyIndex
 from proxy.policy.posts import Changes
@@ -26,18 +26,12 @@ class PolicyRuleset:
         self._held: dict[Hashable, _Objects] = {}
 
     def restart(self, changes: Changes, ranges: Iterable[Network], bridges: Iterable[str]) -> str:
-        """Forget the state before; return the transaction that makes the whole table anew.
-
-        A table that is there is replaced by it in one step. ``changes`` are everything.
-        """
+        """Forget the state before; return what fills an empty table. ``changes`` are everything."""
         self._held.clear()
         self._render = PolicyRenderer(self.family)
         fixed = self._advance({_FIXED: list(self._render.fixed())})
         rest = self.advance(changes, ranges, bridges)
-        table = table_name(self.family, TABLE)
-        clearing = f"add table {table}\ndelete table {table}\nadd table {table}\n"
-        both = Transaction((*fixed.put, *rest.put))
-        return clearing + both.text(self.family, TABLE)
+        return Transaction((*fixed.put, *rest.put)).text(self.family, TABLE)
 
     def advance(
         self, changes: Changes, ranges: Iterable[Network], bridges: Iterable[str]

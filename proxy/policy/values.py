@@ -151,7 +151,8 @@ class Pod:
     """A Pod with an address of its own, that has not ended.
 
     ``ports`` maps (protocol, name) to the container's port. ``rank`` orders Pods that have the same
-    address: the greatest has it now.
+    address: the greatest has it now. ``sandbox`` is the UID that the runtime knows: that of the
+    static Pod, if this is a mirror Pod.
     """
 
     key: Key
@@ -161,6 +162,7 @@ class Pod:
     is_local: bool
     ports: Mapping[tuple[Protocol, str], int]
     rank: tuple[bool, str, str] = (True, "", "")
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True)

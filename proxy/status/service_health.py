@@ -130,9 +130,12 @@ class ServiceHealth:
             await self._trying
 
     def _response(self, port: int, _: web.Request) -> web.Response:
-        count = self._counts[port]
-        namespace, name = count.service
         healthy = self._health.alive
+        count = self._counts.get(port)
+        if count is None:  # its Service has gone, and the server is about to
+            gone = {"localEndpoints": 0, "serviceProxyHealthy": healthy}
+            return web.json_response(gone, status=503)
+        namespace, name = count.service
         body = {
             "service": {"namespace": namespace, "name": name},
             "localEndpoints": count.endpoints,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -15,6 +15,9 @@ from proxy.status.process import configz, process_text, statusz
 logger = logging.getLogger("podwire.proxy.web")
 
 EVERY_PATH = "/{path:.*}"
+# Seconds that aiohttp waits for answers under way, and then for connections to end; its default is
+# 60. It also waits for one that was accepted just now and whose requests it reads no more (3.14).
+_LAST_ANSWERS = 0.1
 
 Handler = Callable[[web.Request], web.Response | Awaitable[web.Response]]
 
@@ -81,19 +84,42 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Serve at these addresses while the context lasts; None means every address.
 
-    A route answers every method, as upstream's do. Raises OSError.
+    A route answers every method, as upstream's do. Who is still connected at the end is cut off
+    within a moment: a sync of rules may wait for it. Raises OSError.
     """
     app = web.Application()
     for path, handler in routes.items():
         app.router.add_route("*", path, _handler(handler))
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS)
     await runner.setup()
+    server = cast(web.Server, runner.server)  # ``setup`` has made it
     try:
-        for host in hosts:
-            await web.TCPSite(runner, host, port).start()
-        yield
+        async with AsyncExitStack() as stack:
+            for host in hosts:
+                await stack.enter_async_context(_accepting(server, host, port))
+            yield
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _accepting(handler: web.Server, host: str | None, port: int) -> AsyncIterator[None]:
+    """Accept connections at an address while the context lasts.
+
+    A server that is closed between accepting a connection and making its transport keeps the
+    connection open until garbage is collected (CPython 3.11): so it accepts no more before.
+    """
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(handler, host, port)
+    try:
+        yield
+    finally:
+        for listener in server.sockets:
+            loop.remove_reader(listener)
+        try:
+            await asyncio.sleep(0)  # what was accepted has its transport
+        finally:
+            server.close()
 
 
 def _handler(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -7,7 +7,7 @@ import pytest
 
 from control.store.base import Store
 from tests.support.control.stores import STORES, make_store
-from tests.support.space import spaces
+from tests.support.spaces import spaces
 
 __all__ = ["spaces"]
 

@@ -24,7 +24,7 @@ from control.store.base import (
 
 async def take(events: AsyncGenerator[Commit, None], count: int) -> list[StoreEvent]:
     found: list[StoreEvent] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(found) < count:
             found.extend(await anext(events))
     return found

@@ -14,8 +14,8 @@ from tests.support.e2e.harness import CHECKOUT, WEB, Lab, eventually, made_lab, 
 PODWIRE = CHECKOUT / "bin" / "podwire"
 
 
-def host_state():
-    """Return everything of the host that a lab could have changed."""
+def host_state(lab):
+    """Return everything of the host that a lab could have changed; others may come and go."""
     names = {
         "links": "ip -j link",
         "addresses": "ip -j addr",
@@ -40,8 +40,8 @@ def host_state():
         line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
     )
     state["spaces"] = run("ip", "netns", "list").stdout
-    cgroups = Path("/sys/fs/cgroup").glob("*/podwire/*/*")
-    state["cgroups"] = sorted(str(path) for path in cgroups if path.is_dir())
+    cgroups = Path("/sys/fs/cgroup").glob(f"**/podwire/{lab}")
+    state["cgroups"] = sorted(map(str, cgroups))
     return state
 
 
@@ -62,17 +62,19 @@ def processes(name):
 def assert_gone(name, before):
     assert processes(name) == []
     assert not Path(f"/var/lib/podwire/labs/{name}").exists()
-    after = host_state()
+    after = host_state(name)
     for part, was in before.items():
         assert after[part] == was, part
 
 
 def test_down_leaves_the_host_as_it_was(tmp_path):
-    before, name = host_state(), f"d{os.getpid()}"
+    name = f"d{os.getpid()}"
+    before = host_state(name)
     with made_lab(name, tmp_path, ("--nodes=2",)) as lab:
         lab.kubectl("apply", "-f", str(WEB))
         lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
-        during = host_state()
+        during = host_state(name)
+        assert during["cgroups"] != before["cgroups"] == []
         for part in ("links", "addresses", "rules", "routes", "legacy", "sysctls", "spaces"):
             assert during[part] == before[part], f"{part} changed while the lab ran"
     assert_gone(name, before)
@@ -99,7 +101,8 @@ def test_a_lab_holds_no_file_of_its_caller():
 
 
 def test_down_after_kill_9_of_everything(tmp_path):
-    before, name = host_state(), f"k{os.getpid()}"
+    name = f"k{os.getpid()}"
+    before = host_state(name)
     with made_lab(name, tmp_path, ("--nodes=2",)) as lab:
         lab.kubectl("apply", "-f", str(WEB))
         lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
@@ -111,7 +114,8 @@ def test_down_after_kill_9_of_everything(tmp_path):
 
 
 def test_a_lab_killed_while_it_is_made_is_removed():
-    before, name = host_state(), f"h{os.getpid()}"
+    name = f"h{os.getpid()}"
+    before = host_state(name)
     making = subprocess.Popen(
         [PODWIRE, "lab", "up", "--name", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -124,7 +128,8 @@ def test_a_lab_killed_while_it_is_made_is_removed():
 
 
 def test_an_interrupted_up_leaves_nothing():
-    before, name = host_state(), f"i{os.getpid()}"
+    name = f"i{os.getpid()}"
+    before = host_state(name)
     making = subprocess.Popen(
         [PODWIRE, "lab", "up", "--name", name],
         stdout=subprocess.PIPE,

@@ -71,7 +71,7 @@ class Shell:
     def complete(self, typed, candidates):
         """Return what TAB adds to the typed text, or lists below it."""
         self.child.send(typed + "\t")
-        seen, deadline = "", time.monotonic() + 20
+        seen, deadline = "", time.monotonic() + 60
         while not (candidates and words(plain(seen), typed) >= candidates):
             try:
                 seen += self.child.read_nonblocking(4096, timeout=0.2)

@@ -70,3 +70,11 @@ def test_pages_of_commands_that_went_are_removed(folder):
     write_pages(folder)
     assert (old.exists(), foreign.exists()) == (False, True)
     foreign.unlink()
+
+
+def test_a_run_that_was_cut_short_is_made_up_for(tmp_path):
+    """By the page of podwire itself bin/manuals sees whether all are new."""
+    (tmp_path / "podwire-lab.1").mkdir()  # no page can be put there
+    with pytest.raises(IsADirectoryError):
+        write_pages(tmp_path)
+    assert (tmp_path / "podwire-proxy.1").exists() and not (tmp_path / "podwire.1").exists()

@@ -28,6 +28,7 @@ def view() -> ClusterView:
         made.pods[value.key] = value
         made.nodes[value.key] = [ip_address("192.0.2.9")]
     made.known = {*made.pods, ("ns", "pending")}
+    made.services = {("ns", "shop"): ["10.96.0.9", "fd00:96::9"], ("ns", "bare"): []}
     for one in (
         policy("deny", {"app": "db"}, ingress=[]),
         policy("allow", {"app": "db"}, ingress=[FROM_WEB, FROM_NET]),
@@ -63,6 +64,7 @@ ASKED = {
     ("fd00::1", "[fd00::2]:5432"): True,
     ("2001:db8::1", "fd00::2"): False,
     ("db", "db:1"): True,
+    ("pod/web", "pod/db:5432"): True,  # as kubectl -o name prints them
 }
 
 
@@ -77,6 +79,14 @@ WRONG = {
     ("web", "db:http"): "'http' is no port: give a number, such as db:80",
     ("web", "db:70000"): "'70000' is no port",
     ("web", "db/UDP"): "db: a protocol with ports needs one: db:80/UDP",
+    (
+        "web",
+        "shop:80",
+    ): "shop is a Service, ns/shop, and rules see the Pods behind it: ask about one",
+    ("web", "svc/shop:80"): "kubectl get endpointslices -n ns -l kubernetes.io/service-name=shop",
+    ("web", "10.96.0.9:80"): "10.96.0.9 is a Service, ns/shop",
+    ("web", "[fd00:96::9]:80"): "fd00:96::9 is a Service, ns/shop",
+    ("web", "svc/nobody:80"): "no Pod svc/nobody",
     ("192.0.2.1", "fd00::2"): "have no address of one IP family",
 }
 

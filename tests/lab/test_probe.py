@@ -14,17 +14,13 @@ from lab.probe import count, wait
 def service() -> Iterator[int]:
     """Give the port of a Service whose proxy knows one endpoint at first, and later two."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.2)
-    stop = threading.Event()
 
     def serve() -> None:
         for number in itertools.count():
             try:
                 connection, _ = listener.accept()
-            except TimeoutError:
-                if stop.is_set():
-                    return
-                continue
+            except OSError:  # it was shut down
+                return
             with connection:
                 connection.recv(4096)
                 name = b"b" if number > 4 and number % 2 else b"a"
@@ -33,7 +29,7 @@ def service() -> Iterator[int]:
     thread = threading.Thread(target=serve)
     thread.start()
     yield listener.getsockname()[1]
-    stop.set()
+    listener.shutdown(socket.SHUT_RDWR)
     thread.join()
     listener.close()
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.cni.runner import Node, Pod
-from tests.support.space import Space, spaces
+from tests.support.space import Space
+from tests.support.spaces import spaces
 
 __all__ = ["spaces"]
 

@@ -1,16 +1,15 @@
-"""Named network namespaces for tests with real packets; bin/test seals them off the host."""
+"""Named network namespaces for tests with real packets; bin/test seals them off the host.
+
+A worker in each of many namespaces imports this, so it imports little: the fixture is in
+tests/support/spaces.py.
+"""
 
 import contextlib
-import itertools
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
-
-_numbers = itertools.count(1)
 
 
 class Space:
@@ -25,6 +24,10 @@ class Space:
     def ip(self, *args: str) -> str:
         """Run ``ip ARGS`` inside, and return its output."""
         return self.run("ip", *args)
+
+    def ip_batch(self, *lines: str) -> None:
+        """Run ``ip LINE`` inside for each line, in one process: a start costs more than a link."""
+        self.run("ip", "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
 
     def argv(self, *argv: str) -> list[str]:
         """Return the command line that runs ``argv`` inside (``ip netns exec`` would hide /sys)."""
@@ -41,14 +44,18 @@ class Space:
 
     def sysctl(self, key: str, value: int | str) -> None:
         """Set a sysctl such as ``net.ipv4.ip_forward`` inside."""
-        self.run("sysctl", "-qw", f"{key}={value}")
+        self.sysctls({key: value})
+
+    def sysctls(self, values: Mapping[str, int | str]) -> None:
+        """Set sysctls inside, in one process."""
+        self.run("sysctl", "-qw", *(f"{key}={value}" for key, value in values.items()))
 
     def veth(self, ifname: str, peer: "Space", peer_ifname: str) -> None:
         """Connect this namespace to another: ``ifname`` here, ``peer_ifname`` there, both up."""
-        self.ip(
-            "link", "add", ifname, "type", "veth", "peer", "name", peer_ifname, "netns", peer.name
+        self.ip_batch(
+            f"link add {ifname} type veth peer name {peer_ifname} netns {peer.name}",
+            f"link set {ifname} up",
         )
-        self.ip("link", "set", ifname, "up")
         peer.ip("link", "set", peer_ifname, "up")
 
     def remove(self) -> None:
@@ -57,19 +64,3 @@ class Space:
             with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", self.name], check=True)
-
-
-@pytest.fixture(scope="module")
-def spaces() -> Iterator[Callable[[str], Space]]:
-    """Give a function that makes namespaces, ``spaces("pod")``; remove all after the module."""
-    if "eth0:" in Path("/proc/net/dev").read_text() or os.geteuid() != 0:
-        pytest.fail("tests with packets run sealed off the host, as root: use bin/test")
-    made: list[Space] = []
-
-    def make(name: str) -> Space:
-        made.append(Space(f"{name}-{os.getpid()}-{next(_numbers)}"))
-        return made[-1]
-
-    yield make
-    for space in reversed(made):
-        space.remove()

@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,14 @@ from control.api.node import Node
 from control.api.times import rfc3339
 from control.api.types.conform import conform_message
 from control.linux.architecture import architecture
+from control.runtime.base import RUNTIME_DOWN
 from control.version import KUBERNETES, PODWIRE
 
 PORT = 10250
 VERSION = f"v{KUBERNETES}-podwire"
+SHUTTING_DOWN = "node is shutting down"
+NOTHING_RESERVED: Mapping[str, int] = {}
 _MOST_PODS = 110
-_LOW_MEMORY = 100 * 1024**2  # kubelet's memory.available
-_LOW_DISK = 0.10  # kubelet's nodefs.available
 _LOW_PIDS = 0.05
 # Source: k8s.io/cloud-provider/api/well_known_taints.go, well_known_annotations.go
 _UNINITIALIZED = ("node.cloudprovider.kubernetes.io/uninitialized", "true", "NoSchedule")
@@ -52,6 +53,8 @@ class HostFacts:
     machine_id: str = ""
     system_uuid: str = ""
     boot_id: str = ""
+    inodes: int = 0  # of the same file system as the disk space; 0: it counts none
+    inodes_available: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,15 @@ class NodeIdentity:
 def look(folder: Path) -> HostFacts:
     """Read the host's facts; those that cannot be read are zero or empty."""
     memory = _meminfo()
-    disk = shutil.disk_usage(folder)
+    disk, files = shutil.disk_usage(folder), os.statvfs(folder)
     return HostFacts(
         cpus=len(os.sched_getaffinity(0)),
         memory=memory.get("MemTotal", 0),
         memory_available=memory.get("MemAvailable", 0),
         disk=disk.total,
         disk_available=disk.free,
+        inodes=files.f_files,
+        inodes_available=files.f_favail,
         pids=int(_read("/proc/sys/kernel/pid_max") or 0),
         pids_used=sum(entry.name.isdecimal() for entry in Path("/proc").iterdir()),
         kernel=platform.release(),
@@ -148,18 +153,21 @@ def status(
     network_problem: str,
     images: Iterable[api.ContainerImage],
     now: float,
+    shortages: frozenset[str] = frozenset(),
+    reserved: Mapping[str, int] = NOTHING_RESERVED,
 ) -> api.NodeStatus:
     """Return the status to report, without conditions that others keep (NetworkUnavailable).
 
-    With a cloud the addresses of ``before`` stay, as with the kubelet's --cloud-provider=external.
+    ``shortages`` are the conditions that eviction has found, ``reserved`` the bytes of resources
+    that no Pod can have. With a cloud the addresses of
+    ``before`` stay, as with the kubelet's --cloud-provider=external.
     """
-    resources = _resources(machine)
     addresses = [api.NodeAddress(type="InternalIP", address=text) for text in identity.addresses]
     addresses += [api.NodeAddress(type="Hostname", address=identity.name)]
     return api.NodeStatus(
-        capacity=resources,
-        allocatable=resources,
-        conditions=_conditions(machine, before.conditions, network_problem, now),
+        capacity=_resources(machine),
+        allocatable=_resources(machine) | allocatable(machine, reserved),
+        conditions=_conditions(machine, before.conditions, network_problem, shortages, now),
         addresses=(identity.cloud and before.addresses) or addresses,
         node_info=_info(identity, machine),
         daemon_endpoints=api.NodeDaemonEndpoints(kubelet_endpoint=api.DaemonEndpoint(port=PORT)),
@@ -175,6 +183,12 @@ def _resources(machine: HostFacts) -> dict[str, str]:
         "ephemeral-storage": f"{machine.disk // 1024}Ki",
         "pods": str(_MOST_PODS),
     }
+
+
+def allocatable(machine: HostFacts, reserved: Mapping[str, int]) -> dict[str, str]:
+    """Return what Pods can have of the resources of which something is reserved."""
+    amounts = {"memory": machine.memory, "ephemeral-storage": machine.disk}
+    return {name: f"{max(0, amounts[name] - it) // 1024}Ki" for name, it in reserved.items()}
 
 
 def _info(identity: NodeIdentity, machine: HostFacts) -> api.NodeSystemInfo:
@@ -193,29 +207,34 @@ def _info(identity: NodeIdentity, machine: HostFacts) -> api.NodeSystemInfo:
 
 
 def _conditions(
-    machine: HostFacts, before: Iterable[Condition], network_problem: str, now: float
+    machine: HostFacts,
+    before: Iterable[Condition],
+    network_problem: str,
+    shortages: frozenset[str],
+    now: float,
 ) -> list[Condition]:
-    low_memory = 0 < machine.memory_available < _LOW_MEMORY
-    low_disk = machine.disk_available < machine.disk * _LOW_DISK
+    low_memory, low_disk = (f"{it}Pressure" in shortages for it in ("Memory", "Disk"))
     low_pids = 0 < machine.pids * (1 - _LOW_PIDS) < machine.pids_used
     wanted = [
-        _pressure("MemoryPressure", low_memory, "InsufficientMemory", "SufficientMemory", "memory"),
-        _pressure("DiskPressure", low_disk, "DiskPressure", "NoDiskPressure", "disk"),
-        _pressure("PIDPressure", low_pids, "InsufficientPID", "SufficientPID", "PID"),
+        _pressure("Memory", low_memory, "InsufficientMemory", "SufficientMemory"),
+        _pressure("Disk", low_disk, "DiskPressure", "NoDiskPressure"),
+        _pressure("PID", low_pids, "InsufficientPID", "SufficientPID"),
         _ready(network_problem),
     ]
     old = {item.type: item for item in before}
     return [_timed(item, old.get(item.type), now) for item in wanted]
 
 
-def _pressure(kind: str, on: bool, bad: str, good: str, what: str) -> Condition:
-    has = "insufficient" if what == "memory" and on else "sufficient" if not on else "low"
-    if what == "disk":
+def _pressure(kind: str, on: bool, bad: str, good: str) -> Condition:
+    what = kind if kind == "PID" else kind.lower()
+    message = f"kubelet has {'insufficient' if on else 'sufficient'} {what} available"
+    if kind == "Disk":
         message = f"kubelet has {'disk pressure' if on else 'no disk pressure'}"
-    else:
-        message = f"kubelet has {has} {what} available"
     return Condition(
-        type=kind, status="True" if on else "False", reason=bad if on else good, message=message
+        type=f"{kind}Pressure",
+        status="True" if on else "False",
+        reason=f"KubeletHas{bad if on else good}",
+        message=message,
     )
 
 
@@ -227,12 +246,17 @@ def _ready(network_problem: str) -> Condition:
             reason="KubeletReady",
             message="kubelet is posting ready status",
         )
-    return Condition(
-        type="Ready",
-        status="False",
-        reason="KubeletNotReady",
-        message="container runtime network not ready: NetworkReady=false "
-        f"reason:NetworkPluginNotReady message:{network_problem}",
+    message = no_network(network_problem) or network_problem
+    return Condition(type="Ready", status="False", reason="KubeletNotReady", message=message)
+
+
+def no_network(problem: str) -> str:
+    """Return kubelet's words for a problem of the network; "" for none, or one of the runtime."""
+    if not problem or problem.startswith(RUNTIME_DOWN) or problem == SHUTTING_DOWN:
+        return ""
+    return (
+        "container runtime network not ready: NetworkReady=false "
+        f"reason:NetworkPluginNotReady message:{problem}"
     )
 
 

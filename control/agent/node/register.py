@@ -7,12 +7,14 @@ when it has changed, and every 5 minutes).
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from control.agent.node import describe
-from control.agent.node.describe import NodeIdentity
+from control.agent.node.describe import HostFacts, NodeIdentity
 from control.api import kinds
 from control.api.cluster import Lease, LeaseSpec
 from control.api.meta import ObjectMeta, OwnerReference
@@ -29,6 +31,17 @@ _REPORT_SECONDS = 300.0
 _RETRY_SECONDS = 0.5
 
 
+class Shortages(Protocol):
+    """What the node is short of, and what it keeps back so that it is not."""
+
+    @property
+    def conditions(self) -> frozenset[str]:
+        """The conditions of shortage that the node has, such as MemoryPressure."""
+
+    def reserved(self, machine: HostFacts) -> Mapping[str, int]:
+        """Return how many bytes of each resource no Pod can have."""
+
+
 class Registration:
     """This node's registration with the API."""
 
@@ -38,15 +51,21 @@ class Registration:
         identity: NodeIdentity,
         folder: Path,
         network_problem: Callable[[], str],
-        images: Callable[[], list[ContainerImage]],
+        images: Callable[[], Awaitable[list[ContainerImage]]],
+        shortages: Shortages,
     ) -> None:
         self._client, self._identity, self._folder = client, identity, folder
         self._network_problem, self._images = network_problem, images
+        self._shortages = shortages
         self._wake = asyncio.Event()
         self._registered = asyncio.Event()
         self._reported = -_REPORT_SECONDS  # never: a new agent gives a sign of life at once
         self._lease: Lease | None = None
         self._said = ""
+
+    def set_runtime(self, runtime: str) -> None:
+        """Say which runtime runs the Pods, as NAME://VERSION."""
+        self._identity = replace(self._identity, runtime=runtime)
 
     def wake(self) -> None:
         """Report soon: something that the status shows may have changed."""
@@ -74,7 +93,7 @@ class Registration:
             return
         self._registered.set()
         await self._correct_metadata(have)
-        status = self._status(have)
+        status = await self._status(have)
         due = time.monotonic() - self._reported >= _REPORT_SECONDS
         if due or describe.differs(have.status, status):
             patch = {"status": describe.complete(status)}
@@ -90,7 +109,7 @@ class Registration:
             self._reported = time.monotonic()
 
     async def _create(self) -> None:
-        wanted = describe.node(self._identity, self._status(Node()))
+        wanted = describe.node(self._identity, await self._status(Node()))
         await self._client.create(kinds.NODE, wanted)
         logger.info("node %s registered", self._identity.name)
         self._registered.set()
@@ -105,14 +124,17 @@ class Registration:
         change = {"metadata": {"labels": labels, "annotations": notes}}
         await self._client.patch(kinds.NODE, None, self._identity.name, change)
 
-    def _status(self, have: Node) -> NodeStatus:
+    async def _status(self, have: Node) -> NodeStatus:
+        machine = describe.look(self._folder)
         return describe.status(
             self._identity,
-            describe.look(self._folder),
+            machine,
             have.status,
             network_problem=self._network_problem(),
-            images=self._images(),
+            images=await self._images(),
             now=time.time(),
+            shortages=self._shortages.conditions,
+            reserved=self._shortages.reserved(machine),
         )
 
     async def _keep_lease(self) -> None:

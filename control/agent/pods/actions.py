@@ -7,8 +7,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from control.agent.pods import decide, environment, payload, render, resizing
+from control.agent import rotation
+from control.agent.images.keyring import PullSecret
+from control.agent.images.manager import ImageError, Wanted
+from control.agent.pods import environment, payload, render, resizing, steps
 from control.agent.pods.context import WorkerContext
 from control.agent.pods.environment import Sources
 from control.agent.pods.fields import PodReferenceError
@@ -52,6 +56,10 @@ class Actions:
     async def create_sandbox(self, pod: Pod, attempt: int) -> None:
         """Make the volumes and the sandbox."""
         context = self._context
+        if not pod.spec.host_network and (why := await context.no_network()):
+            text = f"network is not ready: {why}"
+            context.record(pod, "Warning", "NetworkNotReady", text)
+            raise StepError("", "NetworkNotReady", text)
         if attempt:
             context.record(
                 pod,
@@ -59,11 +67,12 @@ class Actions:
                 "SandboxChanged",
                 "Pod sandbox changed, it will be killed and re-created.",
             )
-        config = render.sandbox(pod, attempt, context.dns, context.host.name)
         for problem in resolv_conf(pod, context.dns).problems:
             context.record(pod, "Warning", "DNSConfigForming", problem)
         try:
             await self._prepare(pod)
+            handler = await self._handler(pod)
+            config = render.sandbox(pod, attempt, context.dns, context.host.name, handler)
             await context.runtime.run_sandbox(config)
         except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
             reason = (
@@ -74,6 +83,21 @@ class Actions:
             text = str(err) if mount else f"Failed to create pod sandbox: {err}"
             context.record(pod, "Warning", event, text)
             raise StepError("", event, text) from err
+
+    async def _handler(self, pod: Pod) -> str:
+        """Return how the Pod's RuntimeClass wants it to run.
+
+        Raises ClientError, and ContainerRuntimeError: a Pod must not run with more rights than it
+        asks for. ``procMount: Unmasked`` asks for a user namespace too.
+        """
+        if pod.spec.host_users is False:
+            text = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
+            raise ContainerRuntimeError(text)
+        if not pod.spec.runtime_class_name:
+            return ""
+        name = pod.spec.runtime_class_name
+        found = await self._context.client.get(kinds.RUNTIME_CLASS, None, name)
+        return str(found.wire().get("handler", ""))
 
     async def end_sandbox(self, pod: Pod, sandbox_id: str, remove: bool) -> None:
         """Disconnect a sandbox, or remove it."""
@@ -98,8 +122,14 @@ class Actions:
         }
         self._context.volumes.prepare(pod, payloads, await self._context.claims.of(pod))
 
-    async def refresh(self, pod: Pod) -> None:
-        """Update the volumes that the API fills; after a failure the next try is in a minute."""
+    async def refresh(self, pod: Pod, *, anew: bool) -> None:
+        """Update the volumes that the API fills; after a failure the next try is in a minute.
+
+        ``anew`` is to trust no cache.
+        """
+        if anew:
+            namespace = pod.metadata.namespace or ""
+            self._context.objects.expire(namespace, payload.references(pod))
         try:
             await self._prepare(pod)
         except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
@@ -110,7 +140,7 @@ class Actions:
         data = await self._context.objects.fetch(namespace, wanted)
         return Sources(data, self._context.services())
 
-    async def start(self, pod: Pod, action: decide.Start) -> None:
+    async def start(self, pod: Pod, action: steps.Start) -> None:
         """Create and start a container, then run its postStart hook."""
         spec = spec_of(pod, action.name)
         try:
@@ -118,8 +148,6 @@ class Actions:
         except (ContainerRuntimeError, PodReferenceError, ClientError, OSError) as err:
             raise self._refused(pod, spec, err) from err
         record = self._context.record
-        present = f'Container image "{spec.image}" already present on machine'
-        record(pod, "Normal", "Pulled", present, spec.name)
         record(pod, "Normal", "Created", f"Created container: {spec.name}", spec.name)
         try:
             await self._context.runtime.start_container(container_id)
@@ -129,12 +157,13 @@ class Actions:
         record(pod, "Normal", "Started", f"Started container {spec.name}", spec.name)
         await self._post_start(pod, spec, container_id)
 
-    async def _create(self, pod: Pod, spec: api.Container, action: decide.Start) -> str:
+    async def _create(self, pod: Pod, spec: api.Container, action: steps.Start) -> str:
         context = self._context
         sandboxes, _ = context.of(pod.metadata.uid)
         sandbox = next((box for box in sandboxes if box.id == action.sandbox_id), None)
         if sandbox is None:
             raise ContainerRuntimeError("the Pod's sandbox is gone", "CreateContainerError")
+        await self._ensure_image(pod, spec, sandbox.id)
         addresses = context.host.addresses if sandbox.host_network else sandbox.addresses
         sources = await self._sources(pod, environment.references(pod))
         values = environment.variables(pod, spec, sources, context.host, addresses)
@@ -151,20 +180,41 @@ class Actions:
         )
         return await context.runtime.create_container(action.sandbox_id, config)
 
+    async def _ensure_image(self, pod: Pod, spec: api.Container, sandbox_id: str) -> None:
+        def note(kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+            self._context.record(pod, kind, reason, message, spec.name)
+
+        secrets = await self._pull_secrets(pod)
+        policy = spec.image_pull_policy or ""
+        wanted = Wanted(pod.metadata.uid, sandbox_id, spec.image or "", policy, secrets)
+        await self._context.images.ensure(wanted, note)
+
+    async def _pull_secrets(self, pod: Pod) -> tuple[PullSecret, ...]:
+        """Return the Secrets of ``imagePullSecrets`` that can be read."""
+        names = [it["name"] for it in pod.spec.image_pull_secrets if it.get("name")]
+        found, failed = [], []
+        for name in names:
+            try:
+                secret = await self._context.objects.pull_secret(pod.metadata.namespace or "", name)
+            except ClientError:
+                secret = None  # as kubelet: perhaps the image is here, or anybody's
+            found += [secret] if secret else []
+            failed += [] if secret else [name]
+        if failed:
+            text = f"Unable to retrieve some image pull secrets ({', '.join(failed)})"
+            text += "; attempting to pull the image may not succeed."
+            self._context.record(pod, "Warning", "FailedToRetrieveImagePullSecret", text)
+        return tuple(found)
+
     def _refused(self, pod: Pod, spec: api.Container, err: Exception) -> StepError:
         """Report in kubelet's words why a container could not be created."""
-        reason = "CreateContainerConfigError"
+        reason, text = "CreateContainerConfigError", str(err)
         if isinstance(err, ContainerRuntimeError):
             reason = err.reason
-        text = str(err)
-        if reason == "ErrImagePull":
-            never = spec.image_pull_policy == "Never"
-            event = "ErrImageNeverPull" if never else "Failed"
-            text = f'Failed to pull image "{spec.image}": {text}'
-            self._context.record(pod, "Warning", event, text, spec.name)
-            reason = "ErrImageNeverPull" if never else "ImagePullBackOff"
-        else:
-            self._context.record(pod, "Warning", "Failed", f"Error: {text}", spec.name)
+        if "runAsNonRoot" in text:
+            text += f' (pod: "{render.described(pod)}", container: {spec.name})'
+        shown = reason if isinstance(err, ImageError) else text
+        self._context.record(pod, "Warning", "Failed", f"Error: {shown}", spec.name)
         return StepError(spec.name, reason, text)
 
     async def _post_start(self, pod: Pod, spec: api.Container, container_id: str) -> None:
@@ -179,12 +229,12 @@ class Actions:
             )
             await self.kill(
                 pod,
-                decide.Kill(
+                steps.Kill(
                     container_id, spec.name, _LEAST_GRACE, "FailedPostStartHook", hook=False
                 ),
             )
 
-    async def kill(self, pod: Pod, action: decide.Kill) -> None:
+    async def kill(self, pod: Pod, action: steps.Kill) -> None:
         """Run the preStop hook, then stop the container in the rest of the grace period."""
         context = self._context
         context.record(pod, "Normal", "Killing", action.message, action.name)
@@ -205,21 +255,34 @@ class Actions:
             context.record(pod, "Warning", _KILL_FAILED, str(err), action.name)
             raise await _kill_failed(action.name, str(err)) from err
 
-    async def resize(self, action: decide.Resize) -> None:
+    async def forget(self, action: steps.Forget) -> None:
+        """Remove a dead container, then its log."""
+        containers = self._context.runtime.observe().containers
+        dead = [it for it in containers if it.id == action.container_id]
+        # One that was never started shares its path with the one that takes its place.
+        logs = [it.log_path for it in dead if it.phase is Phase.EXITED and it.log_path]
+        try:
+            await self._context.runtime.remove_container(action.container_id)
+            for log in logs:
+                rotation.remove(log)
+        except (ContainerRuntimeError, OSError) as err:
+            raise await _kill_failed(action.name, str(err)) from err
+
+    async def resize(self, action: steps.Resize) -> None:
         """Change the resources of what runs, step by step; the rest is tried again later."""
         runtime = self._context.runtime
-        use = runtime.memory_use(action.sandbox_id)
-        why = resizing.below_use(action.now, action.wanted, action.changes, use)
-        if why:
-            raise StepError(decide.RESIZE, "ResizePodInPlaceError", why)
         try:
+            use = await runtime.memory_use(action.sandbox_id)
+            why = resizing.below_use(action.now, action.wanted, action.changes, use)
+            if why:
+                raise StepError(steps.RESIZE, "ResizePodInPlaceError", why)
             for step in resizing.steps(action.now, action.wanted, action.changes):
                 if isinstance(step, resizing.SetPod):
                     await runtime.update_sandbox(action.sandbox_id, step.resources)
                 else:
                     await runtime.update_container(step.id, step.resources)
         except ContainerRuntimeError as err:
-            raise StepError(decide.RESIZE, "ResizePodInPlaceError", str(err)) from err
+            raise StepError(steps.RESIZE, "ResizePodInPlaceError", str(err)) from err
 
     def _address(self, pod: Pod) -> str:
         sandboxes, _ = self._context.of(pod.metadata.uid)
@@ -238,7 +301,7 @@ class Actions:
                 await self._context.runtime.remove_container(container.id)
             self._context.volumes.remove(pod.metadata.uid)
             self._context.claims.forget(pod.metadata.uid)
-            files.remove_tree(Path(render.log_directory(pod)))
+            files.remove_tree(Path(render.log_directory(render.reference(pod))))
         except (OSError, ContainerRuntimeError) as err:
             raise await _kill_failed("", f"removing the Pod's remains: {err}") from err
 
@@ -299,9 +362,13 @@ def _tail(path: Path, size: int) -> str:
 
 
 def last_words(log: str) -> str:
-    """Return the end of a log in CRI format, without time stamps, cut as kubelet cuts it."""
-    texts = [fields[3] for line in log.splitlines() if len(fields := line.split(" ", 3)) == 4]
-    return "\n".join(texts[-_LAST_LINES:])[-_LAST_BYTES:]
+    """Return the end of a log in CRI format, without time stamps, cut as kubelet cuts it.
+
+    A whole line has its end, as in kubelet's message; a part of one (tag P) has none.
+    """
+    rows = [fields for line in log.split("\n") if len(fields := line.split(" ", 3)) == 4]
+    texts = [text if tag.startswith("P") else f"{text}\n" for _, _, tag, text in rows]
+    return "".join(texts[-_LAST_LINES:])[-_LAST_BYTES:]
 
 
 def spec_of(pod: Pod, name: str) -> api.Container:

@@ -46,8 +46,8 @@ def failed(
 ) -> Failure:
     """Count one more failure: the next try is 1 s, 2 s, 4 s ... ``most`` seconds later.
 
-    Kubelet waits up to five minutes. Here no image is pulled from a registry, and what fails (an
-    image or a ConfigMap that is not there yet) is cheap to try again.
+    What fails, such as a ConfigMap that is not there yet, is cheap to try again. A pull is not: it
+    has a back-off of its own, in ``control.agent.images``.
     """
     count = before.count + 1 if before else 1
     return Failure(reason, message, count, now + min(most, 2.0 ** min(count - 1, 10)))

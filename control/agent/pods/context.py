@@ -1,9 +1,10 @@
 """The context that every Pod's worker gets: runtime, API, node, clock."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from control.agent.images.manager import ImageManager
 from control.agent.pods.allocation import Allocations
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
@@ -38,6 +39,7 @@ class WorkerContext:
 
     runtime: Runtime
     client: Client
+    images: ImageManager
     objects: Objects
     volumes: Volumes
     claims: Claims
@@ -45,9 +47,11 @@ class WorkerContext:
     host: Host
     dns: ClusterDns
     services: Callable[[], tuple[Service, ...]]
+    no_network: Callable[[], Awaitable[str]]  # says why no Pod can be connected, "" if it can
     record: Recorder
     allocations: Allocations
     resize_times: Histogram
+    runs: Callable[[float], None]  # takes the seconds until a new Pod runs
     clock: Callable[[], float]
 
     def of(self, uid: str) -> tuple[tuple[Sandbox, ...], tuple[Container, ...]]:

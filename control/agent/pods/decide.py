@@ -5,14 +5,29 @@ the other containers together. A Pod that is over is taken down in the reverse o
 remembered between calls: each call compares what is there with what should be.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from control.agent.pods import resizing
-from control.agent.pods.backoff import Failure, Streak
+from control.agent.pods.backoff import Streak
+from control.agent.pods.facts import PodFacts, latest, ready_sandbox
 from control.agent.pods.resizing import ContainerChange
+from control.agent.pods.restart_policy import restarts
+from control.agent.pods.steps import (
+    RESIZE,
+    Action,
+    CreateSandbox,
+    Finish,
+    Forget,
+    Free,
+    Kill,
+    RemoveSandbox,
+    Resize,
+    Start,
+    StopSandbox,
+)
 from control.api import container as api
-from control.api.pod import Pod
+from control.api.pod import Pod, PodStatus
 from control.api.times import seconds_of
 from control.runtime.base import Container, Phase, Resources, Sandbox
 
@@ -20,96 +35,7 @@ DEFAULT_GRACE = 30
 _LEAST_GRACE = 2.0
 EVICTED = "Evicted"
 _EVICTION_GRACE = 1.0  # seconds, kubelet's for a Pod that exceeds its disk space
-RESIZE = " resize"  # the name of its failures, which no container can have
 _KEPT_DEAD = 2  # of each name, for `kubectl logs --previous`
-
-
-@dataclass(frozen=True, slots=True)
-class CreateSandbox:
-    """Make the Pod's sandbox."""
-
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopSandbox:
-    """Disconnect a sandbox in which no container runs."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveSandbox:
-    """Remove a sandbox that cannot be used again, with its dead containers."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Create and start a container; ``attempt`` counts its earlier starts."""
-
-    name: str
-    attempt: int
-    sandbox_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Stop a container; ``hook`` is True if its preStop hook is still due."""
-
-    container_id: str
-    name: str
-    grace: float
-    message: str
-    hook: bool = True
-    replaces: bool = False  # it starts again at once, however it ends
-
-
-@dataclass(frozen=True, slots=True)
-class Forget:
-    """Remove a dead container that is no longer needed for its log."""
-
-    container_id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resize:
-    """Change the resources of running containers, and of their Pod."""
-
-    sandbox_id: str
-    now: Resources
-    wanted: Resources
-    changes: tuple[ContainerChange, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Remove a Pod's remains, then its object: none of its containers runs."""
-
-
-Action = CreateSandbox | StopSandbox | RemoveSandbox | Start | Kill | Forget | Resize | Finish
-
-
-@dataclass(frozen=True, slots=True)
-class PodFacts:
-    """The facts about a Pod besides its object."""
-
-    sandboxes: tuple[Sandbox, ...] = ()
-    containers: tuple[Container, ...] = ()
-    gone: bool = False  # the API has no object any more: it was deleted without us
-    over: str = ""  # the reason why the Pod has failed as a whole, such as DeadlineExceeded
-    why: str = ""  # the message that explains ``over``
-    sick: Mapping[str, str] = field(default_factory=dict)  # container ID -> why it has to restart
-    started: frozenset[str] = frozenset()  # IDs of containers whose startup probe has succeeded
-    streaks: Mapping[str, Streak] = field(default_factory=dict)  # by container name
-    failures: Mapping[str, Failure] = field(default_factory=dict)  # by name; "" is the sandbox
-    hashes: Mapping[str, str] = field(default_factory=dict)  # container name -> hash of its spec
-    # What each container, by its name, and the Pod should be held to.
-    wanted: Mapping[str, Resources] = field(default_factory=dict)
-    whole: Resources | None = None
-    replaced: frozenset[str] = frozenset()  # IDs of containers that were ended to start again
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +60,33 @@ def next_actions(pod: Pod, facts: PodFacts, now: float) -> Decision:
 
 def is_over(pod: Pod, facts: PodFacts) -> bool:
     """True if no container of the Pod may run any more."""
-    ended = pod.status.phase in ("Succeeded", "Failed")
+    ended = _says_its_end(pod) or _has_ended(pod, facts)
     return ended or facts.gone or bool(facts.over) or is_deleted(pod)
+
+
+def _says_its_end(pod: Pod) -> bool:
+    """True if the phase is final."""
+    return is_final(pod.status)
+
+
+def is_final(status: PodStatus) -> bool:
+    """True if the phase of a status is final."""
+    return status.phase in ("Succeeded", "Failed")
+
+
+def _has_ended(pod: Pod, facts: PodFacts) -> bool:
+    """True if every main container has ended for good, or none can begin; sidecars may still run.
+
+    The phase does not say it before the sidecars have ended too.
+    """
+    return not _has_work(pod, facts) or any(
+        last is not None
+        and last.phase is Phase.EXITED
+        and last.exit_code != 0
+        and not restarts(pod, spec, last.exit_code)
+        for spec in pod.spec.init_containers
+        for last in [latest(facts.containers, spec.name)]
+    )
 
 
 def is_deleted(pod: Pod) -> bool:
@@ -202,9 +153,15 @@ def _has_work(pod: Pod, facts: PodFacts) -> bool:
         last = latest(facts.containers, spec.name)
         if last is None or last.phase is not Phase.EXITED:
             return True
-        if last.id in facts.replaced or restarts(pod, spec, last):
+        if last.id in facts.replaced or restarts(pod, spec, last.exit_code):
             return True
     return False
+
+
+def is_replaced(facts: PodFacts, name: str) -> bool:
+    """True if the last container of a name was ended to start again, however it ended."""
+    last = latest(facts.containers, name)
+    return last is not None and last.id in facts.replaced
 
 
 class _Plan:
@@ -250,7 +207,7 @@ class _Plan:
             self._check_resources(spec, last)
         elif last.phase is Phase.EXITED and last.exit_code == 0:
             return True
-        elif last.phase is Phase.EXITED and self._pod.spec.restart_policy != "Never":
+        elif last.phase is Phase.EXITED and restarts(self._pod, spec, last.exit_code):
             self._restart(spec, last)
         return False
 
@@ -266,7 +223,7 @@ class _Plan:
             self._check(spec, last)
         elif last.id in self._facts.replaced:
             self._start(spec, last)
-        elif restarts(self._pod, spec, last):
+        elif restarts(self._pod, spec, last.exit_code):
             self._restart(spec, last)
 
     def _check(self, spec: api.Container, running: Container) -> None:
@@ -364,26 +321,6 @@ def next_attempt(pod: Pod, facts: PodFacts, name: str) -> int:
     return max(known, default=-1) + 1
 
 
-def restarts(pod: Pod, spec: api.Container, ended: Container) -> bool:
-    """True if the restart policy restarts a container that has ended."""
-    policy = pod.spec.restart_policy or "Always"
-    if spec.is_sidecar or policy == "Always":
-        return True
-    return policy == "OnFailure" and ended.exit_code != 0
-
-
-def latest(containers: tuple[Container, ...], name: str) -> Container | None:
-    """Return the newest container of a name, if there is one."""
-    named = [container for container in containers if container.name == name]
-    return max(named, key=lambda container: (container.attempt, container.created), default=None)
-
-
-def ready_sandbox(facts: PodFacts) -> Sandbox | None:
-    """Return the newest usable sandbox, if there is one."""
-    usable = [sandbox for sandbox in facts.sandboxes if sandbox.ready]
-    return max(usable, key=lambda sandbox: (sandbox.attempt, sandbox.created), default=None)
-
-
 def _wind_down(pod: Pod, facts: PodFacts, now: float) -> Iterator[Action]:
     running = [container for container in facts.containers if container.phase is Phase.RUNNING]
     sidecars = {spec.name for spec in pod.spec.init_containers if spec.is_sidecar}
@@ -392,13 +329,17 @@ def _wind_down(pod: Pod, facts: PodFacts, now: float) -> Iterator[Action]:
         message = f"Stopping container {container.name}"
         grace = _grace(pod) if mains else _rest_of_grace(pod, now)
         grace = _EVICTION_GRACE if facts.over == EVICTED else grace
-        yield Kill(container.id, container.name, grace, message)
+        yield Kill(container.id, container.name, min(grace, facts.most_grace), message)
     if running:
         return
     if facts.gone or is_deleted(pod):
         yield Finish()
         return
-    for sandbox in facts.sandboxes:
+    if _says_its_end(pod) and pod.status.reason == EVICTED:
+        if facts.sandboxes or facts.containers:
+            yield Free()
+        return
+    for sandbox in facts.sandboxes if _says_its_end(pod) else ():  # until then it shows addresses
         if sandbox.ready:
             yield StopSandbox(sandbox.id)
 

@@ -104,18 +104,19 @@ def _value_from(
     if source.resource_field_ref:
         return pod_resource(pod, spec.name, source.resource_field_ref, host)
     if source.config_map_key_ref:
-        return _key("ConfigMap", source.config_map_key_ref, sources)
+        return _key(pod, "ConfigMap", source.config_map_key_ref, sources)
     if source.secret_key_ref:
-        return _key("Secret", source.secret_key_ref, sources)
+        return _key(pod, "Secret", source.secret_key_ref, sources)
     return None
 
 
-def _key(kind: str, selector: api.KeySelector, sources: Sources) -> str | None:
+def _key(pod: Pod, kind: str, selector: api.KeySelector, sources: Sources) -> str | None:
     data = sources.get(kind, selector.name, selector.optional)
     if data is None or selector.key not in data:
         if selector.optional:
             return None
-        raise PodReferenceError(f"couldn't find key {selector.key} in {kind} {selector.name}")
+        where = f"{kind} {pod.metadata.namespace}/{selector.name}"
+        raise PodReferenceError(f"couldn't find key {selector.key} in {where}")
     return _text(data[selector.key])
 
 

@@ -26,9 +26,10 @@ class Host:
 
     name: str
     addresses: tuple[str, ...] = ()
-    cpu: Quantity = ZERO  # allocatable
-    memory: Quantity = ZERO
+    cpu: Quantity = ZERO  # all of it is allocatable
+    memory: Quantity = ZERO  # of the machine
     seccomp_default: bool = False  # containers without a profile get RuntimeDefault
+    allocatable_memory: Quantity = ZERO
 
 
 def field(pod: Pod, path: str, host: Host, addresses: tuple[str, ...]) -> str:
@@ -87,7 +88,7 @@ def resource(pod: Pod, own: str, reference: api.ResourceFieldRef, host: Host) ->
         raise PodReferenceError(f"unsupported container resource: {name}: {reference.resource}")
     value = amount(found[0], side, kind)
     if value is None:
-        whole = host.cpu if kind == "cpu" else host.memory
+        whole = host.cpu if kind == "cpu" else host.allocatable_memory
         value = whole if side == "limits" else Quantity(0)
     return str(-(-value.nano // _divisor(reference).nano))
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from control.agent.images.keyring import PullSecret, SecretRef
 from control.api import kinds
 from control.api.cluster import ConfigMap, Secret
 from control.client import ApiError, Client
@@ -20,8 +21,17 @@ Key = tuple[str, str, str]  # kind, namespace, name
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """An object: its data, and what else an image pull needs of a Secret."""
+
+    data: Mapping[str, bytes]
+    uid: str = ""
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
-    data: Mapping[str, bytes] | None
+    found: _Found | None
     until: float
 
 
@@ -39,28 +49,40 @@ class Objects:
         """Return the data of each (kind, name) that exists; raises ClientError."""
         names = sorted(set(wanted))
         found = await asyncio.gather(*(self._get((kind, namespace, name)) for kind, name in names))
-        return {key: data for key, data in zip(names, found, strict=True) if data is not None}
+        return {key: one.data for key, one in zip(names, found, strict=True) if one is not None}
 
-    async def _get(self, key: Key) -> Mapping[str, bytes] | None:
+    async def pull_secret(self, namespace: str, name: str) -> PullSecret | None:
+        """Return a Secret with credentials of a registry; None if absent. Raises ClientError."""
+        found = await self._get(("Secret", namespace, name))
+        if found is None:
+            return None
+        return PullSecret(SecretRef(namespace, name, found.uid), found.type, found.data)
+
+    async def _get(self, key: Key) -> _Found | None:
         async with self._locks.setdefault(key, asyncio.Lock()):
             entry = self._entries.get(key)
             if entry is None or entry.until <= time.monotonic():
-                data = await self._read(key)
+                found = await self._read(key)
                 # An absent object is asked for again every time: a Pod is waiting for it.
-                kept = _KEPT_SECONDS if data is not None else 0
-                entry = self._entries[key] = _Entry(data, time.monotonic() + kept)
-            return entry.data
+                kept = _KEPT_SECONDS if found is not None else 0
+                entry = self._entries[key] = _Entry(found, time.monotonic() + kept)
+            return entry.found
 
-    async def _read(self, key: Key) -> Mapping[str, bytes] | None:
+    async def _read(self, key: Key) -> _Found | None:
         kind, namespace, name = key
         try:
             if kind == "Secret":
                 return _secret(await self._client.get(kinds.SECRET, namespace, name))
-            return _config_map(await self._client.get(kinds.CONFIG_MAP, namespace, name))
+            return _Found(_config_map(await self._client.get(kinds.CONFIG_MAP, namespace, name)))
         except ApiError as err:
             if err.code == 404:
                 return None
             raise
+
+    def expire(self, namespace: str, wanted: Iterable[tuple[str, str]]) -> None:
+        """Read each (kind, name) again when it is next asked for."""
+        for kind, name in wanted:
+            self._entries.pop((kind, namespace, name), None)
 
     def forget(self) -> None:
         """Drop expired entries."""
@@ -75,5 +97,6 @@ def _config_map(item: ConfigMap) -> dict[str, bytes]:
     return data | {key: base64.b64decode(text) for key, text in item.binary_data.items()}
 
 
-def _secret(item: Secret) -> dict[str, bytes]:
-    return {key: base64.b64decode(text) for key, text in item.data.items()}
+def _secret(item: Secret) -> _Found:
+    data = {key: base64.b64decode(text) for key, text in item.data.items()}
+    return _Found(data, item.metadata.uid, item.type or "")

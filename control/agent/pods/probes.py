@@ -82,6 +82,8 @@ class Prober:
             return await self._http(target, handler.http_get, seconds)
         if handler.tcp_socket:
             return await self._tcp(target, handler.tcp_socket, seconds)
+        if isinstance(handler, api.Probe) and handler.grpc:
+            return await self._grpc(target, handler.grpc, seconds)
         if handler.sleep:
             await asyncio.sleep(min(handler.sleep.get("seconds", 0), seconds))
             return ProbeResult.SUCCESS, ""
@@ -140,6 +142,15 @@ class Prober:
             return ProbeResult.FAILURE, f"dial tcp {host}:{port}: {_cause(err)}"
         writer.close()
         return ProbeResult.SUCCESS, ""
+
+    async def _grpc(
+        self, target: ProbeTarget, action: api.GRPCAction, seconds: float
+    ) -> ProbeAnswer:
+        from control.agent.pods import grpc_health
+
+        service = action.service or ""
+        why = await grpc_health.check(target.address, action.port, service, seconds)
+        return (ProbeResult.FAILURE, why) if why else (ProbeResult.SUCCESS, "")
 
 
 def port_number(spec: api.Container, port: int | str) -> int:

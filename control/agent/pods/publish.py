@@ -22,7 +22,7 @@ class Publisher:
 
     def __init__(self, context: WorkerContext, wrote: Callable[[], None]) -> None:
         self._context, self._wrote = context, wrote
-        self._wanted: tuple[Pod, PodStatus] | None = None
+        self._wanted: tuple[Pod, dict[str, Any]] | None = None  # and its status patch
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -30,9 +30,10 @@ class Publisher:
 
     def publish(self, pod: Pod, status: PodStatus) -> None:
         """Write a status, unless the object has it already."""
-        if not patch_for(pod, status):
+        patch = patch_for(pod, status)
+        if not patch:
             return
-        self._wanted = (pod, status)
+        self._wanted = (pod, patch)
         self._idle.clear()
         self._changed.set()
         if self._task is None:
@@ -54,13 +55,13 @@ class Publisher:
             self._changed.clear()
             if self._wanted is None:
                 continue
-            pod, status = self._wanted
-            if await self._write(pod, status) and not self._changed.is_set():
+            pod, patch = self._wanted
+            if await self._write(pod, patch) and not self._changed.is_set():
                 self._idle.set()
 
-    async def _write(self, pod: Pod, status: PodStatus) -> bool:
+    async def _write(self, pod: Pod, changes: dict[str, Any]) -> bool:
         meta = pod.metadata
-        patch = {"metadata": {"uid": meta.uid}, "status": patch_for(pod, status)}
+        patch = {"metadata": {"uid": meta.uid}, "status": changes}
         try:
             await self._context.client.patch(
                 kinds.POD,

@@ -30,8 +30,8 @@ def reference(pod: Pod) -> PodRef:
     return PodRef(pod.metadata.namespace or "", pod.metadata.name, pod.metadata.uid)
 
 
-def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig:
-    """Return the configuration of what the Pod's containers share."""
+def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str, handler: str = "") -> SandboxConfig:
+    """Return the configuration of what the Pod's containers share; ``handler`` is its class's."""
     spec, context = pod.spec, pod.spec.security_context or {}
     hostname = node if spec.host_network else (spec.hostname or pod.metadata.name)[:63].rstrip(".-")
     aliases = ["\t".join((alias.ip, *alias.hostnames)) + "\n" for alias in spec.host_aliases]
@@ -39,7 +39,7 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
         pod=reference(pod),
         attempt=attempt,
         hostname=hostname,
-        log_directory=log_directory(pod),
+        log_directory=log_directory(reference(pod)),
         hosts="".join(aliases),
         resolv_conf=resolv_conf(pod, dns).text,
         domain=_domain(pod, hostname, dns),
@@ -53,13 +53,24 @@ def sandbox(pod: Pod, attempt: int, dns: ClusterDns, node: str) -> SandboxConfig
         egress_rate=_bandwidth(pod, "kubernetes.io/egress-bandwidth"),
         addresses=() if spec.host_network else tuple(ip.ip for ip in pod.status.pod_ips),
         resources=pod_resources(pod),
+        handler=handler,
+        privileged=any(_is_privileged(it) for it in (*spec.init_containers, *spec.containers)),
     )
 
 
-def log_directory(pod: Pod) -> str:
+def _is_privileged(spec: api.Container) -> bool:
+    return bool(spec.security_context and spec.security_context.privileged)
+
+
+def log_directory(pod: PodRef) -> str:
     """Return the folder of a Pod's logs, the same as kubelet's."""
+    return f"/var/log/pods/{pod.namespace}_{pod.name}_{pod.uid}"
+
+
+def described(pod: Pod) -> str:
+    """Return a Pod's name as kubelet's messages have it."""
     meta = pod.metadata
-    return f"/var/log/pods/{meta.namespace}_{meta.name}_{meta.uid}"
+    return f"{meta.name}_{meta.namespace}({meta.uid})"
 
 
 def _domain(pod: Pod, hostname: str, dns: ClusterDns) -> str:

@@ -1,10 +1,10 @@
-"""The resources that a Pod's status reports: what is allocated, and what is in force. Pure.
+"""What a Pod's status reports of its spec: resources, allocated and in force, and mounts. Pure.
 
-Source: kubelet's convertContainerStatusResources and convertToAPIPodLevelResourcesStatus
+Source: kubelet's convertContainerStatusResources and convertToAPIPodLevelResourcesStatus; KEP-3857
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from control.agent.pods.quality import pod_amount
 from control.api.container import Container as Spec
@@ -30,6 +30,15 @@ def in_force(spec: Spec, last: Container) -> ResourceRequirements:
     if allocated.limits:
         update["limits"] = allocated.limits | _limits(last.resources, allocated.limits)
     return allocated.model_copy(update=update)
+
+
+def volume_mounts(spec: Spec) -> list[dict[str, Any]]:
+    """Return a container's mounts: one that is read-only says whether that holds for all below."""
+    return [
+        {"name": it.name, "mountPath": it.mount_path}
+        | ({"readOnly": True, "recursiveReadOnly": "Disabled"} if it.read_only else {})
+        for it in spec.volume_mounts
+    ]
 
 
 def whole_in_force(pod: Pod, actual: Resources | None) -> ResourceRequirements:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from control.api import container as api
-from control.runtime.base import Container, MemoryUse, Resources
+from control.runtime.base import Container, Resources
+from control.runtime.used import MemoryUse
 
 _RESTART = "RestartContainer"
 _ENDLESS = 1 << 63

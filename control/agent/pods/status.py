@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from control.agent.pods import decide, resize_status
 from control.agent.pods.backoff import Streak
-from control.agent.pods.decide import PodFacts, latest, ready_sandbox
+from control.agent.pods.facts import PodFacts, latest, ready_sandbox
 from control.agent.pods.quality import quality
-from control.agent.pods.reported import in_force, whole_allocated, whole_in_force
+from control.agent.pods.reported import in_force, volume_mounts, whole_allocated, whole_in_force
+from control.agent.pods.restart_policy import restarts
 from control.api import pod as api
 from control.api.container import Container as Spec
 from control.api.meta import Condition
@@ -16,7 +17,7 @@ from control.api.times import rfc3339
 from control.runtime.base import Container, Phase
 from control.runtime.images.names import ImageNameError, normalize
 
-_RUNTIME = "podwire"
+BUILTIN = "podwire"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class StatusView:
     ready: frozenset[str] = frozenset()  # IDs of containers whose readiness probe succeeds
     messages: Mapping[str, str] = field(default_factory=dict)  # container ID -> termination message
     rejected: tuple[str, str] | None = None  # (reason, message) of an admission that failed
+    runtime: str = BUILTIN  # its name, which container IDs begin with
     resizes: tuple[Condition, ...] = ()  # how far a resize is
+    disruption: str = ""  # why the node ends the Pod, if that is not the Pod's fault
 
 
 def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
@@ -40,16 +43,16 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
     init = [_container(pod, facts, view, spec) for spec in pod.spec.init_containers]
     main = [_container(pod, facts, view, spec) for spec in pod.spec.containers]
     phase = _phase(pod, facts, init, main)
-    final = pod.status.phase == "Failed"  # an earlier agent may have said why
+    shown, reason, message = _shown(pod, facts, phase)
     sandbox = ready_sandbox(facts)
     # As kubelet (pleg's getPodIPs): a Pod without a sandbox has the addresses that it had.
     addresses = sandbox.addresses if sandbox else tuple(ip.ip for ip in pod.status.pod_ips)
     if sandbox and sandbox.host_network:
         addresses = view.host_addresses
     return PodStatus(
-        phase=phase,
-        reason=facts.over or (pod.status.reason if final else None),
-        message=facts.why or _OVER.get(facts.over) or (pod.status.message if final else None),
+        phase=shown,
+        reason=reason,
+        message=message,
         conditions=[
             *_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
             *view.resizes,
@@ -71,9 +74,27 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
     )
 
 
+_FINAL = ("Succeeded", "Failed")
 _OVER = {
     "DeadlineExceeded": "Pod was active on the node longer than the specified deadline",
 }
+
+
+def _shown(pod: Pod, facts: PodFacts, phase: str) -> tuple[str, str | None, str | None]:
+    """Return the phase to show, its reason and message.
+
+    As kubelet (mergePodStatus): a Pod is over when nothing of it runs, also no sidecar.
+    """
+    old = pod.status
+    runs = any(container.phase is Phase.RUNNING for container in facts.containers)
+    if runs and phase in _FINAL and old.phase not in _FINAL:
+        return old.phase or "Pending", old.reason, old.message
+    final = old.phase == "Failed"  # an earlier agent may have said why
+    return (
+        phase,
+        facts.over or (old.reason if final else None),
+        facts.why or _OVER.get(facts.over) or (old.message if final else None),
+    )
 
 
 def _rejected(pod: Pod, view: StatusView) -> PodStatus:
@@ -85,6 +106,7 @@ def _rejected(pod: Pod, view: StatusView) -> PodStatus:
         start_time=pod.status.start_time or rfc3339(view.now),
         conditions=list(pod.status.conditions),
         qos_class=pod.status.qos_class or quality(pod),
+        observed_generation=pod.metadata.generation,
     )
 
 
@@ -99,7 +121,7 @@ def _container(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.C
     done = last.phase is Phase.EXITED and last.exit_code == 0
     ready = done if one_shot else passed and last.id in view.ready
     more = {"last_state": before, "ready": ready, "started": passed}
-    return _ran(spec, last, state).model_copy(update=more)
+    return _ran(view, spec, last, state).model_copy(update=more)
 
 
 def _ephemeral(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.ContainerStatus:
@@ -107,7 +129,7 @@ def _ephemeral(pod: Pod, facts: PodFacts, view: StatusView, spec: Spec) -> api.C
     last = latest(facts.containers, spec.name)
     if last is None:
         return _never_ran(pod, facts, spec).model_copy(update={"started": None})
-    return _ran(spec, last, _once(pod, facts, view, spec, last))
+    return _ran(view, spec, last, _once(pod, facts, view, spec, last))
 
 
 def _once(
@@ -118,16 +140,19 @@ def _once(
     return _states(pod, facts, view, spec, last)[0]
 
 
-def _ran(spec: Spec, last: Container, state: api.ContainerState) -> api.ContainerStatus:
+def _ran(
+    view: StatusView, spec: Spec, last: Container, state: api.ContainerState
+) -> api.ContainerStatus:
     return api.ContainerStatus(
         name=spec.name,
         state=state,
         restart_count=last.attempt,
         image=_image(spec),
-        image_id=f"{_image(spec).partition('@')[0]}@{last.image_id}" if last.image_id else "",
-        container_id=f"{_RUNTIME}://{last.id}",
+        image_id=_image_id(view, spec, last),
+        container_id=f"{view.runtime}://{last.id}",
         resources=in_force(spec, last),
         allocated_resources=dict(spec.resources.requests),
+        volume_mounts=volume_mounts(spec),
     )
 
 
@@ -140,7 +165,12 @@ def _never_ran(pod: Pod, facts: PodFacts, spec: Spec) -> api.ContainerStatus:
     waiting = api.ContainerState(waiting=_waiting(pod, facts, spec))
     if known is None:
         return api.ContainerStatus(
-            name=spec.name, state=waiting, image=spec.image or "", image_id="", started=False
+            name=spec.name,
+            state=waiting,
+            image=spec.image or "",
+            image_id="",
+            started=False,
+            volume_mounts=volume_mounts(spec),
         )
     ended = known.state.terminated is not None
     return known.model_copy(
@@ -191,7 +221,7 @@ def _states(
 def _waits_for_restart(
     pod: Pod, facts: PodFacts, view: StatusView, spec: Spec, last: Container
 ) -> api.ContainerStateWaiting | None:
-    if decide.is_over(pod, facts) or not decide.restarts(pod, spec, last):
+    if decide.is_over(pod, facts) or not restarts(pod, spec, last.exit_code):
         return None
     if spec in pod.spec.init_containers and not spec.is_sidecar and last.exit_code == 0:
         return None
@@ -210,6 +240,13 @@ def _waits_for_restart(
     )
 
 
+def _image_id(view: StatusView, spec: Spec, last: Container) -> str:
+    """Return the image's digest with its repository; a CRI runtime says the whole of it."""
+    if view.runtime != BUILTIN or not last.image_id:
+        return last.image_id
+    return f"{_image(spec).partition('@')[0].rpartition(':')[0]}@{last.image_id}"
+
+
 def _ended(container: Container, view: StatusView) -> api.ContainerState:
     return api.ContainerState(
         terminated=api.ContainerStateTerminated(
@@ -218,7 +255,7 @@ def _ended(container: Container, view: StatusView) -> api.ContainerState:
             message=view.messages.get(container.id) or container.message or None,
             started_at=rfc3339(container.started or container.created),
             finished_at=rfc3339(container.finished),
-            container_id=f"{_RUNTIME}://{container.id}",
+            container_id=f"{view.runtime}://{container.id}",
         )
     )
 
@@ -234,7 +271,7 @@ def _phase(
     pod: Pod, facts: PodFacts, init: list[api.ContainerStatus], main: list[api.ContainerStatus]
 ) -> str:
     """Return the phase by kubelet's getPhase; Succeeded and Failed are final."""
-    if pod.status.phase in ("Succeeded", "Failed"):
+    if pod.status.phase in _FINAL:
         return pod.status.phase
     if facts.over or _init_failed(pod, init):
         return "Failed"
@@ -247,13 +284,17 @@ def _phase(
 
 def _main_phase(pod: Pod, facts: PodFacts, main: list[api.ContainerStatus]) -> str:
     """Return the phase of a Pod whose containers have all been started at least once."""
-    codes = [status.state.terminated.exit_code for status in main if status.state.terminated]
-    policy = pod.spec.restart_policy or "Always"
-    if len(codes) < len(main) or (policy == "Always" and not decide.is_over(pod, facts)):
+    ended = [
+        (spec, status.state.terminated.exit_code)
+        for spec, status in zip(pod.spec.containers, main, strict=True)
+        if status.state.terminated
+    ]
+    again = any(
+        restarts(pod, spec, code) or decide.is_replaced(facts, spec.name) for spec, code in ended
+    )
+    if len(ended) < len(main) or (again and not decide.is_over(pod, facts)):
         return "Running"
-    if not any(codes):
-        return "Succeeded"
-    return "Failed" if policy == "Never" or decide.is_over(pod, facts) else "Running"
+    return "Failed" if any(code for _, code in ended) else "Succeeded"
 
 
 def _initialized(pod: Pod, init: list[api.ContainerStatus]) -> bool:
@@ -262,11 +303,12 @@ def _initialized(pod: Pod, init: list[api.ContainerStatus]) -> bool:
 
 
 def _init_failed(pod: Pod, init: list[api.ContainerStatus]) -> bool:
-    return pod.spec.restart_policy == "Never" and any(
-        status.state.terminated is not None and status.state.terminated.exit_code != 0
+    codes = (
+        (spec, status.state.terminated.exit_code)
         for spec, status in zip(pod.spec.init_containers, init, strict=True)
-        if not spec.is_sidecar
+        if status.state.terminated
     )
+    return any(code and not restarts(pod, spec, code) for spec, code in codes)
 
 
 def _init_passed(spec: Spec, status: api.ContainerStatus) -> bool:
@@ -293,7 +335,7 @@ def _conditions(
         status.state.running or status.state.terminated or status.last_state.terminated
         for status in main
     )
-    initialized = not pending or began or phase == "Succeeded"
+    initialized = not pending or began or phase == "Succeeded" or _was_initialized(pod)
     sidecars = [
         status
         for spec, status in zip(pod.spec.init_containers, init, strict=True)
@@ -302,29 +344,49 @@ def _conditions(
     unready = [status.name for status in (*sidecars, *main) if not status.ready]
     gates = _open_gates(pod)
     wanted = [
-        _is("PodReadyToStartContainers", sandboxed),
-        _is(
-            "Initialized",
-            initialized,
-            "ContainersNotInitialized",
-            f"containers with incomplete status: [{' '.join(pending)}]",
-        ),
+        Condition(type="PodReadyToStartContainers", status="True" if sandboxed else "False"),
+        _initialization(phase, [] if initialized else pending),
         _readiness("Ready", phase, unready, gates),
         _readiness("ContainersReady", phase, unready, []),
-        _is("PodScheduled", True),
+        Condition(type="PodScheduled", status="True"),
     ]
+    if view.disruption:
+        wanted.append(_disruption(view.disruption))
+    seen = {"observed_generation": pod.metadata.generation}  # KEP-5067
     others = [it for it in pod.status.conditions if it.type not in resize_status.TYPES]
-    return merge(others, wanted, view.now)
+    return merge(others, (it.model_copy(update=seen) for it in wanted), view.now)
+
+
+def _disruption(message: str) -> Condition:
+    reason = "TerminationByKubelet"
+    return Condition(type="DisruptionTarget", status="True", reason=reason, message=message)
+
+
+def _was_initialized(pod: Pod) -> bool:
+    """True once the init containers have passed: that is never taken back."""
+    return any(it.type == "Initialized" and it.status == "True" for it in pod.status.conditions)
 
 
 def _open_gates(pod: Pod) -> list[str]:
-    """Return the readiness gates (KEP-580) that are not True."""
-    true = {condition.type for condition in pod.status.conditions if condition.status == "True"}
+    """Return what is wrong with the readiness gates (KEP-580)."""
+    states = {condition.type: condition.status for condition in pod.status.conditions}
+    gates = [gate.get("conditionType", "") for gate in pod.spec.readiness_gates]
     return [
-        gate["conditionType"]
-        for gate in pod.spec.readiness_gates
-        if gate.get("conditionType", "") not in true
+        f'the status of pod readiness gate "{gate}" is not "True", but {states[gate]}'
+        if gate in states
+        else f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+        for gate in gates
+        if states.get(gate) != "True"
     ]
+
+
+def _initialization(phase: str, pending: list[str]) -> Condition:
+    if not pending:
+        reason = "PodCompleted" if phase == "Succeeded" else None
+        return Condition(type="Initialized", status="True", reason=reason)
+    message = f"containers with incomplete status: [{' '.join(pending)}]"
+    reason = "ContainersNotInitialized"
+    return Condition(type="Initialized", status="False", reason=reason, message=message)
 
 
 def _readiness(kind: str, phase: str, unready: list[str], gates: list[str]) -> Condition:
@@ -336,19 +398,9 @@ def _readiness(kind: str, phase: str, unready: list[str], gates: list[str]) -> C
         message = f"containers with unready status: [{' '.join(unready)}]"
         return Condition(type=kind, status="False", reason="ContainersNotReady", message=message)
     if gates:
-        message = "; ".join(
-            f'the status of pod readiness gate "{gate}" is not "True"' for gate in gates
-        )
-        return Condition(
-            type=kind, status="False", reason="ReadinessGatesNotReady", message=message
-        )
+        reason = "ReadinessGatesNotReady"
+        return Condition(type=kind, status="False", reason=reason, message=", ".join(gates))
     return Condition(type=kind, status="True")
-
-
-def _is(kind: str, true: bool, reason: str = "", message: str = "") -> Condition:
-    if true or not reason:
-        return Condition(type=kind, status="True" if true else "False")
-    return Condition(type=kind, status="False", reason=reason, message=message)
 
 
 def merge(old: Iterable[Condition], wanted: Iterable[Condition], now: float) -> list[Condition]:
@@ -359,8 +411,5 @@ def merge(old: Iterable[Condition], wanted: Iterable[Condition], now: float) -> 
         last = before.pop(item.type, None)
         same = last is not None and last.status == item.status
         when = last.last_transition_time if same and last else rfc3339(now)
-        update = {"last_transition_time": when}
-        if last is not None and last.observed_generation is not None:
-            update["observed_generation"] = last.observed_generation  # type: ignore[assignment]
-        merged.append(item.model_copy(update=update))
+        merged.append(item.model_copy(update={"last_transition_time": when}))
     return [*merged, *before.values()]

@@ -137,7 +137,8 @@ def _mount(source: Claimed | None, item: VolumeMount, values: Mapping[str, str])
             f'subPath "{inner}" leads out of volume "{item.name}"', "CreateContainerConfigError"
         )
     read_only = bool(item.read_only) or source.read_only
-    return Mount(str(source.path), item.mount_path, read_only, inner)
+    propagation = "" if item.mount_propagation == "None" else item.mount_propagation or ""
+    return Mount(str(source.path), item.mount_path, read_only, inner, propagation)
 
 
 def _make_termination_log(path: Path) -> None:

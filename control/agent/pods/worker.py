@@ -11,21 +11,25 @@ failed or was killed needs no clean-up of its own: the next decision finds what 
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
 
-from control.agent.pods import decide, render, status
-from control.agent.pods.actions import Actions, StepError
-from control.agent.pods.backoff import Failure, Streak, failed
+from control.agent.pods import decide, render, status, steps
+from control.agent.pods.actions import Actions
+from control.agent.pods.backoff import Streak
 from control.agent.pods.context import WorkerContext
+from control.agent.pods.facts import PodFacts, ready_sandbox
 from control.agent.pods.health import PodHealth
 from control.agent.pods.publish import Publisher
-from control.agent.pods.resize_status import ResizeStatus, event_message
+from control.agent.pods.resize_report import ResizeReport
+from control.agent.pods.resize_status import ResizeStatus
 from control.agent.pods.resources import container_resources, pod_resources
+from control.agent.pods.static import StaticPod, is_mirror_of
+from control.agent.pods.tasks import StepTasks
 from control.api.pod import Pod, PodStatus
-from control.runtime.base import Container, Phase, PodRef
+from control.runtime.base import Container, Phase
 
 logger = logging.getLogger(__name__)
 
@@ -40,21 +44,28 @@ class PodWorker:
         # The object with what is allocated to it, which a resize changes later.
         self.pod = context.allocations.applied(pod)
         self.resize = ResizeStatus(pod)
+        self._resizing = ResizeReport(self.resize, context)
+        self._mirror: Pod | None = None  # of a static Pod
+        self._callbacks: list[Callable[[], None]] = []
         self._replaced: set[str] = set()
         self._gone = gone
         self._wake = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks = StepTasks(lambda: self.pod, context.clock, self.wake)
         self._graces: dict[str, float] = {}
-        self._failures: dict[str, Failure] = {}
+        self._failures = self._tasks.failures
         self._streaks: dict[str, Streak] = {}
         self._rejected: tuple[str, str] | None = None
-        self._evicted = ""
+        self._over = self._why = self._disrupted = ""
+        self._grace = math.inf
         self._starting: set[str] = set()
         self._health = PodHealth(context.prober, self.wake, self._on_failed_probe)
         self._publisher = Publisher(context, self.wake)
         self._actions = Actions(context)
         self._refreshed = context.clock()
+        # When the agent saw a Pod that did not run yet; None once it runs.
+        self._new = self._refreshed if pod.status.phase in (None, "Pending") else None
         self.finished = False
+        self._last: PodStatus | None = None  # once the Pod's remains are removed
         self._late = False
 
     def wake(self) -> None:
@@ -62,38 +73,61 @@ class PodWorker:
         self._wake.set()
 
     def update(self, pod: Pod) -> None:
-        """Take a newer object from the API."""
+        """Take a newer object from the API; other labels or annotations renew its volumes."""
+        old, new = self.wanted.metadata, pod.metadata
+        if (old.labels, old.annotations) != (new.labels, new.annotations):
+            self._refreshed = -math.inf
         self.wanted = pod
         self.pod = self._context.allocations.applied(pod)
         self.wake()
 
+    def mirrored(self, mirror: Pod | None) -> None:
+        """Take the object that shows this static Pod; its status goes on with what that says.
+
+        A final phase is the last run's: the file still asks for the Pod.
+        """
+        self._mirror = mirror
+        status = mirror.status if mirror is not None else PodStatus()
+        if status.start_time and is_mirror_of(mirror or self.wanted, self.wanted):
+            if decide.is_final(status) and not decide.is_final(self.wanted.status):
+                anew = {"phase": "Pending", "reason": None, "message": None}
+                status = status.model_copy(update=anew)
+            self._keep(status)
+        self.wake()
+
+    def _keep(self, status: PodStatus) -> None:
+        """Note the status of a static Pod, which no object of the API keeps."""
+        self.wanted = self.wanted.model_copy(update={"status": status})
+        self.pod = self.pod.model_copy(update={"status": status})
+
+    def _publish(self, found: PodStatus) -> None:
+        if not isinstance(self.wanted, StaticPod):
+            self._publisher.publish(self.pod, found)
+            return
+        self._keep(found)
+        if self._mirror is not None and is_mirror_of(self._mirror, self.wanted):
+            self._publisher.publish(self._mirror, found)
+
     def defer_resize(self, reason: str, message: str) -> None:
         """Say that a resize waits for room, or that it cannot be done."""
-        generation, now = self.wanted.metadata.generation or 0, self._context.clock()
-        if self.resize.defer(reason, message, generation, now):
-            self._record_resize("Warning", f"Resize{reason}", self.wanted, generation, message)
+        self._resizing.defer(self.wanted, reason, message)
         self.wake()
 
     def begin_resize(self) -> None:
         """Do what has just been allocated."""
         self.pod = self._context.allocations.applied(self.wanted)
-        generation = self.wanted.metadata.generation or 0
-        self.resize.begin(generation, self._context.clock())
-        self._failures.pop(decide.RESIZE, None)
-        self._record_resize("Normal", "ResizeStarted", self.pod, generation)
+        self._failures.pop(steps.RESIZE, None)
+        self._resizing.begin(self.wanted, self.pod)
         self.wake()
 
-    def _record_resize(
-        self,
-        kind: Literal["Normal", "Warning"],
-        reason: str,
-        pod: Pod,
-        generation: int,
-        error: str = "",
-    ) -> None:
-        words = {"ResizeStarted": "started", "ResizeCompleted": "completed", "ResizeError": "error"}
-        prefix = f"Pod resize {words.get(reason, reason.removeprefix('Resize'))}"
-        self._context.record(pod, kind, reason, event_message(prefix, pod, generation, error))
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when this worker has ended."""
+        self._callbacks.append(callback)
+
+    def ended(self) -> None:
+        """Tell those who wait for this worker's end."""
+        for callback in self._callbacks:
+            callback()
 
     def lost(self) -> None:
         """Note that the API has the object no more."""
@@ -106,12 +140,42 @@ class PodWorker:
         self._context.record(self.pod, "Warning", reason, message)
         self.wake()
 
-    def evict(self, message: str) -> None:
-        """End the Pod as failed: it exceeds a limit of the node's disk."""
-        if not self._evicted:
-            self._evicted = message
+    def evict(self, message: str, *, disruption: bool = False) -> None:
+        """End the Pod as failed: it exceeds a limit of disk space, or the node is short of room.
+
+        The latter is a ``disruption``, for which a Job does not blame the Pod (KEP-3329).
+        """
+        if not self._over:
+            self._over, self._why = decide.EVICTED, message
+            self._disrupted = message if disruption else ""
             self._context.record(self.pod, "Warning", decide.EVICTED, message)
             self.wake()
+
+    def terminate(self, reason: str, message: str, grace: float) -> None:
+        """End the Pod as failed, for no fault of its own, in at most ``grace`` seconds."""
+        self._grace = grace
+        if not self._over:
+            self._over, self._why, self._disrupted = reason, message, message
+        self.wake()
+
+    @property
+    def is_evicted(self) -> bool:
+        """True if the Pod is being evicted, or has been."""
+        return self._over == decide.EVICTED
+
+    @property
+    def is_terminated(self) -> bool:
+        """True if the Pod is being ended for the node's sake, or has been."""
+        return bool(self._disrupted)
+
+    @property
+    def says_its_end(self) -> bool:
+        """True if the Pod's last known status is final."""
+        return decide.is_final(self.pod.status)
+
+    async def flush(self) -> None:
+        """Return when the last status is written, or can no longer be written."""
+        await self._publisher.flush()
 
     @property
     def takes_room(self) -> bool:
@@ -137,9 +201,7 @@ class PodWorker:
         finally:
             self._health.close()
             await self._publisher.close()
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self._tasks.close()
 
     async def _wait(self) -> None:
         with suppress(TimeoutError):
@@ -156,30 +218,18 @@ class PodWorker:
             decision = decide.Decision()
         for action in decision.actions:
             self._begin(action)
-        self._follow_resize(facts, now)
-        if not self._gone:
-            self._publisher.publish(self.pod, self._status(facts))
+        self._resizing.follow(self.pod, facts, self._failures.get(steps.RESIZE))
+        if not self._gone and self._last is None:
+            found = self._status(facts)
+            self._note_start(found, now)
+            self._publish(found)
         self._refresh(now, facts)
         return decision.again
 
-    def _follow_resize(self, facts: decide.PodFacts, now: float) -> None:
-        """Note whether a resize goes on, failed, or is done."""
-        if decide.is_over(self.pod, facts):
-            self.resize.clear()
-            return
-        generation = self.pod.metadata.generation or 0
-        if decide.is_resizing(self.pod, facts):
-            self.resize.go_on(generation, now)
-            failure = self._failures.get(decide.RESIZE)
-            if failure and self.resize.fail(failure.message, generation, now):
-                done = self.resize.in_progress
-                generation = (done and done.observed_generation) or generation
-                self._record_resize("Warning", "ResizeError", self.pod, generation, failure.message)
-        elif (done := self.resize.in_progress) is not None:
-            self.resize.in_progress = None
-            self._record_resize(
-                "Normal", "ResizeCompleted", self.pod, done.observed_generation or generation
-            )
+    def _note_start(self, found: PodStatus, now: float) -> None:
+        if self._new is not None and found.phase == "Running":
+            self._context.runs(now - self._new)
+            self._new = None
 
     def _note_deadline(self, now: float) -> None:
         if not self._late and decide.past_deadline(self.pod, now):
@@ -188,15 +238,16 @@ class PodWorker:
             if self.pod.status.phase not in ("Succeeded", "Failed"):
                 self._context.record(self.pod, "Normal", "DeadlineExceeded", text)
 
-    def _facts(self) -> decide.PodFacts:
+    def _facts(self) -> PodFacts:
         sandboxes, containers = self._context.of(self.pod.metadata.uid)
         specs = (*self.pod.spec.containers, *self.pod.spec.init_containers)
-        return decide.PodFacts(
+        return PodFacts(
             sandboxes=sandboxes,
             containers=containers,
             gone=self._gone,
-            over=decide.EVICTED if self._evicted else "",
-            why=self._evicted,
+            over=self._over,
+            why=self._why,
+            most_grace=self._grace,
             sick=self._health.sick,
             started=self._health.started,
             streaks={**self._remembered(containers), **self._streaks},
@@ -236,33 +287,35 @@ class PodWorker:
         }
         self._health.follow(self.pod, running, address)
 
-    def _status(self, facts: decide.PodFacts) -> PodStatus:
+    def _status(self, facts: PodFacts) -> PodStatus:
         view = status.StatusView(
             now=self._context.clock(),
             host_addresses=self._context.host.addresses,
             ready=self._health.ready,
             messages=self._actions.messages(self.pod, facts.containers),
             rejected=self._rejected,
+            disruption=self._disrupted,
             resizes=tuple(self.resize.conditions()),
+            runtime=self._context.runtime.name,
         )
         return status.compute(self.pod, facts, view)
 
-    def _refresh(self, now: float, facts: decide.PodFacts) -> None:
+    def _refresh(self, now: float, facts: PodFacts) -> None:
         due = now - self._refreshed >= _REFRESH_SECONDS
-        if due and decide.ready_sandbox(facts) and not decide.is_over(self.pod, facts):
-            self._refreshed = now
-            self._launch("refresh", self._actions.refresh(self.pod))
+        if due and ready_sandbox(facts) and not decide.is_over(self.pod, facts):
+            anew, self._refreshed = self._refreshed == -math.inf, now
+            self._tasks.launch("refresh", self._actions.refresh(self.pod, anew=anew))
 
-    def _begin(self, action: decide.Action) -> None:
-        key = _key(action)
-        if isinstance(action, decide.Kill):
+    def _begin(self, action: steps.Action) -> None:
+        key = steps.key(action)
+        if isinstance(action, steps.Kill):
             self._begin_kill(action, key)
-        elif isinstance(action, decide.Forget) and f"start {action.name}" in self._tasks:
+        elif isinstance(action, steps.Forget) and f"start {action.name}" in self._tasks:
             return  # the container is just being made
         elif key not in self._tasks:
-            self._launch(key, self._do(action))
+            self._tasks.launch(key, self._do(action))
 
-    def _begin_kill(self, action: decide.Kill, key: str) -> None:
+    def _begin_kill(self, action: steps.Kill, key: str) -> None:
         """Start a kill, or replace the one under way by one with a shorter grace period.
 
         ``kubectl delete --now`` shortens it.
@@ -278,73 +331,42 @@ class PodWorker:
         self._graces[key] = action.grace
         if action.replaces:
             self._replaced.add(action.container_id)
-        self._launch(key, self._do(action))
+        self._tasks.launch(key, self._do(action))
 
-    def _launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guard(work), name=key)
-        self._tasks[key] = task
-        task.add_done_callback(lambda done: self._ended(key, done))
-
-    def _ended(self, key: str, task: "asyncio.Task[None]") -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
-        self.wake()
-
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Report a failed step, which is tried again later; a defect must not end the worker."""
-        try:
-            await work
-        except StepError as err:
-            now = self._context.clock()
-            before = self._failures.get(err.name)
-            self._failures[err.name] = failed(before, err.reason, str(err), now)
-            if before is None or before.message != str(err):  # logged once, not at every try
-                logger.warning("Pod %s: %s", self._ref, err)
-        except Exception:
-            self._failures[""] = failed(
-                self._failures.get(""),
-                "InternalError",
-                "see the agent's log",
-                self._context.clock(),
-            )
-            logger.exception("Pod %s: defect", self._ref)
-
-    @property
-    def _ref(self) -> PodRef:
-        return render.reference(self.pod)
-
-    async def _do(self, action: decide.Action) -> None:
+    async def _do(self, action: steps.Action) -> None:
         match action:
-            case decide.CreateSandbox():
+            case steps.CreateSandbox():
                 await self._actions.create_sandbox(self.pod, action.attempt)
                 self._failures.pop("", None)
-            case decide.StopSandbox() | decide.RemoveSandbox():
+            case steps.StopSandbox() | steps.RemoveSandbox():
                 await self._actions.end_sandbox(
-                    self.pod, action.id, isinstance(action, decide.RemoveSandbox)
+                    self.pod, action.id, isinstance(action, steps.RemoveSandbox)
                 )
-            case decide.Start():
+            case steps.Start():
                 await self._start(action)
-            case decide.Kill():
+            case steps.Kill():
                 await self._actions.kill(self.pod, action)
-            case decide.Forget():
+            case steps.Forget():
                 self._replaced.discard(action.container_id)
-                await self._context.runtime.remove_container(action.container_id)
-            case decide.Resize():
+                await self._actions.forget(action)
+            case steps.Resize():
                 await self._resize(action)
-            case decide.Finish():
+            case steps.Free():
+                await self._actions.clean_up(self.pod)
+            case steps.Finish():
                 await self._finish()
 
-    async def _resize(self, action: decide.Resize) -> None:
+    async def _resize(self, action: steps.Resize) -> None:
         began, success = self._context.clock(), False
         try:
             await self._actions.resize(action)
-            self._failures.pop(decide.RESIZE, None)
+            self._failures.pop(steps.RESIZE, None)
             success = True
         finally:
             took = max(0.0, self._context.clock() - began) * 1000
             self._context.resize_times.observe(str(success).lower(), value=took)
 
-    async def _start(self, action: decide.Start) -> None:
+    async def _start(self, action: steps.Start) -> None:
         if action.attempt:
             _, containers = self._context.of(self.pod.metadata.uid)
             known = {**self._remembered(containers), **self._streaks}
@@ -360,8 +382,11 @@ class PodWorker:
     async def _finish(self) -> None:
         """Remove the Pod's remains, then its object: only then is its name free."""
         self._health.close()
+        # The runtime forgets the containers now; what they were is said once more, without sandbox.
+        self._last = self._last or self._status(replace(self._facts(), sandboxes=()))
         await self._actions.clean_up(self.pod)
         if not self._gone:
+            self._publisher.publish(self.pod, self._last)
             await self._publisher.flush()
             await self._actions.delete_object(self.pod)
         self.finished = True
@@ -370,17 +395,3 @@ class PodWorker:
         self._context.record(
             self.pod, "Warning", "Unhealthy", f"{kind} probe failed: {why}", container=name
         )
-
-
-def _key(action: decide.Action) -> str:
-    match action:
-        case decide.CreateSandbox() | decide.Finish():
-            return "sandbox"
-        case decide.Resize():
-            return decide.RESIZE
-        case decide.StopSandbox() | decide.RemoveSandbox():
-            return f"sandbox {action.id}"
-        case decide.Start():
-            return f"start {action.name}"
-        case decide.Kill() | decide.Forget():
-            return f"end {action.container_id}"

@@ -4,16 +4,14 @@
     GET|POST /exec/NAMESPACE/POD/CONTAINER?command=&input=&output=&error=&tty=
     GET|POST /attach/NAMESPACE/POD/CONTAINER?input=&output=&error=&tty=
     GET|POST /portForward/NAMESPACE/POD?port=
-    GET      /pods, /healthz, /stats/summary
+    GET      /pods, /healthz, /configz, /stats/summary
     GET      /metrics, /metrics/resource, /metrics/cadvisor
 
 Exec, attach and portForward change the connection to WebSocket or SPDY/3.1, as the client asks.
 
-A client needs a certificate of the cluster's authority, for the API server or an administrator.
-Other identities of the cluster, such as other nodes, get no access to Pods.
+``access.py`` says who may come in.
 """
 
-import asyncio
 import logging
 import ssl
 import time
@@ -21,33 +19,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from multidict import CIMultiDict
 
 from control.agent.config import ServerConfig, StreamLimits
 from control.agent.server import forward, logs, lookup, session, stats
+from control.agent.server.access import Access
 from control.agent.server.channels import Wanted, parse_wanted
 from control.agent.server.dial import dial
 from control.agent.server.errors import HttpError
 from control.api.base import encode
 from control.api.pod import Pod
 from control.metrics import Registry
-from control.runtime.base import (
-    Container,
-    ContainerRuntimeError,
-    ExecStream,
-    Phase,
-    Runtime,
-)
+from control.runtime.base import Container, ContainerRuntimeError, ExecStream, Phase, Runtime
+from control.runtime.used import RuntimeUsage
 from control.tls import load_authority, load_identity
 from control.upgrade import REQUEST_LINE
 
 logger = logging.getLogger(__name__)
 
-_USER = "kube-apiserver-kubelet-client"
-_GROUP = "system:masters"
 _LAST_ANSWERS = 1.0
 _PLAIN = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
@@ -84,31 +77,42 @@ class ServedNode(Protocol):
     def metrics(self) -> Registry:
         """The metrics that the node counts itself."""
 
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """The settings, with the names of a KubeletConfiguration."""
+
 
 class ServerSettingsError(ValueError):
     """The server must not be started; the text says what is missing."""
 
 
 @asynccontextmanager
-async def serve(settings: ServerConfig, node: ServedNode) -> AsyncIterator[int]:
+async def serve(
+    settings: ServerConfig,
+    node: ServedNode,
+    access: Access | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
     """Serve a node while the context lasts, and give the port.
 
-    Without a certificate there is no server, and the port is 0.
-    Raises ServerSettingsError, CertificateError, OSError.
+    Without a certificate there is no server, and the port is 0. Default of ``access``: the API
+    server and administrators. ``tls`` is the server's context, if the caller renews its
+    certificate. Raises ServerSettingsError, CertificateError, OSError.
     """
     if settings.certificate is None:
         logger.warning("no --tls-cert: kubectl logs and exec will not work on this node")
         yield 0
         return
+    access = access or Access(node.name, None)
     runner = web.AppRunner(
-        application(node, settings.streams),
+        application(node, settings.streams, access),
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,
         shutdown_timeout=_LAST_ANSWERS,
         max_line_size=REQUEST_LINE,
     )
-    tls = server_tls(settings)
+    tls = tls or server_tls(settings, tokens=access.takes_tokens)
     await runner.setup()
     try:
         host = settings.address or None
@@ -118,8 +122,10 @@ async def serve(settings: ServerConfig, node: ServedNode) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-def server_tls(settings: ServerConfig) -> ssl.SSLContext:
+def server_tls(settings: ServerConfig, *, tokens: bool = False) -> ssl.SSLContext:
     """Return TLS settings that accept only clients of the cluster's authority.
+
+    With ``tokens`` also clients without a certificate.
 
     Raises ServerSettingsError, CertificateError.
     """
@@ -130,18 +136,19 @@ def server_tls(settings: ServerConfig) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load_authority(context, settings.client_ca)
     load_identity(context, settings.certificate, settings.key)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL if tokens else ssl.CERT_REQUIRED
     return context
 
 
 def application(
-    node: ServedNode, limits: StreamLimits, *, trusting: bool = False
+    node: ServedNode, limits: StreamLimits, access: Access | None = None
 ) -> web.Application:
-    """Return the application; ``trusting`` accepts every client as the API server."""
+    """Return the application; without ``access`` it accepts every client as the API server."""
     server = RequestHandlers(node, limits)
-    app = web.Application(middlewares=[_answers if trusting else _guarded])
+    app = web.Application(middlewares=[_answers, *([_guarded(access)] if access else [])])
     app.router.add_get("/healthz", server.healthz)
     app.router.add_get("/pods", server.list_pods)
+    app.router.add_get("/configz", server.configz)
     app.router.add_get("/metrics", server.metrics)
     app.router.add_get("/metrics/resource", server.resource_metrics)
     app.router.add_get("/metrics/cadvisor", server.cadvisor_metrics)
@@ -157,12 +164,13 @@ def application(
     return app
 
 
-@web.middleware
-async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    certificate = request.transport and request.transport.get_extra_info("peercert")
-    if not _allowed(certificate or {}):
-        return web.Response(status=403, text="Forbidden: this is for the API server")
-    return await _answers(request, handler)
+def _guarded(access: Access) -> Middleware:
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await access.check(request)
+        return await handler(request)
+
+    return guarded
 
 
 @web.middleware
@@ -175,17 +183,12 @@ async def _answers(request: web.Request, handler: Handler) -> web.StreamResponse
         )
 
 
-def _allowed(certificate: Mapping[str, Any]) -> bool:
-    """Check the subject that TLS has verified (``ssl.SSLSocket.getpeercert``)."""
-    pairs = {pair for names in certificate.get("subject", ()) for pair in names}
-    return ("commonName", _USER) in pairs or ("organizationName", _GROUP) in pairs
-
-
 class RequestHandlers:
     """One handler for each path."""
 
     def __init__(self, node: ServedNode, limits: StreamLimits) -> None:
         self._node, self._started = node.name, time.time()
+        self._settings = node.settings
         self._metrics = node.metrics
         self._pods, self._runtime, self._limits = node.pods, node.runtime, limits
 
@@ -199,15 +202,20 @@ class RequestHandlers:
         body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}
         return web.Response(body=encode(body), content_type="application/json")
 
+    async def configz(self, _request: web.Request) -> web.StreamResponse:
+        """Answer the agent's settings, as kubelet's ``kubeletconfig``."""
+        body = encode({"kubeletconfig": dict(self._settings)})
+        return web.Response(body=body, content_type="application/json")
+
     async def resource_metrics(self, _request: web.Request) -> web.StreamResponse:
         """Answer what the node and its containers use, as text for Prometheus."""
-        used = await asyncio.to_thread(self._runtime.usage)
+        used = await self._usage()
         text = stats.resource_metrics(used, self._containers())
         return web.Response(text=text, headers=_PLAIN)
 
     async def cadvisor_metrics(self, _request: web.Request) -> web.StreamResponse:
         """Answer what containers use by cAdvisor's names, as text for Prometheus."""
-        used = await asyncio.to_thread(self._runtime.usage)
+        used = await self._usage()
         text = stats.cadvisor_metrics(used, self._containers())
         return web.Response(text=text, headers=_PLAIN)
 
@@ -218,9 +226,16 @@ class RequestHandlers:
 
     async def summary(self, _request: web.Request) -> web.StreamResponse:
         """Answer what the node and its containers use, as JSON."""
-        used = await asyncio.to_thread(self._runtime.usage)
+        used = await self._usage()
         body = stats.summary(self._node, self._started, used, self._containers())
         return web.Response(body=encode(body), content_type="application/json")
+
+    async def _usage(self) -> RuntimeUsage:
+        """Return what has been used until now; raises HttpError if the runtime does not say it."""
+        try:
+            return await self._runtime.usage()
+        except ContainerRuntimeError as err:
+            raise HttpError(500, str(err)) from err
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
         """Answer a container's log."""
@@ -257,10 +272,10 @@ class RequestHandlers:
     async def forward(self, request: web.Request) -> web.StreamResponse:
         """Carry connections to ports of a Pod."""
         ports = forward.parse_ports(request.query.getall("port", []))
-        dialer = partial(dial, self._namespace(self._pod(request)))
+        dialer = partial(dial, await self._namespace(self._pod(request)))
         return await forward.serve(request, dialer, ports, self._limits)
 
-    def _namespace(self, pod: Pod) -> str:
+    async def _namespace(self, pod: Pod) -> str:
         """Return the path of a Pod's network namespace, or "" for the node's; raises HttpError."""
         ready = [
             sandbox
@@ -271,7 +286,10 @@ class RequestHandlers:
             raise HttpError(400, f'pod "{pod.metadata.name}" has no network: it does not run now')
         if ready[-1].host_network:
             return ""
-        return self._runtime.network_namespace(ready[-1].id)
+        try:
+            return await self._runtime.network_namespace(ready[-1].id)
+        except ContainerRuntimeError as err:
+            raise HttpError(500, str(err)) from err
 
     async def _serve(
         self,

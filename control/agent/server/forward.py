@@ -21,7 +21,7 @@ from control.agent.server import streams, websocket
 from control.agent.server.dial import Connection, DialError
 from control.agent.server.errors import HttpError
 from control.agent.server.session import Idle, transport
-from control.agent.server.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset, SpdyError
+from control.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset, SpdyError
 from control.upgrade import SPDY
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from typing import Any
 
 from control.api.times import rfc3339
 from control.metrics import Registry
-from control.runtime.base import Container, PodRef, RuntimeState, RuntimeUsage, Usage
+from control.runtime.base import Container, PodRef, RuntimeState
+from control.runtime.used import RuntimeUsage, Usage
 
 _NANO = 1_000_000_000
 Row = tuple[str, float, float | None]  # labels, value, time in seconds since the epoch

@@ -24,7 +24,7 @@ from control.agent.server.channels import (
     parse_size,
 )
 from control.agent.server.errors import HttpError
-from control.agent.server.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset, SpdyError
+from control.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset, SpdyError
 from control.upgrade import SPDY, VERSIONS, Accepted, offered
 from control.upgrade import accept as change
 

@@ -153,6 +153,8 @@ def _whole(given: Field, known: FieldDefinition | None) -> AnyShape:
     if given.many != "[":
         if structure == "atomic" and isinstance(one, MapShape):
             return MapShape(one.name, one.item, atomic=True)
+        if structure == "granular" and isinstance(one, MapShape):  # whatever its type says
+            return MapShape(one.name, one.item)
         return one
     keys = tuple(sorted(known.keys)) if known else ()
     return ListShape(one, structure not in ("map", "set"), keys, _key_defaults(given.type, keys))

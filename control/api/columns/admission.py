@@ -214,7 +214,9 @@ def _ip_address(wire: Wire, _: datetime) -> Sequence[Cell]:
     parts = (parent.get(name) for name in ("resource", "namespace", "name"))
     group = f".{parent['group']}" if parent.get("group") else ""
     resource, *place = (part or "" for part in parts)
-    return name_of(wire), "/".join(filter(None, [f"{resource}{group}", *place]))
+    shown = "/".join(filter(None, [f"{resource}{group}", *place]))
+    return name_of(wire), shown
 
 
+# Upstream's rows have a third cell, the age, without a column: clients do not show it.
 IP_ADDRESS = Columns((NAME, Column("ParentRef")), _ip_address)

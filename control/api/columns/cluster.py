@@ -37,6 +37,24 @@ def _config_map(config_map: Wire, now: datetime) -> Sequence[Cell]:
     return name_of(config_map), count, age_of(config_map, now)
 
 
+def _component(status: Wire, _now: datetime) -> Sequence[Cell]:
+    found = (each for each in status.get("conditions", ()) if each["type"] == "Healthy")
+    healthy = next(found, None)
+    if healthy is None:
+        return name_of(status), "Unknown", "", ""
+    word = "Healthy" if healthy["status"] == "True" else "Unhealthy"
+    return name_of(status), word, healthy.get("message", ""), healthy.get("error", "")
+
+
+COMPONENT_STATUS = Columns(
+    (
+        NAME,
+        Column("Status", description="Status of the component conditions"),
+        Column("Message", description="Message of the component conditions"),
+        Column("Error", description="Error of the component conditions"),
+    ),
+    _component,
+)
 CONFIG_MAP = Columns((NAME, Column("Data"), AGE), _config_map)
 
 

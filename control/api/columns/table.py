@@ -23,6 +23,7 @@ _COLUMNS = {
     "Service": network.SERVICE,
     "Endpoints": network.ENDPOINTS,
     "EndpointSlice": network.ENDPOINT_SLICE,
+    "ComponentStatus": cluster.COMPONENT_STATUS,
     "ConfigMap": cluster.CONFIG_MAP,
     "Secret": cluster.SECRET,
     "ServiceAccount": cluster.SERVICE_ACCOUNT,

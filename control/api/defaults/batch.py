@@ -6,7 +6,7 @@ Source: the defaults.go of k8s.io/kubernetes/pkg/apis (apps, autoscaling, batch,
 
 from control.api.batch import UID_LABEL, own_labels
 from control.api.defaults.edit import Wire, filled, within, within_each
-from control.api.defaults.pod import default_template
+from control.api.defaults.pod import default_source, default_template
 
 _UTILIZATION = 80
 _HISTORY = 10
@@ -191,7 +191,7 @@ def default_volume(wire: Wire) -> Wire:
 def _volume(spec: Wire) -> Wire:
     made = filled(spec, {"persistentVolumeReclaimPolicy": "Retain"})
     made = {"volumeMode": "Filesystem"} | made
-    return within(made, "hostPath", lambda path: {"type": ""} | path)
+    return default_source(made)
 
 
 # What the older field of a claim's source may name; upstream drops everything else.

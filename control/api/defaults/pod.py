@@ -164,15 +164,47 @@ def _requests_from_limits(container: Wire) -> Wire:
     return container | {"resources": resources | {"requests": requests}}
 
 
+# The defaults of volumes from old plugins: pkg/apis/core/v1/defaults.go.
+_OLD_SOURCES: dict[str, Wire] = {
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+    "azureDisk": {
+        "cachingMode": "ReadWrite",
+        "kind": "Shared",
+        "fsType": "ext4",
+        "readOnly": False,
+    },
+}
+
+
+def default_source(volume: Wire) -> Wire:
+    """Set the defaults of a volume's source that Pods and PersistentVolumes have in common."""
+    for name in _OLD_SOURCES.keys() & volume.keys():
+        if isinstance(volume[name], dict):
+            volume = volume | {name: filled(volume[name], _OLD_SOURCES[name])}
+    return within(volume, "hostPath", lambda path: {"type": ""} | path)
+
+
 def _volume(volume: Wire) -> Wire:
     if not volume.keys() - {"name"}:
         return volume | {"emptyDir": {}}
     for source in ("secret", "configMap"):
         volume = within(volume, source, _with_mode)
-    volume = within(volume, "hostPath", lambda path: {"type": ""} | path)
+    volume = default_source(volume)
     volume = within(volume, "image", _image)
+    volume = within(volume, "ephemeral", _ephemeral)
     volume = within(volume, "downwardAPI", lambda source: _with_mode(_downward(source)))
     return within(volume, "projected", _projected)
+
+
+def _ephemeral(source: Wire) -> Wire:
+    claim = {"volumeMode": "Filesystem"}
+    return within(
+        source,
+        "volumeClaimTemplate",
+        lambda template: within(template, "spec", lambda spec: filled(spec, claim)),
+    )
 
 
 def _image(source: Wire) -> Wire:

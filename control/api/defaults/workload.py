@@ -31,10 +31,16 @@ def default_replica_set(replica_set: Wire) -> Wire:
     return _with_spec(replica_set, {"replicas": 1})
 
 
+# Counts the changes of a DaemonSet's template, as the API before apps/v1 did in its spec.
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
 def default_daemon_set(daemon_set: Wire) -> Wire:
     """Set a DaemonSet's defaults: rolling updates, one node at a time."""
+    metadata = daemon_set["metadata"]
+    annotations = {TEMPLATE_GENERATION: "1"} | metadata.get("annotations", {})
     return _with_spec(
-        daemon_set,
+        daemon_set | {"metadata": metadata | {"annotations": annotations}},
         {"revisionHistoryLimit": _HISTORY, "updateStrategy": {}},
         strategy="updateStrategy",
         rolling={"maxUnavailable": 1, "maxSurge": 0},

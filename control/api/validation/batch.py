@@ -132,12 +132,10 @@ def _indexed(spec: JobSpec) -> list[FieldError]:
     if spec.completions is None:
         why = f"when completion mode is {INDEXED}"
         return [field.required("spec.completions", why)]
-    found = []
-    for name, value in (("completions", spec.completions), ("parallelism", spec.parallelism)):
-        if (value or 0) > _MOST_INDEXES:
-            why = f"must be less than or equal to {_MOST_INDEXES} when completion mode is {INDEXED}"
-            found.append(field.invalid(f"spec.{name}", value, why))
-    return found
+    if (spec.parallelism or 0) <= _MOST_INDEXES:
+        return []
+    why = f"must be less than or equal to {_MOST_INDEXES} when completion mode is {INDEXED}"
+    return [field.invalid("spec.parallelism", spec.parallelism, why)]
 
 
 def _choices(spec: JobSpec) -> list[FieldError]:

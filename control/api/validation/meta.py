@@ -44,8 +44,8 @@ def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[Fi
     found += validate_labels("metadata.labels", meta.labels)
     found += validate_annotations("metadata.annotations", meta.annotations)
     found += _owners(meta.owner_references)
-    for finalizer in meta.finalizers:
-        found += validate_finalizer("metadata.finalizers", finalizer)
+    for at, finalizer in enumerate(meta.finalizers):
+        found += validate_finalizer(f"metadata.finalizers[{at}]", finalizer)
     if {*meta.finalizers} >= _OPPOSITE:
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         found.append(field.invalid("metadata.finalizers", meta.finalizers, why))
@@ -81,10 +81,13 @@ def validate_annotations(path: str, annotations: Mapping[str, str]) -> list[Fiel
     return [*found, field.too_long(path, _ANNOTATIONS_MAX)] if size > _ANNOTATIONS_MAX else found
 
 
+_EMPTY = {"apiVersion": "version must not be empty"}
+
+
 def _owners(owners: Sequence[OwnerReference]) -> list[FieldError]:
     found = []
-    for at, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{at}]"
+    for owner in owners:
+        path = "metadata.ownerReferences"  # upstream does not say which
         given = {
             "apiVersion": owner.api_version,
             "kind": owner.kind,
@@ -92,7 +95,7 @@ def _owners(owners: Sequence[OwnerReference]) -> list[FieldError]:
             "uid": owner.uid,
         }
         found += [
-            field.invalid(f"{path}.{name}", value, "must not be empty")
+            field.invalid(f"{path}.{name}", value, _EMPTY.get(name, "must not be empty"))
             for name, value in given.items()
             if not value
         ]

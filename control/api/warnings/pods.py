@@ -8,6 +8,7 @@ from typing import Any
 
 from control.api.quantity import QuantityError, parse
 from control.api.validation.text import dns_label, label_value
+from control.api.warnings.paths import of_paths
 from control.api.warnings.services import of_address
 
 Wire = Mapping[str, Any]
@@ -41,8 +42,14 @@ _ANNOTATIONS = {
         'non-functional in v1.11+; use the "sysctls" field instead'
     ),
 }
+_SECCOMP_POD = "seccomp.security.alpha.kubernetes.io/pod"
+_SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
+_SECCOMP_GONE = 'non-functional in v1.27+; use the "seccompProfile" field instead'
+_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_APPARMOR_OLD = 'deprecated since v1.30; use the "appArmorProfile" field instead'
+_IN_ORDER = ("initContainers", "containers", "ephemeralContainers")
 _GONE = "deprecated in v1.22, non-functional in v1.25+"
-_VOLUMES = {
+VOLUMES = {
     "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
     "gitRepo": "deprecated in v1.11, and disabled by default in v1.33+",
     "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
@@ -91,6 +98,8 @@ def of_template(path: str, template: Wire) -> Iterator[str]:
             yield f"{before}metadata.annotations[{name}]: {why}"
     for at, volume in enumerate(spec.get("volumes", ())):
         yield from _of_volume(f"{own}.volumes[{at}]", volume)
+    for volume in spec.get("volumes", ()):
+        yield from of_paths(volume)
     yield from _repeated(f"{own}.hostAliases", spec.get("hostAliases", ()), "ip")
     secrets = spec.get("imagePullSecrets", ())
     yield from _repeated(f"{own}.imagePullSecrets", secrets, "name")
@@ -98,11 +107,41 @@ def of_template(path: str, template: Wire) -> Iterator[str]:
         if not secret.get("name"):
             yield f'{own}.imagePullSecrets[{at}].name: invalid empty name ""'
     yield from _fractions(f"{own}.overhead", spec.get("overhead", {}))
+    yield from _of_profiles(before, annotations, spec)
     yield from _of_containers(own, spec)
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         yield f"{own}.terminationGracePeriodSeconds: {_NEGATIVE}"
     yield from _of_affinity(f"{own}.affinity", spec.get("affinity", {}))
     yield from _of_addresses(own, spec)
+
+
+def _of_profiles(before: str, annotations: Wire, spec: Wire) -> Iterator[str]:
+    """Yield the annotations that fields have replaced, where there is no such field."""
+    if not annotations:
+        return
+    own, context = f"{before}metadata.annotations", spec.get("securityContext") or {}
+    if _SECCOMP_POD in annotations and not context.get("seccompProfile"):
+        yield f"{own}[{_SECCOMP_POD}]: {_SECCOMP_GONE}"
+    for kind in _IN_ORDER:
+        for container in spec.get(kind, ()):
+            inner, name = container.get("securityContext") or {}, container.get("name", "")
+            if _SECCOMP + name in annotations and not inner.get("seccompProfile"):
+                yield f"{own}[{_SECCOMP + name}]: {_SECCOMP_GONE}"
+            if _APPARMOR + name not in annotations or inner.get("appArmorProfile"):
+                continue
+            if context.get("appArmorProfile") != _profile(annotations[_APPARMOR + name]):
+                yield f"{own}[{_APPARMOR + name}]: {_APPARMOR_OLD}"
+
+
+def _profile(annotation: str) -> Wire | None:
+    """Return the field that says the same as an annotation about AppArmor."""
+    if annotation == "unconfined":
+        return {"type": "Unconfined"}
+    if annotation == "runtime/default":
+        return {"type": "RuntimeDefault"}
+    profile = annotation.removeprefix("localhost/")
+    named = profile != annotation and profile
+    return {"type": "Localhost", "localhostProfile": profile} if named else {}
 
 
 def _of_labels(path: str, spec: Wire) -> Iterator[str]:
@@ -143,9 +182,9 @@ def _of_node_term(path: str, term: Wire, *, values: bool) -> Iterator[str]:
 
 
 def _of_volume(path: str, volume: Wire) -> Iterator[str]:
-    for name, why in _VOLUMES.items():
+    for name, why in VOLUMES.items():
         if name in volume:
-            yield f"{path}.{name}: {why}"
+            yield f"{path}.{'storageOS' if name == 'storageos' else name}: {why}"
     template = volume.get("ephemeral", {}).get("volumeClaimTemplate", {})
     if template:
         yield from of_claim(f"{path}.ephemeral.volumeClaimTemplate.spec", template.get("spec", {}))

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from control.api.node import Node, NodeAddress
+from control.cloud.lab.rows import MACHINES, RUNNING, SCHEME
 from control.cloud.provider import CloudError, Instance
 
-MACHINES, RUNNING = "machines.json", "running.json"
 MOST_BYTES = 1 << 20
-SCHEME = "lab://"
 
 
 @dataclass(slots=True)
@@ -86,11 +85,6 @@ class LabInstances:
         except (KeyError, TypeError, ValueError) as err:
             raise CloudError(f"{self._machines.path}: {type(err).__name__}: {err}") from err
         return {instance.provider_id: instance for instance in found}
-
-
-def describe(lab: str, name: str, ips: tuple[str, ...], zone: str) -> dict[str, Any]:
-    """Return the row of machines.json for a machine."""
-    return {"id": f"{SCHEME}{lab}/{name}", "ips": ips, "zone": zone, "region": lab}
 
 
 def _instance(row: dict[str, Any]) -> Instance:

@@ -23,7 +23,7 @@ from control.cloud.provider import BalancerLostError, CloudError, LoadBalancers
 from control.cloud.services import decide
 from control.cloud.services.metrics import ServiceMetrics
 from control.controllers.queue import WorkQueue
-from control.controllers.queue_metrics import measure
+from control.controllers.queue_metrics import QueueMetrics
 from control.metrics import Registry
 
 COMPONENT = "service-controller"
@@ -69,7 +69,8 @@ class ServiceController:
         self._targets: frozenset[str] = frozenset()  # names of the nodes that got traffic last
         self._due: set[Key] = set()  # for a whole round: of the others, only the nodes changed
         self._recorder = EventRecorder(self._writer, COMPONENT)
-        self._durations = measure(registry, {"service": self._queue})
+        self._queued = QueueMetrics(registry, {"service": self._queue})
+        self._queued.follow("service", self._queue)
 
     async def run(self) -> None:
         """Follow Services and nodes for ever."""
@@ -149,7 +150,7 @@ class ServiceController:
                 self._again(key)
             finally:
                 self._queue.done(key)
-                self._durations.observe("service", value=time.monotonic() - began)
+                self._queued.work.observe("service", value=time.monotonic() - began)
 
     def _again(self, key: Key) -> None:
         self._due.add(key)

@@ -3,9 +3,9 @@
 Every node that may take an address's traffic announces it, so that a router with several paths
 spreads connections over them. exabgp reads its routes from a file when
 it starts, and each change as a command from a program that it runs, ``cat`` of a pipe; the program
-also tells which sessions are up. (What it
-reads again at SIGUSR1 it sends only after the peer's next message, up to a third of the hold time
-later.) A route has a next hop of its own family, so each peer gets the routes of its own.
+also tells which sessions are up. (A route that is gone from the file when it is read again, at
+SIGUSR1, exabgp withdraws only after the peer's next message, up to a third of the hold time later.)
+A route has a next hop of its own family, so each peer gets the routes of its own.
 """
 
 import asyncio

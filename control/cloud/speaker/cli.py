@@ -12,6 +12,7 @@ import click
 from control.api import kinds
 from control.client import ApiError, Client, ClientConfig, ClientError
 from control.client.backoff import Backoff
+from control.client.measured import RequestMetrics
 from control.client.pages import metrics_flag, pages
 from control.client.process import client_flags, configuration, run
 from control.cloud.speaker.bgp import Bgp, BgpError, Peer, Session, password, peer, system
@@ -89,7 +90,10 @@ def main(kubeconfig: Path, verbose: bool, **flags: Any) -> None:
 
 async def _serve(config: ClientConfig, flags: dict[str, Any]) -> None:
     node, registry = flags["node_name"], Registry()
-    async with Client(config) as client, pages(flags["metrics_bind_address"], registry):
+    async with (
+        Client(config, RequestMetrics(registry)) as client,
+        pages(flags["metrics_bind_address"], registry),
+    ):
         speaker = Speaker(client, node)
         announcers: list[Announcer] = []
         with ExitStack() as open_links:

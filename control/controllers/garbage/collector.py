@@ -69,7 +69,7 @@ class GarbageCollector:
     sources = tuple(_source(kind) for kind in KINDS)
 
     def custom_source(self, kind: Kind) -> Source:
-        """Follow the objects of a custom kind, too."""
+        """Follow the objects of a kind of a definition or an extension server, too."""
         return _source(kind)
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
@@ -88,7 +88,7 @@ class GarbageCollector:
 
 
 def _kind(cluster: ClusterState, resource: str) -> Kind | None:
-    """Return the kind of a resource; None for a custom one that is not served any more."""
+    """Return the kind of a resource; None for one that is not served any more."""
     found = (kind for kind in cluster.tables if f"{kind.plural}.{kind.group}" == resource)
     return next(found, None)
 

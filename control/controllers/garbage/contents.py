@@ -1,23 +1,26 @@
 """Empties a namespace: every kind that the server serves, Pods first.
 
-Kinds come from the server's discovery, so that those that podwire does not know are emptied too.
+Kinds come from the server's discovery, so that those that podwire does not know are emptied too. A
+group that is stale there, since its extension server does not answer, keeps the namespace.
 Source: k8s.io/kubernetes/pkg/controller/namespace/deletion (KEP-5080 for the order).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
+from http import HTTPStatus
 
 from control.api.kinds import POD, Kind
 from control.api.meta import Condition, Object
 from control.api.times import rfc3339
-from control.client.errors import ApiError, ClientError
+from control.client.discovery import ServedKind, discover
+from control.client.errors import ApiError, ClientError, UnreachableError
+from control.client.listing import Listing
 from control.client.rest import Client
 
-_NEEDED = {"delete", "list"}
+_PODS = (POD.group, POD.plural)
+# A kind that is served no more, or that cannot do what its server says that it can.
+_ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 
 
 @dataclass(slots=True)
@@ -26,7 +29,7 @@ class Contents:
 
     left: Counter[str] = field(default_factory=Counter)  # by resource and group
     finalizers: Counter[str] = field(default_factory=Counter)
-    undiscovered: list[str] = field(default_factory=list)  # errors of discovery
+    undiscovered: list[str] = field(default_factory=list)  # group/version
     failures: list[str] = field(default_factory=list)  # errors of deletions
 
     @property
@@ -38,57 +41,70 @@ class Contents:
 async def empty(client: Client, namespace: str) -> Contents:
     """Delete the contents of a namespace and return what is left; other kinds wait for Pods.
 
-    Raises ClientError if the server cannot be reached.
+    Raises ClientError if the server cannot be asked what it serves, or cannot be reached.
     """
-    contents = Contents()
-    found = await _discover(client, contents)
-    pods = [kind for kind in found if (kind.group, kind.plural) == (POD.group, POD.plural)]
-    for kinds in (pods, [kind for kind in found if kind not in pods]):
-        for kind in kinds:
-            await _empty_kind(client, kind, namespace, contents)
+    discovery = await discover(client)
+    contents = Contents(undiscovered=sorted(discovery.stale))
+    found = [served for served in discovery.served.values() if _can_be_emptied(served)]
+    pods = [served for served in found if (served.kind.group, served.kind.plural) == _PODS]
+    for every in (pods, [served for served in found if served not in pods]):
+        for served in every:
+            await _empty_kind(client, served, namespace, contents)
         if contents.left or contents.failures:
             break
     return contents
 
 
-async def _discover(client: Client, contents: Contents) -> list[Kind]:
-    """Return every namespaced kind whose objects can be listed and deleted, each once."""
-    groups = orjson.loads(await client.raw("/apis")).get("groups", [])
-    preferred = [group["preferredVersion"]["groupVersion"] for group in groups]
-    found: dict[tuple[str, str], Kind] = {}
-    for version, path in (("v1", "/api/v1"), *((name, f"/apis/{name}") for name in preferred)):
-        try:
-            resources = orjson.loads(await client.raw(path)).get("resources", [])
-        except ApiError as err:
-            contents.undiscovered.append(f"{version}: {err.status.message}")
-            continue
-        for kind in _kinds(version, resources):
-            found.setdefault((kind.group, kind.plural), kind)
-    return list(found.values())
+def _can_be_emptied(served: ServedKind) -> bool:
+    return served.kind.namespaced and "delete" in served.verbs
 
 
-def _kinds(version: str, resources: Iterable[Mapping[str, Any]]) -> Iterator[Kind]:
-    group, _, number = version.rpartition("/")
-    for resource in resources:
-        whole = "/" not in resource["name"]  # not a subresource
-        if whole and resource.get("namespaced") and set(resource.get("verbs", ())) >= _NEEDED:
-            yield Kind(group, number, resource["kind"], resource["name"], Object)
-
-
-async def _empty_kind(client: Client, kind: Kind, namespace: str, contents: Contents) -> None:
+async def _empty_kind(
+    client: Client, served: ServedKind, namespace: str, contents: Contents
+) -> None:
     """Delete the objects of a kind that are not on their way out, and count what is left."""
+    kind = served.kind
     try:
-        listing = await client.list(kind, namespace)
-        if any(item.metadata.deletion_timestamp is None for item in listing.items):
-            await client.delete_collection(kind, namespace)
-            listing = await client.list(kind, namespace)
+        listing = await _emptied(client, served, namespace)
+    except UnreachableError:
+        raise
     except ApiError as err:
-        if not err.not_found:  # the kind itself may be removed
+        if err.code not in _ABSENT:  # the kind itself may be removed
             contents.failures.append(f"{kind.plural}.{kind.group}: {err.status.message}")
+        return
+    except ClientError as err:  # an extension server's answer that cannot be read
+        contents.failures.append(f"{kind.plural}.{kind.group}: {err}")
         return
     if count := len(listing.items) + len(listing.unreadable):
         contents.left[f"{kind.plural}.{kind.group}"] += count
     contents.finalizers.update(name for item in listing.items for name in item.metadata.finalizers)
+
+
+async def _emptied(client: Client, served: ServedKind, namespace: str) -> Listing[Object]:
+    """Delete, by what the kind can do, and return what is left as far as it can be listed."""
+    kind, at_once = served.kind, "deletecollection" in served.verbs
+    if "list" not in served.verbs:
+        if at_once:
+            await client.delete_collection(kind, namespace)
+        return Listing((), "")
+    listing = await client.list(kind, namespace)
+    stay = [item for item in listing.items if item.metadata.deletion_timestamp is None]
+    if not stay:
+        return listing
+    if at_once:
+        await client.delete_collection(kind, namespace)
+    else:
+        for item in stay:
+            await _delete(client, kind, namespace, item)
+    return await client.list(kind, namespace)
+
+
+async def _delete(client: Client, kind: Kind, namespace: str, item: Object) -> None:
+    try:
+        await client.delete(kind, namespace, item.metadata.name, propagation="Background")
+    except ApiError as err:
+        if err.code not in _ABSENT:
+            raise
 
 
 # Each condition: its type, its reason when something is wrong, its reason and message when not.
@@ -141,8 +157,9 @@ def _problems(contents: Contents) -> dict[str, str]:
     undiscovered, failures = contents.undiscovered, sorted(contents.failures)
     texts = {
         "NamespaceDeletionDiscoveryFailure": (
-            f"Discovery failed for some groups, {len(undiscovered)} failing: ",
-            undiscovered,
+            f"Discovery failed for some groups, {len(undiscovered)} failing: unable to retrieve the"
+            " complete list of server APIs: ",
+            [f"{name}: stale GroupVersion discovery: {name}" for name in undiscovered],
         ),
         "NamespaceDeletionContentFailure": (
             f"Failed to delete all resource types, {len(failures)} remaining: ",

@@ -104,5 +104,7 @@ class AttachStream:
     async def close(self) -> None:
         """Detach; the container keeps running."""
         self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
-        self._connection.close()
+        try:
+            await asyncio.gather(self._reading, return_exceptions=True)
+        finally:  # also when this is cancelled
+            self._connection.close()

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from control.linux import mounts
-from control.runtime.base import Resources, Usage
+from control.runtime.base import Resources
 from control.runtime.builtin import devices, usage
+from control.runtime.used import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +173,8 @@ class Cgroups:
             for part in relative.parts:
                 folder = folder / part
                 folder.mkdir(exist_ok=True)
-                _inherit_cpus(folder)
+                if "cpuset" in held:
+                    _inherit_cpus(folder)
             _share_memory_limit(folder)
             _set(folder, _legacy_files(limits, held - controllers))
 
@@ -189,6 +191,14 @@ class Cgroups:
     def pod_folders(self, uid: str) -> list[Path]:
         """Return a Pod's folders, one in each hierarchy."""
         return [mount / self._relative(uid) for mount in self._mounts()]
+
+    def pod_parent(self, uid: str) -> str:
+        """Return a Pod's folder below every mount, as a runtime without systemd takes it."""
+        return f"/{self._relative(uid)}"
+
+    def pod_memory(self, uid: str) -> int | None:
+        """Return the bytes that a Pod's limit is held against; None if nobody counts them."""
+        return usage.memory(self.pod_folders(uid))
 
     def shim_folder(self, uid: str) -> str:
         """Make the folder of a Pod's shims: they must outlive the agent's cgroup."""

@@ -269,6 +269,7 @@ def load(folder: Path) -> ContainerIdentity | None:
 def _identity(saved: dict[str, Any]) -> ContainerIdentity:
     values = dict(saved)
     config = dict(values["config"])
+    config.pop("pull_policy", None)  # an older agent kept it
     config["mounts"] = tuple(Mount(**item) for item in config["mounts"])
     config["resources"] = Resources(**config["resources"])
     rights: dict[str, Any] = config["rights"]

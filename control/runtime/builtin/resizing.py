@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from control.runtime.base import ContainerRuntimeError, MemoryUse, Phase, Resources
+from control.runtime.base import ContainerRuntimeError, Phase, Resources
 from control.runtime.builtin import usage
 from control.runtime.builtin.cgroups import Cgroups
 from control.runtime.builtin.container import ContainerProcess
 from control.runtime.builtin.sandbox import Sandboxes, SandboxRecord
+from control.runtime.used import MemoryUse
 
 _REASON = "ResizePodInPlaceError"
 
@@ -51,4 +52,4 @@ def memory_use(groups: Cgroups, uid: str, processes: Iterable[ContainerProcess])
             used = usage.memory(map(Path, process.cgroups))
             if used is not None:
                 found[process.identity.id] = used
-    return MemoryUse(usage.memory(groups.pod_folders(uid)), found)
+    return MemoryUse(groups.pod_memory(uid), found)

@@ -1,5 +1,6 @@
 """The built-in implementation of ``control.runtime.base.Runtime``."""
 
+import asyncio
 import logging
 import secrets
 import time
@@ -7,20 +8,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from control.linux import files
 from control.runtime.base import (
+    DEFAULT_LOGS,
     ContainerConfig,
     ContainerRuntimeError,
     ExecResult,
-    MemoryUse,
+    LogLimits,
     Phase,
     PodRef,
     Resources,
     Rights,
     RuntimeState,
-    RuntimeUsage,
     Sandbox,
     SandboxConfig,
 )
@@ -35,32 +35,34 @@ from control.runtime.builtin import (
     usage,
 )
 from control.runtime.builtin.container import ContainerIdentity, ContainerProcess
+from control.runtime.builtin.images import Images, LocalImages
 from control.runtime.builtin.sandbox import PodNetwork, Sandboxes, SandboxRecord
 from control.runtime.builtin.spec import (
     ContainerPlace,
-    ImageConfig,
     capabilities,
     render,
     render_exec,
     render_pause,
 )
+from control.runtime.used import MemoryUse, RuntimeUsage
 from control.version import PODWIRE
 
 logger = logging.getLogger(__name__)
 
 
-class Images(Protocol):
-    """The source of images."""
+def _check(handler: str) -> None:
+    """Refuse a RuntimeClass's handler that is not there, in containerd's words."""
+    if handler not in ("", BuiltinRuntime.name):
+        text = f'failed to get sandbox runtime: no runtime for "{handler}" is configured'
+        raise ContainerRuntimeError(text)
 
-    def find(self, reference: str) -> tuple[str, ImageConfig]:
-        """Return (image ID, configuration) of a local image; raises ContainerRuntimeError."""
 
-
-class BuiltinRuntime:
+class BuiltinRuntime(LocalImages):
     """Runs Pods with the kernel alone; see docs/runtime.md."""
 
     name = "podwire"
     version = PODWIRE
+    rotates = True
 
     def __init__(
         self,
@@ -69,8 +71,10 @@ class BuiltinRuntime:
         network: PodNetwork,
         groups: cgroups.Cgroups,
         netns: Path = Path("/run/netns"),
+        logs: LogLimits = DEFAULT_LOGS,
     ) -> None:
-        self._root, self._images, self._groups = root, images, groups
+        super().__init__(images)
+        self._root, self._groups, self._logs = root, groups, logs
         self._boxes = Sandboxes(root / "sandboxes", netns, network)
         self._sandboxes: dict[str, SandboxRecord] = {}
         self._containers: dict[str, ContainerProcess] = {}
@@ -119,8 +123,11 @@ class BuiltinRuntime:
             tuple(process.view() for process in self._containers.values()),
         )
 
-    def usage(self) -> RuntimeUsage:
+    async def usage(self) -> RuntimeUsage:
         """Return what the node and the containers that run have used, by their control groups."""
+        return await asyncio.to_thread(self._usage)
+
+    def _usage(self) -> RuntimeUsage:
         found = {}
         for process in tuple(self._containers.values()):
             if process.phase is Phase.RUNNING:
@@ -149,6 +156,7 @@ class BuiltinRuntime:
 
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
         """Make namespaces, network and shared files; raises ContainerRuntimeError."""
+        _check(config.handler)
         sandbox_id = secrets.token_hex(32)
         self._making.add(sandbox_id)
         try:
@@ -238,7 +246,7 @@ class BuiltinRuntime:
         every = self._containers.values()
         return [process for process in every if process.identity.sandbox_id == sandbox_id]
 
-    def network_namespace(self, sandbox_id: str) -> str:
+    async def network_namespace(self, sandbox_id: str) -> str:
         """Return the path of a sandbox's network namespace."""
         return str(self._boxes.netns(sandbox_id))
 
@@ -273,6 +281,7 @@ class BuiltinRuntime:
         return ContainerPlace(
             str(folder),
             log_path,
+            self._logs,
             cgroups=self._groups.create(
                 uid, name, config.resources, privileged=config.rights.privileged
             ),
@@ -322,7 +331,7 @@ class BuiltinRuntime:
         """Change the requests and limits of a running one; raises ContainerRuntimeError."""
         resizing.resize_container(self._groups, self._container(container_id), resources)
 
-    def memory_use(self, sandbox_id: str) -> MemoryUse:
+    async def memory_use(self, sandbox_id: str) -> MemoryUse:
         """Return how much memory a Pod uses now, and each of its containers."""
         if (record := self._sandboxes.get(sandbox_id)) is None:
             return MemoryUse()
@@ -346,6 +355,9 @@ class BuiltinRuntime:
         files.remove_tree(process.folder)
         self._containers.pop(container_id, None)
         await self._release(process.identity.pod.uid)
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Do nothing: the shim rotates its log itself."""
 
     async def execute(
         self, container_id: str, command: tuple[str, ...], seconds: float

@@ -7,12 +7,12 @@ shared process namespace needs a process in it (a shim's "pause").
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from control.linux import files, syscalls, whole
+from control.runtime import hosts
 from control.runtime.base import (
     ContainerRuntimeError,
     Mount,
@@ -177,7 +177,7 @@ class Sandboxes:
     def _write_names(self, folder: Path, config: SandboxConfig, addresses: tuple[str, ...]) -> None:
         whole.write(folder / "hostname", f"{config.hostname}\n")
         whole.write(folder / "resolv.conf", config.resolv_conf)
-        whole.write(folder / "hosts", hosts_file(config, addresses))
+        whole.write(folder / "hosts", hosts.render(config, addresses))
 
     def mounts(self, sandbox_id: str) -> tuple[Mount, ...]:
         """Return the mounts that each container of a sandbox gets."""
@@ -221,25 +221,6 @@ class Sandboxes:
     def remove(self, sandbox_id: str) -> None:
         """Remove the files of a stopped sandbox."""
         files.remove_tree(self.folder(sandbox_id))
-
-
-def hosts_file(config: SandboxConfig, addresses: tuple[str, ...]) -> str:
-    """Return a Pod's /etc/hosts, as kubelet writes it."""
-    if config.host_network:
-        with suppress(OSError):
-            return Path("/etc/hosts").read_text() + config.hosts
-    lines = [
-        "# Kubernetes-managed hosts file.",
-        "127.0.0.1\tlocalhost",
-        "::1\tlocalhost ip6-localhost ip6-loopback",
-        "fe00::0\tip6-localnet",
-        "fe00::0\tip6-mcastprefix",
-        "fe00::1\tip6-allnodes",
-        "fe00::2\tip6-allrouters",
-    ]
-    names = f"{config.domain}\t{config.hostname}" if config.domain else config.hostname
-    lines += [f"{address}\t{names}" for address in addresses]
-    return "\n".join(lines) + "\n" + config.hosts
 
 
 def _network_settings(config: SandboxConfig) -> list[str]:

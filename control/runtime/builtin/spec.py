@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control.linux.syscalls import CAPABILITIES
-from control.runtime.base import ContainerConfig, ContainerRuntimeError, Mount, Rights
+from control.runtime.base import (
+    DEFAULT_LOGS,
+    ContainerConfig,
+    ContainerRuntimeError,
+    LogLimits,
+    Mount,
+    Rights,
+)
 
 # The default capabilities of containerd and Docker.
 DEFAULT_CAPABILITIES = (
@@ -27,8 +34,7 @@ DEFAULT_CAPABILITIES = (
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The order in which `exec` enters: the mount namespace last, because /proc is read before.
 _ENTERED = ("cgroup", "ipc", "uts", "net", "pid", "mnt")
-LOG_BYTES = 10 * 1024 * 1024  # kubelet's containerLogMaxSize
-LOG_FILES = 5
+_NO_LIMIT = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class ContainerPlace:
 
     directory: str
     log_path: str
+    logs: LogLimits = DEFAULT_LOGS
     cgroups: tuple[str, ...] = ()
     shim_cgroup: str = ""
     join: Mapping[str, str] = field(default_factory=dict)  # namespace -> path
@@ -162,7 +169,7 @@ def _surroundings(place: ContainerPlace) -> dict[str, Any]:
     if place.own_processes and "pid" not in place.join:
         unshare.append("pid")
     return {
-        "log": {"path": place.log_path, "most_bytes": LOG_BYTES, "most_files": LOG_FILES},
+        "log": _log(place),
         "cgroups": list(place.cgroups),
         "shim_cgroup": place.shim_cgroup,
         "join": dict(place.join),
@@ -170,12 +177,30 @@ def _surroundings(place: ContainerPlace) -> dict[str, Any]:
     }
 
 
+def _log(place: ContainerPlace) -> dict[str, Any]:
+    size = place.logs.most_bytes
+    most_bytes = size if size >= 0 else _NO_LIMIT
+    return {
+        "path": place.log_path,
+        "most_bytes": most_bytes,
+        "most_files": place.logs.most_files,
+    }
+
+
 def _mount(item: Mount) -> dict[str, Any]:
+    """Return a mount for the shim; raises ContainerRuntimeError."""
+    if item.propagation == "Bidirectional":
+        raise ContainerRuntimeError(
+            f"mount {item.target}: mountPropagation Bidirectional needs a CRI runtime such as "
+            "containerd: podwire's own has HostToContainer",
+            "CreateContainerError",
+        )
     return {
         "source": item.source,
         "target": item.target,
         "read_only": item.read_only,
         "sub_path": item.sub_path,
+        "propagation": item.propagation,
     }
 
 

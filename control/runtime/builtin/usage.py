@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from control.runtime.base import Usage
+from control.runtime.used import Usage
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

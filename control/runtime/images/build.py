@@ -28,6 +28,7 @@ _MOST_BYTES = 1 << 20  # of a configuration
 _DEEPEST = 8
 _PIECE = 1 << 20
 _OCI = "application/vnd.oci.image"
+MANIFEST = f"{_OCI}.manifest.v1+json"
 _REFERENCE = "org.opencontainers.image.ref.name"  # what skopeo and containerd read
 
 
@@ -106,8 +107,8 @@ def _load(raw: bytes) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Blob:
-    """A content of the layout, in bytes or in a file."""
+class Blob:
+    """A content of an image; ``digest`` is in hexadecimal, ``size`` in bytes."""
 
     kind: str
     digest: str
@@ -138,7 +139,7 @@ def build(folder: Path, config: BuildConfig, name: str, archive: Path) -> str:
     fresh = archive.with_name(f"{archive.name}.new")
     try:
         with tempfile.TemporaryFile(dir=archive.parent) as layer, fresh.open("wb") as out:
-            blob = _layer(folder, layer)
+            blob = write_layer(folder, layer)
             found = _write(out, layer, blob, config, name)
         fresh.rename(archive)
     except BaseException:
@@ -148,7 +149,8 @@ def build(folder: Path, config: BuildConfig, name: str, archive: Path) -> str:
     return found
 
 
-def _layer(folder: Path, layer: IO[bytes]) -> _Blob:
+def write_layer(folder: Path, layer: IO[bytes]) -> Blob:
+    """Write a root folder as a layer into a file, and go back to its begin; raises OSError."""
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for path in _entries(folder):
             info = tar.gettarinfo(path, str(path.relative_to(folder)))
@@ -166,7 +168,7 @@ def _layer(folder: Path, layer: IO[bytes]) -> _Blob:
     while piece := layer.read(_PIECE):
         digest.update(piece)
     layer.seek(0)
-    return _Blob(f"{_OCI}.layer.v1.tar", digest.hexdigest(), size)
+    return Blob(f"{_OCI}.layer.v1.tar", digest.hexdigest(), size)
 
 
 def _entries(folder: Path) -> Iterator[Path]:
@@ -176,37 +178,46 @@ def _entries(folder: Path) -> Iterator[Path]:
             yield Path(path, name)
 
 
-def _write(out: IO[bytes], layer: IO[bytes], blob: _Blob, config: BuildConfig, name: str) -> str:
+def documents(blob: Blob, wire: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return (configuration, manifest) of an image with one layer; ``wire`` is its ``config``."""
+    described = {
+        "architecture": architecture(),
+        "os": "linux",
+        "config": wire,
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{blob.digest}"]},
+    }
+    content = json.dumps(described, sort_keys=True).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": _blob(f"{_OCI}.config.v1+json", content).descriptor(),
+        "layers": [blob.descriptor()],
+    }
+    return content, json.dumps(manifest, sort_keys=True).encode()
+
+
+def _blob(kind: str, content: bytes) -> Blob:
+    return Blob(kind, hashlib.sha256(content).hexdigest(), len(content))
+
+
+def _write(out: IO[bytes], layer: IO[bytes], blob: Blob, config: BuildConfig, name: str) -> str:
+    described, manifest = documents(blob, config.wire())
     with tarfile.open(fileobj=out, mode="w") as tar:
         _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
         info = tarfile.TarInfo(f"blobs/sha256/{blob.digest}")
         info.size = blob.size
         tar.addfile(info, layer)
-        described = {
-            "architecture": architecture(),
-            "os": "linux",
-            "config": config.wire(),
-            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{blob.digest}"]},
-        }
-        made = _add_blob(tar, f"{_OCI}.config.v1+json", described)
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": f"{_OCI}.manifest.v1+json",
-            "config": made.descriptor(),
-            "layers": [blob.descriptor()],
-        }
-        one = _add_blob(tar, f"{_OCI}.manifest.v1+json", manifest)
+        _add_blob(tar, described)
+        one = _blob(MANIFEST, manifest)
+        _add_blob(tar, manifest)
         entry = one.descriptor(annotations={_REFERENCE: name})
         index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": [entry]}
         _add(tar, "index.json", json.dumps(index).encode())
-    return f"sha256:{made.digest}"
+    return f"sha256:{hashlib.sha256(described).hexdigest()}"
 
 
-def _add_blob(tar: tarfile.TarFile, kind: str, document: dict[str, Any]) -> _Blob:
-    content = json.dumps(document, sort_keys=True).encode()
-    blob = _Blob(kind, hashlib.sha256(content).hexdigest(), len(content))
-    _add(tar, f"blobs/sha256/{blob.digest}", content)
-    return blob
+def _add_blob(tar: tarfile.TarFile, content: bytes) -> None:
+    _add(tar, f"blobs/sha256/{hashlib.sha256(content).hexdigest()}", content)
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

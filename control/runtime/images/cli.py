@@ -1,10 +1,12 @@
 """``podwire image``: pulls, builds, imports, lists and removes images of this machine's nodes."""
 
+import asyncio
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +17,7 @@ from control.runtime.images import names, tools
 from control.runtime.images.pull import MOST_BYTES, PullError, PullOptions
 from control.runtime.images.pull import pull as pull_image
 from control.runtime.images.skopeo import Access
-from control.runtime.images.store import ImageError, ImageStore
+from control.runtime.images.store import Image, ImageError, ImageStore
 
 _FOLDER = Path("/var/lib/podwire/images")
 _BUSYBOX = Path("/bin/busybox")
@@ -31,6 +33,12 @@ _folder_option = click.option(
 _output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
+_archive_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an OCI archive, which other tools read too, and import nothing.",
+)
 
 
 @click.group()
@@ -42,13 +50,17 @@ def main() -> None:
 @click.argument("name")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @_folder_option
-def import_(name: str, source: Path, image_dir: Path) -> None:
+@_output_option
+def import_(name: str, source: Path, image_dir: Path, output: str) -> None:
     """Import SOURCE under NAME: a root folder, an OCI layout, or a `docker save` archive."""
     try:
         image = ImageStore(image_dir).add(name, source)
     except ImageError as err:
         _fail(str(err))
-    click.echo(f"{image.name}  {image.id[:19]}  {image.size / 1e6:.1f} MB")
+    if output == "json":
+        click.echo(json.dumps(_row(image), indent=2))
+    else:
+        click.echo(f"{image.name}  {image.id[:19]}  {image.size / 1e6:.1f} MB")
 
 
 @main.command()
@@ -60,12 +72,7 @@ def import_(name: str, source: Path, image_dir: Path) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="YAML: entrypoint, command, environment, directory, user, stopSignal, labels.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write an OCI archive, which other tools read too, and import nothing.",
-)
+@_archive_option
 @_folder_option
 def build(
     name: str, folder: Path, settings: Path | None, output: Path | None, image_dir: Path
@@ -145,8 +152,7 @@ def pull(
         _fail(f"image {reference}: cannot be pulled: {cause(err)}")
     image = pulled.image
     if output == "json":
-        row = {"name": image.name, "id": image.id, "digest": pulled.digest, "size": image.size}
-        return click.echo(json.dumps(row, indent=2))
+        return click.echo(json.dumps(_row(image) | {"digest": pulled.digest}, indent=2))
     return click.echo(f"{image.name}  {image.id[:19]}  {image.size / 1e6:.1f} MB")
 
 
@@ -166,11 +172,10 @@ def _progress(what: str) -> Iterator[Callable[[str], None]]:
 @_folder_option
 @_output_option
 def list_(image_dir: Path, output: str) -> None:
-    """List the images."""
+    """List the images: a row for each name, several names of one image with its ID."""
     images = ImageStore(image_dir).list()
     if output == "json":
-        rows = [{"name": image.name, "id": image.id, "size": image.size} for image in images]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_row(image) for image in images], indent=2))
         return
     width = max((len(image.name) for image in images), default=4)
     click.echo(f"{'NAME':<{width}}   {'ID':<12}   {'SIZE':>8}")
@@ -178,21 +183,32 @@ def list_(image_dir: Path, output: str) -> None:
         click.echo(f"{image.name:<{width}}   {image.id[7:19]}   {image.size / 1e6:5.1f} MB")
 
 
+def _row(image: Image) -> dict[str, object]:
+    return {"name": image.name, "id": image.id, "size": image.size}
+
+
 @main.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("references", metavar="NAMES...", nargs=-1, required=True)
 @_folder_option
-def remove(names: tuple[str, ...], image_dir: Path) -> None:
-    """Remove images; a missing one is no error."""
-    store = ImageStore(image_dir)
-    for name in names:
+@_output_option
+def remove(references: tuple[str, ...], image_dir: Path, output: str) -> None:
+    """Remove images by their names; a missing one is no error.
+
+    An image with several names goes with the last of them.
+    """
+    store, rows = ImageStore(image_dir), []
+    for name in references:
         try:
             existed = store.remove(name)
         except ImageError as err:
             _fail(str(err))
         except OSError as err:
             _fail(f"image {name}: cannot be removed: {cause(err)}")
+        rows.append({"name": names.normalize(name), "removed": existed})
         if not existed:
             click.echo(f"{name}: no such image", err=True)
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
 
 
 @main.command("make-tools")
@@ -203,16 +219,88 @@ def remove(names: tuple[str, ...], image_dir: Path) -> None:
     show_default=True,
     help="A statically linked busybox.",
 )
+@_archive_option
 @_folder_option
-def make_tools(busybox: Path, image_dir: Path) -> None:
+def make_tools(busybox: Path, output: Path | None, image_dir: Path) -> None:
     """Make the image podwire/tools from busybox."""
     try:
+        if output:
+            click.echo(f"{tools.write(output, busybox)}  {output}")
+            return
         image = tools.make(ImageStore(image_dir), busybox)
     except tools.BusyboxError as err:
         _fail(f"image {tools.NAME}: {err}; install Debian's busybox-static, or name --busybox")
     except OSError as err:
         _fail(f"image {tools.NAME}: cannot be made: {cause(err)}")
     click.echo(image.name)
+
+
+@main.command()
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    default="127.0.0.1:10246",
+    show_default=True,
+    help="Where to serve, without a password: an address of loopback.",
+)
+@_folder_option
+@click.option(
+    "--additional-image-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    help="Folder of images that --image-dir has not; repeatable.",
+)
+@click.option(
+    "--pull-into",
+    default="",
+    metavar="ENDPOINT",
+    help="Let a CRI runtime pull what --image-dir has at once, not only when a Pod wants it.",
+)
+@click.option("--pull", multiple=True, metavar="NAME", help="Likewise this image; repeatable.")
+@click.option("-v", "--verbose", is_flag=True)
+def serve(
+    listen: str,
+    image_dir: Path,
+    additional_image_dir: tuple[Path, ...],
+    pull_into: str,
+    pull: tuple[str, ...],
+    verbose: bool,
+) -> None:
+    """Serve the images to a container runtime on this machine, as a read-only registry."""
+    from control.client.process import run
+
+    host, port = _address(listen)
+    store = ImageStore(image_dir, *additional_image_dir)
+    run(_serve(store, host, port, (pull_into, image_dir, pull)), verbose=verbose)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    try:
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if address is None or not address.is_loopback or not port.isdecimal():
+        raise click.UsageError(f"--listen {text}: want an address of loopback, 127.0.0.1:10246")
+    return str(address), int(port)
+
+
+async def _serve(
+    store: ImageStore, host: str, port: int, preloaded: tuple[str, Path, tuple[str, ...]]
+) -> None:
+    from control.runtime.images.serve import serving
+
+    endpoint, folder, always = preloaded
+    try:
+        async with serving(store, host, port):
+            if endpoint:
+                # Here, because gRPC takes 5 MB that a registry without it does not need.
+                from control.runtime.images.preload import preload
+
+                await preload(endpoint, folder, always)
+            await asyncio.Event().wait()
+    except (OSError, ValueError) as err:
+        _fail(f"serve: {err}")
 
 
 def _fail(text: str) -> NoReturn:

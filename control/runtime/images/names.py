@@ -43,6 +43,14 @@ def normalize(reference: str) -> str:
     return f"{domain}/{path}:{tag or 'latest'}"
 
 
+def complaint(reference: str, err: ImageNameError) -> str:
+    """Return kubelet's words about an image reference that is none (reason InvalidImageName)."""
+    return (
+        f'Failed to apply default image tag "{reference}": couldn\'t parse image name '
+        f'"{reference}": invalid reference format: {err}'
+    )
+
+
 def default_policy(reference: str) -> str:
     """Return the imagePullPolicy of a container without one: Always for ``latest``."""
     try:

@@ -29,6 +29,7 @@ from control.reported import ReportedError
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.builtin.spec import ImageConfig
 from control.runtime.images import layout, names
+from control.runtime.images.digest import image_id
 from control.runtime.images.sources import ImageFormatError
 
 _DATA = ".data"
@@ -52,7 +53,7 @@ class ImageStore:
     """Imports, finds, lists and removes images below one folder; finds and lists others' too."""
 
     def __init__(self, folder: Path, *additional: Path) -> None:
-        self._folder = folder
+        self.folder = self._folder = folder
         self._searched = (folder, *additional)
 
     def find(self, reference: str) -> tuple[str, ImageConfig]:
@@ -65,7 +66,7 @@ class ImageStore:
             full = names.normalize(reference)
         except names.ImageNameError as err:
             raise ContainerRuntimeError(
-                f'Failed to apply default image tag "{reference}": {err}', "InvalidImageName"
+                names.complaint(reference, err), "InvalidImageName"
             ) from err
         for store in self._searched:
             folder = (store / names.to_folder(full)).resolve()
@@ -151,7 +152,10 @@ class ImageStore:
         return existed
 
     def _commit(self, full: str, staging: Path, config: dict[str, Any]) -> Image:
-        size = disk_usage(staging / "rootfs")
+        root = staging / "rootfs"
+        size = disk_usage(root)
+        if not isinstance(config.get("id"), str):
+            config = {**config, "id": image_id(config, root)}
         files.write_json(staging / "config.json", {**config, "size": size})
         (staging / "config.json").chmod(0o644)
         name = self._folder / names.to_folder(full)
@@ -235,7 +239,7 @@ def _full(reference: str) -> str:
 
 
 def _image_id(config: dict[str, Any]) -> str:
-    """Return the image ID: the digest of its configuration, or of ours where it had none."""
+    """Return the image ID. What an earlier version imported from a root folder has none."""
     if isinstance(config.get("id"), str):
         return str(config["id"])
     plain = {key: value for key, value in config.items() if key != "size"}

@@ -5,12 +5,15 @@ name.
 """
 
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from control.runtime.images.names import normalize
 from control.runtime.images.store import Image, ImageStore
 
 NAME = "podwire/tools"
+PAUSE = "docker.io/podwire/pause:1"
 _FOLDERS = (
     "bin",
     "dev",
@@ -44,6 +47,12 @@ server=$!
 trap 'sleep "${DRAIN:-2}"; kill "$server"; rm -rf "$www"; exit 0' TERM INT
 wait "$server"
 """
+# The first process of a Pod whose containers share one process namespace: it reaps what they leave.
+_PAUSE = """\
+#!/bin/sh
+trap 'exit 0' TERM INT
+while :; do sleep 1000000 & wait $!; done
+"""
 _CONFIG: dict[str, Any] = {
     "os": "linux",
     "config": {
@@ -61,6 +70,43 @@ class BusyboxError(OSError):
 def make(store: ImageStore, busybox: Path) -> Image:
     """Build the image from a static busybox and import it; raises BusyboxError, OSError."""
     return store.add_tree(NAME, lambda root: fill(root, busybox), _CONFIG)
+
+
+def make_pause(store: ImageStore, busybox: Path) -> Image:
+    """Build the image of a sandbox that a container runtime makes; raises OSError.
+
+    Runtimes keep a Pod's namespaces by a container that only waits, and have no image for it.
+    """
+
+    def fill_pause(root: Path) -> None:
+        (root / "bin").mkdir()
+        (root / "bin/busybox").write_bytes(busybox.read_bytes())
+        for name in ("sh", "sleep"):
+            (root / "bin" / name).symlink_to("busybox")
+        (root / "bin/pause").write_text(_PAUSE)
+        for name in ("busybox", "pause"):
+            (root / "bin" / name).chmod(0o755)
+
+    path = {"Env": ["PATH=/bin"], "Entrypoint": ["/bin/pause"]}
+    return store.add_tree(PAUSE, fill_pause, {"os": "linux", "config": path})
+
+
+def write(archive: Path, busybox: Path) -> str:
+    """Write the image as an OCI archive; return its name. Raises BusyboxError, OSError."""
+    from control.runtime.images import build  # only who writes one needs it
+
+    config = _CONFIG["config"]
+    settings = {
+        "command": config["Cmd"],
+        "environment": dict(text.split("=", 1) for text in config["Env"]),
+        "directory": config["WorkingDir"],
+    }
+    name = normalize(NAME)
+    with tempfile.TemporaryDirectory(prefix="podwire-tools-") as folder:
+        root = Path(folder)
+        fill(root, busybox)
+        build.build(root, build.BuildConfig.model_validate(settings), name, archive)
+    return name
 
 
 def fill(root: Path, busybox: Path) -> None:

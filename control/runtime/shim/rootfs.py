@@ -9,7 +9,7 @@ import os
 import stat
 from typing import Any
 
-from control.linux import syscalls, usage, whole
+from control.linux import beneath, syscalls, usage, whole
 
 _DEVICES = (
     ("null", 1, 3),
@@ -144,30 +144,19 @@ def _mount_volume(root: str, item: dict[str, Any]) -> None:
     """Bind ``source``, or ``sub_path`` below it, to ``target``; links cannot leave either tree."""
     source = os.open(item["source"], os.O_PATH | os.O_CLOEXEC)
     if item.get("sub_path"):
-        source = _sub_path(source, item["sub_path"])
+        source = beneath.open_sub_path(source, item["sub_path"])
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     target = _target(root, item["target"], is_directory)
     syscalls.mount(_path(source), _path(target), None, syscalls.MS_BIND | syscalls.MS_REC)
     os.close(target)
     os.close(source)
+    # Opened again: the earlier descriptor leads to what the mount covers, not to the mount.
+    target = _target(root, item["target"], is_directory)
+    if item.get("propagation") != "HostToContainer":  # what it is already, as build() has begun
+        syscalls.mount(None, _path(target), None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     if item["read_only"]:
-        # Opened again: the earlier descriptor leads to what the mount covers, not to the mount.
-        target = _target(root, item["target"], is_directory)
         _make_read_only(_path(target))
-        os.close(target)
-
-
-def _sub_path(volume: int, path: str) -> int:
-    """Open the file or folder below a volume; make a folder if it is absent, as kubelet does.
-
-    RESOLVE_BENEATH: a link that a container makes in its own volume leads to no file of the node.
-    """
-    try:
-        return syscalls.openat2(volume, path, os.O_PATH, syscalls.RESOLVE_BENEATH)
-    except FileNotFoundError:
-        return _make_path(volume, path, is_directory=True, resolve=syscalls.RESOLVE_BENEATH)
-    except OSError as error:
-        raise OSError(error.errno, f"subPath {path!r} leads out of its volume") from error
+    os.close(target)
 
 
 def _target(root: str, path: str, is_directory: bool) -> int:
@@ -180,27 +169,9 @@ def _target(root: str, path: str, is_directory: bool) -> int:
     try:
         return syscalls.openat2(base, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT)
     except FileNotFoundError:
-        return _make_path(base, path, is_directory, syscalls.RESOLVE_IN_ROOT)
+        return beneath.make(base, path, is_directory, syscalls.RESOLVE_IN_ROOT)
     finally:
         os.close(base)
-
-
-def _make_path(base: int, path: str, is_directory: bool, resolve: int) -> int:
-    """Make the missing parts of ``path`` one by one, each looked up inside ``base``."""
-    parts = [part for part in path.split("/") if part]
-    for count, name in enumerate(parts, 1):
-        here = "/".join(parts[:count])
-        try:
-            os.close(syscalls.openat2(base, here, os.O_PATH, resolve))
-            continue
-        except FileNotFoundError:
-            parent = syscalls.openat2(base, "/".join(parts[: count - 1]) or ".", os.O_PATH, resolve)
-        if count < len(parts) or is_directory:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        else:
-            os.mknod(name, stat.S_IFREG | 0o644, dir_fd=parent)
-        os.close(parent)
-    return syscalls.openat2(base, path, os.O_PATH, resolve)
 
 
 def _path(descriptor: int) -> str:

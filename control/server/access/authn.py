@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from control.jointokens import INFO_PATH
 from control.server.access.accounts import AccountTokens
+from control.server.access.bootstrap_tokens import BootstrapTokens
 from control.server.wire.request import User
 
 _ALL = "system:authenticated"
@@ -29,6 +31,7 @@ class Authenticator:
     tokens: Mapping[str, User] = field(default_factory=dict)
     trusting: bool = False
     accounts: AccountTokens | None = None
+    bootstrap: BootstrapTokens | None = None
 
     def user(self, certificate: Mapping[str, Any] | None, authorization: str) -> User | None:
         """Return the user of a request; None if it has no valid credentials.
@@ -53,8 +56,18 @@ class Authenticator:
         ]
         if matches:
             return matches[0]
+        if self.bootstrap and (joining := self.bootstrap.user(token)):
+            return joining
         found = self.accounts.user(token) if self.accounts else None
         return found[0] if found else None
+
+    def invites(self, method: str, path: str, authorization: str) -> bool:
+        """Return True for a request without credentials that a new node begins with.
+
+        It reads ``cluster-info``, whose signature is what it trusts; the authorizer decides.
+        """
+        asked = (method, path) == ("GET", INFO_PATH)
+        return self.bootstrap is not None and asked and not authorization
 
 
 def user_of_certificate(certificate: Mapping[str, Any]) -> User | None:

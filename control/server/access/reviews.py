@@ -155,7 +155,8 @@ def _token(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
         return {"authenticated": True, "user": found[0].wire(), "audiences": found[1]}
     user = reviewer.known.user(None, f"Bearer {token}")
     if user is None or audiences:
-        return {"authenticated": False, "error": "invalid bearer token"}
+        why = accounts.why_not(token, audiences) if accounts else "invalid bearer token"
+        return {"authenticated": False, "error": why}
     return {"authenticated": True, "user": user.wire()}
 
 

@@ -1,7 +1,7 @@
-"""What a request on the resources of an extension asks for. Pure.
+"""What a request on resources that the server does not know asks for. Pure.
 
-The server knows none of these resources, so it goes by the path alone, as upstream for all. Source:
-k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
+They are those of an extension, or of nobody. It goes by the path alone, as upstream for all.
+Source: k8s.io/apiserver/pkg/endpoints/request/requestinfo.go
 """
 
 from collections.abc import Mapping
@@ -23,17 +23,15 @@ _LONG = ("attach", "exec", "log", "portforward", "proxy")
 
 
 def attributes_at(method: str, path: str, query: Mapping[str, str]) -> AccessAttributes:
-    """Return what a request below ``/apis/GROUP/VERSION`` needs permission for.
+    """Return what a request below ``/apis/GROUP/VERSION`` or ``/api/VERSION`` needs permission for.
 
     Raises StatusError (404) for a path with ``.`` or ``..``: its server may read it as another one.
     """
     parts = path.strip("/").split("/")
     if "." in parts or ".." in parts:
         raise no_such_path()
-    if parts[0] != "apis":  # the schemas of a group and version
-        return AccessAttributes(method.lower(), path=path)
-    group, rest = parts[1], parts[3:]
-    if not rest:
+    group, rest = ("", parts[2:]) if parts[0] == "api" else ("".join(parts[1:2]), parts[3:])
+    if parts[0] not in ("api", "apis") or not rest:  # also the schemas of a group and version
         return AccessAttributes(method.lower(), path=path)
     verb = _VERBS.get(method, "")
     if rest[0] in ("watch", "proxy") and len(rest) > 1:

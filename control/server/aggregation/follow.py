@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from control.api.kinds import DEFINITION, ENDPOINT_SLICE, SERVICE
+from control.api.kinds import API_SERVICE, DEFINITION, ENDPOINT_SLICE, SERVICE
 from control.server.aggregation.check import LOCAL, Condition, check, discover
 from control.server.aggregation.client import ExtensionError, service_of, slices_of
-from control.server.aggregation.register import API_SERVICE, SELF, register
+from control.server.aggregation.measured import AvailabilityCounts
+from control.server.aggregation.register import SELF, register
 from control.server.state.changes import changes
 from control.server.state.extensions import Discovered, Extension, condition_of, read
 from control.server.state.server import ServerState
@@ -35,24 +36,27 @@ _FAILURES = (StatusError, StoreError, ExtensionError, OSError)
 
 async def aggregate(state: ServerState) -> None:
     """Look after all APIServices, for ever."""
-    watchers = Watchers(state)
+    counts = AvailabilityCounts(state)
+    watchers = Watchers(state, counts)
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_follow_services(state, watchers))
+            group.create_task(_follow_services(state, watchers, counts))
             group.create_task(_follow_backends(state, watchers))
-            group.create_task(_follow_definitions(state))
+            group.create_task(_follow_local(state))
     finally:
         await watchers.close()
 
 
-async def _follow_services(state: ServerState, watchers: "Watchers") -> None:
+async def _follow_services(
+    state: ServerState, watchers: "Watchers", counts: AvailabilityCounts
+) -> None:
     async for _ in changes(state.cache, API_SERVICE):
         items = tuple(state.cache.of(API_SERVICE).items())
         state.extensions.replace(item.wire for item in items)
         await watchers.sync()
         local = [item.wire for item in items if read(item.wire) is None]
         for name in [it["metadata"]["name"] for it in local if not _has(it, LOCAL)]:
-            await _persist(partial(_say, state, name, LOCAL))
+            await _persist(partial(_say, state, name, LOCAL, counts))
 
 
 async def _follow_backends(state: ServerState, watchers: "Watchers") -> None:
@@ -60,8 +64,9 @@ async def _follow_backends(state: ServerState, watchers: "Watchers") -> None:
         watchers.look()
 
 
-async def _follow_definitions(state: ServerState) -> None:
-    async for _ in changes(state.cache, DEFINITION):
+async def _follow_local(state: ServerState) -> None:
+    """Keep the APIServices of what this server serves itself."""
+    async for _ in changes(state.cache, DEFINITION, API_SERVICE):
         await _persist(partial(register, state))
 
 
@@ -78,8 +83,8 @@ async def _persist(work: Callable[[], Awaitable[None]]) -> None:
 class Watchers:
     """The tasks that look after extensions, one for each."""
 
-    def __init__(self, state: ServerState) -> None:
-        self._state = state
+    def __init__(self, state: ServerState, counts: AvailabilityCounts) -> None:
+        self._state, self._counts = state, counts
         self._all: dict[Extension, _Watcher] = {}
 
     async def sync(self) -> None:
@@ -88,7 +93,7 @@ class Watchers:
         for gone in self._all.keys() - present:
             await self._all.pop(gone).close()
         for new in present - self._all.keys():
-            self._all[new] = _Watcher(self._state, new)
+            self._all[new] = _Watcher(self._state, new, self._counts)
 
     def look(self) -> None:
         """Check the extensions of which the Service or its endpoints have changed."""
@@ -104,8 +109,10 @@ class Watchers:
 class _Watcher:
     """Checks one extension again and again."""
 
-    def __init__(self, state: ServerState, extension: Extension) -> None:
-        self._state, self._extension = state, extension
+    def __init__(
+        self, state: ServerState, extension: Extension, counts: AvailabilityCounts
+    ) -> None:
+        self._state, self._extension, self._counts = state, extension, counts
         self._changed = asyncio.Event()
         self._seen: object = None
         self._task = asyncio.create_task(self._run(), name=f"extension {extension.name}")
@@ -144,7 +151,7 @@ class _Watcher:
                 extensions.discovered[at] = Discovered()
             else:
                 await self._discover()
-            await _say(self._state, name, condition)
+            await _say(self._state, name, condition, self._counts)
         except _FAILURES as err:
             logger.warning("APIService %s: %s", name, err)
             return False
@@ -175,7 +182,9 @@ def _word(condition: Condition) -> str:
     return "True" if condition.status else "False"
 
 
-async def _say(state: ServerState, name: str, condition: Condition) -> None:
+async def _say(
+    state: ServerState, name: str, condition: Condition, counts: AvailabilityCounts
+) -> None:
     """Write the condition of an APIService, unless it is there; raises StatusError, StoreError."""
     item = state.cache.of(API_SERVICE).get(storage_key(API_SERVICE, "", name))
     if item is None or _has(item.wire, condition):
@@ -198,3 +207,5 @@ async def _say(state: ServerState, name: str, condition: Condition) -> None:
     except StatusError as err:
         if err.code not in (404, 409):  # else somebody has changed it: an event will come
             raise
+    else:
+        counts.changed(name, item.wire, condition.reason, good=condition.status)

@@ -48,7 +48,7 @@ def serving(state: ServerState, path: str) -> Extension | None:
 
 
 def require(authorizer: Authorizer, user: User, asked: AccessAttributes) -> None:
-    """Refuse what a user may not do on the resources of an extension; raises StatusError (403)."""
+    """Refuse an action that is known by its path alone; raises StatusError (403)."""
     verdict = authorizer.decide(user, asked)
     if verdict.allowed:
         return

@@ -1,27 +1,27 @@
 """APIServices of the groups that this server serves itself: upstream's, and custom ones.
 
 Those of built-in groups are made if they are not there; those of CustomResourceDefinitions come and
-go with these. Source: controllers/autoregister of k8s.io/kube-aggregator, and
-k8s.io/kubernetes/pkg/controlplane/controller/crdregistration.
+go with these, and have no other spec. Source: controllers/autoregister of k8s.io/kube-aggregator,
+and k8s.io/kubernetes/pkg/controlplane/controller/crdregistration.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from control.api.kinds import API_SERVICE
 from control.api.priorities import CUSTOM, PRIORITIES
-from control.api.stored import STORED
 from control.server.pages.discovery import group_versions
 from control.server.state.extensions import GroupVersion
 from control.server.state.server import ServerState
 from control.server.verbs.create import complete
 from control.server.verbs.delete import delete_with
 from control.server.verbs.marking import DeletionOptions
+from control.server.verbs.modify import rewrite
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.request import SERVER_AGENT, ApiRequest, User
 from control.store.base import Create, KeyExistsError
 
-API_SERVICE = next(kind for kind in STORED if kind.name == "APIService")
 SELF = User("system:apiserver", ("system:masters",))
 MANAGED = "kube-aggregator.kubernetes.io/automanaged"
 ON_START, ALWAYS = "onstart", "true"
@@ -56,7 +56,8 @@ def _api_service(at: GroupVersion, how: str) -> dict[str, Any]:
 async def register(state: ServerState) -> None:
     """Make the APIServices that are missing, all in one commit; remove those of no definition.
 
-    Raises StatusError, StoreError.
+    Those of definitions get their spec back if somebody has changed it, as long as they have the
+    label that says whose they are. Raises StatusError, StoreError.
     """
     cache, want = state.cache.of(API_SERVICE), wanted(state)
     missing = [it for name, it in want.items() if cache.get(_key(name)) is None]
@@ -67,8 +68,13 @@ async def register(state: ServerState) -> None:
             return  # another API server has made them; a later look sees what is left
         await state.cache.fresh()
     for item in tuple(cache.items()):
-        if item.wire["metadata"]["name"] not in want and _is_managed(item.wire):
-            await _remove(state, item.wire["metadata"]["name"])
+        name = item.wire["metadata"]["name"]
+        if not _is_managed(item.wire):
+            continue
+        if name not in want:
+            await _remove(state, name)
+        elif item.wire["spec"] != want[name]["spec"]:
+            await _reset(state, want[name])
 
 
 def _creation(state: ServerState, wire: dict[str, Any]) -> Create:
@@ -88,6 +94,16 @@ async def _remove(state: ServerState, name: str) -> None:
         await delete_with(state, ApiRequest(info, SELF, agent=SERVER_AGENT), DeletionOptions())
     except StatusError as err:
         if err.code != 404:  # else another API server has removed it
+            raise
+
+
+async def _reset(state: ServerState, made: Mapping[str, Any]) -> None:
+    info = RequestInfo("update", API_SERVICE, "", made["metadata"]["name"])
+    request = ApiRequest(info, SELF, agent=SERVER_AGENT)
+    try:
+        await rewrite(state, request, lambda item: item.fresh() | {"spec": made["spec"]})
+    except StatusError as err:
+        if err.code not in (404, 409):  # else somebody has changed it: an event will come
             raise
 
 

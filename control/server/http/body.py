@@ -10,15 +10,17 @@ from control.server.wire.body import BODY_LIMIT, Body, read_body
 _NO_BODY = Body()
 
 
-async def read(web_request: ServerRequest, holding: Holding, *, simple: bool) -> Body:
+async def read(web_request: ServerRequest, holding: Holding, *, simple: bool, wanted: str) -> Body:
     """Read and decode the body of a request that writes; raises StatusError (400, 413, 415).
 
-    Raises BusyError if there is no room for it.
+    ``wanted`` is the kind of the object that it should be. Raises BusyError if there is no room
+    for it.
     """
     raw = await _received(web_request, holding) if web_request.body_exists else b""
     if web_request.method in ("GET", "HEAD"):
         return _NO_BODY
-    body = read_body(raw, web_request.headers.get("Content-Type", ""), simple=simple)
+    media = web_request.headers.get("Content-Type", "")
+    body = read_body(raw, media, simple=simple, wanted=wanted)
     if web_request.entry is not None:
         web_request.entry.body = body
     return body

@@ -32,7 +32,7 @@ from control.server.state.counts import RequestCounts
 from control.server.state.extensions import Extension
 from control.server.state.server import ServerState
 from control.server.streams import relay
-from control.server.verbs.table import forms, is_computed, verb_of
+from control.server.verbs.table import body_kind, check_watched, forms, is_computed, verb_of
 from control.server.verbs.update import may_create
 from control.server.wire import errors, info
 from control.server.wire.accept import WHOLE, Accept, parse_accept
@@ -65,7 +65,7 @@ class HttpHandler:
         self._authorizer = authorizer
         self._audit = audit
         self._bugs = RepeatedBugs()
-        self._counts = RequestCounts(state.cache)
+        self._counts = RequestCounts(state.metrics, state.cache)
         self._deadlines = Deadlines(_SECONDS)
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
@@ -121,14 +121,17 @@ class HttpHandler:
         accept = parse_accept(web_request.headers.get("Accept", ""))
         if (found := await self._page(web_request, user, accept)) is not None:
             return respond(found)
-        asked = self._asked(web_request)
+        asked = self._asked(web_request, user)
         wanted = attributes_of(asked, web_request.query)
         _begin(web_request, user, wanted, asked.kind.version)
         self._authorizer.check(user, asked, wanted)
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
-        verb, request = verb_of(asked), _request(web_request, asked, user, accept)
+        verb = verb_of(asked)
+        web_request.deprecation = deprecation(asked.kind)
+        request = _request(web_request, asked, user, accept)
         if asked.verb == "watch":
+            check_watched(asked.kind)
             return await send_watch(self._state, web_request, request, self._cuts)
         try:
             with Deadline(self._deadlines):
@@ -143,23 +146,36 @@ class HttpHandler:
         """Return the user as whom a request acts; raises StatusError (401, 403)."""
         visit, headers = web_request.visit, web_request.headers
         certified = visit.user if visit is not None else None
-        user = certified or self._authenticator.user(None, headers.get("Authorization", ""))
+        shown = headers.get("Authorization", "")
+        user = certified or self._authenticator.user(None, shown)
         if visit is not None:
             visit.asked(web_request.content)
             if user is not None:
                 visit.known()
-        if user is None and not is_public(web_request.path):
+        if user is None and not self._admits(web_request.method, web_request.path, shown):
             raise errors.unauthorized()
         user = user or ANONYMOUS
+        web_request.warning = user.warning
         if web_request.entry is not None:
             web_request.entry.user = user
         await body.invite(web_request)
         return impersonated(self._authorizer, user, headers)
 
-    def _asked(self, web_request: ServerRequest) -> info.RequestInfo:
-        kinds = self._state.cache.kinds.by_resource
-        asked = info.parse(web_request.method, web_request.path, web_request.query, kinds)
-        web_request.deprecation, web_request.asked = deprecation(asked.kind), asked
+    def _admits(self, method: str, path: str, shown: str) -> bool:
+        """Return True for what the authorizer is asked about without a user."""
+        return is_public(path) or self._authenticator.invites(method, path, shown)
+
+    def _asked(self, web_request: ServerRequest, user: User) -> info.RequestInfo:
+        """Return what a request asks for; raises StatusError (404, 405; before these 403)."""
+        method, path, query = web_request.method, web_request.path, web_request.query
+        try:
+            asked = info.parse(method, path, query, self._state.cache.kinds.by_resource)
+        except StatusError:  # only who might ask for it hears that it is not there
+            wanted = attributes_at(method, path, query)
+            _begin(web_request, user, wanted)
+            require(self._authorizer, user, wanted)
+            raise
+        web_request.asked = asked
         self._counts.begin(asked, long=_runs_long(asked))
         return asked
 
@@ -172,7 +188,8 @@ class HttpHandler:
     ) -> ApiRequest:
         """Return the request with its body, and with the user's right to create its object."""
         asked = request.info
-        received = await body.read(web_request, holding, simple=not is_computed(asked))
+        simple, wanted_kind = not is_computed(asked), body_kind(asked)
+        received = await body.read(web_request, holding, simple=simple, wanted=wanted_kind)
         if asked.verb in _READS:
             return request
         refused = None
@@ -200,11 +217,12 @@ class HttpHandler:
                 raise errors.method_not_allowed()
             _begin(web_request, user, AccessAttributes(method.lower(), path=path))
             self._authorizer.check_path(user, method, path)
-            text = self._counts.registry.text().encode()
+            text = self._state.metrics.text().encode()
             return ApiResponse(text, content_type=CONTENT_TYPE)
         if found := page(self._state, method, path, web_request.query, accept):
-            _begin(web_request, user, AccessAttributes(method.lower(), path=path))
-            self._authorizer.check_path(user, method, path)
+            wanted = attributes_at(method, path, web_request.query)
+            _begin(web_request, user, wanted)
+            require(self._authorizer, user, wanted)
             return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if (target := reviews.review_at(path)) is not None:
             return await self._review(web_request, user, accept, target)
@@ -223,7 +241,8 @@ class HttpHandler:
         reviews.check_review(reviewer, web_request.method, target)
         try:
             with Deadline(self._deadlines), self._holding(user) as holding:
-                received = await body.read(web_request, holding, simple=True)
+                wanted = target.resource.kind
+                received = await body.read(web_request, holding, simple=True, wanted=wanted)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
         answer = ApiResponse(encode(reviews.review(reviewer, target, received)), 201)
@@ -286,4 +305,6 @@ def _request(
     )
     if asked.verb in ("create", "update", "patch"):
         request.check_options()
+    if "includeObject" in request.query:
+        request.check_table()
     return request

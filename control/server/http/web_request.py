@@ -13,7 +13,7 @@ from control.server.wire.info import RequestInfo
 from control.server.wire.response import warning_headers
 
 # aiohttp warns of other attributes in Python's development mode.
-_OWN = ("asked", "audit_id", "deprecation", "entry", "json_said", "visit")
+_OWN = ("asked", "audit_id", "deprecation", "entry", "json_said", "visit", "warning")
 
 
 class ServerRequest(web.Request):
@@ -31,6 +31,7 @@ class ServerRequest(web.Request):
     entry: AuditEntry | None = None  # None: there is no audit log
     json_said: bytes = b""  # the JSON of an answer in YAML
     visit: Visit | None = None  # its connection
+    warning: str = ""  # of its credentials
 
     def arrive(self, log: AuditLog | None) -> None:
         """Note its connection, and name its event."""
@@ -52,8 +53,10 @@ class ServerRequest(web.Request):
         headers = response.headers
         headers.setdefault("Cache-Control", "no-cache, private")
         headers[AUDIT_ID] = self.audit_id or audit_id("")
-        if self.deprecation:
-            headers.extend(warning_headers([self.deprecation]))
+        if self.deprecation or self.warning:
+            others = headers.popall("Warning", [])  # upstream's filter speaks first
+            headers.extend(warning_headers([self.warning, self.deprecation]))
+            headers.extend(("Warning", text) for text in others)
 
     def first_values(self) -> dict[str, str]:
         """Return the first value of each parameter; of ``dryRun``, all of them."""

@@ -12,6 +12,7 @@ from typing import Any
 from control.api.kinds import NAMESPACE, SERVED, Kind
 from control.api.measured import GROUP as MEASURED
 from control.api.priorities import CUSTOM, FIRST, PRIORITIES
+from control.api.unstored import UNSTORED
 from control.server.state.extensions import Extensions, GroupVersion
 from control.server.wire.accept import Accept
 
@@ -41,6 +42,12 @@ _ORDER = (
     "resource.k8s.io",
     "flowcontrol.apiserver.k8s.io",
     MEASURED,
+)
+# What upstream still stores by its version before v1.
+_IN_BETA = (
+    "CustomResourceDefinition",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
 )
 Wire = dict[str, Any]
 Kinds = Sequence[Kind]
@@ -80,6 +87,8 @@ REVIEWS = (
     ReviewResource("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
     ReviewResource("authentication.k8s.io", "tokenreviews", "TokenReview"),
 )
+# A Binding is posted like a review; ``pods/NAME/binding`` is the same.
+_POSTED = (ReviewResource("", "bindings", "Binding", namespaced=True), *REVIEWS)
 _STREAM = ("create", "get")
 _PROXY = ("create", "delete", "get", "patch", "update")
 _SUBS = {
@@ -217,7 +226,7 @@ def _aggregated_version(accept: Accept) -> str:
 
 def media_type(document: Wire) -> str:
     """Return the Content-Type of a discovery document."""
-    group, _, version = document["apiVersion"].partition("/")
+    group, _, version = document.get("apiVersion", "").partition("/")
     if group != _AGGREGATED:
         return "application/json"
     return f"application/json;g={group};v={version};as=APIGroupDiscoveryList"
@@ -256,13 +265,14 @@ def _version(kinds: Kinds, at: GroupVersion, extensions: Extensions) -> Wire:
 
 def _resources(kinds: Kinds, group: str, version: str) -> list[Wire]:
     found = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
-    reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
-    return [*map(_discovered_kind, found), *map(_discovered_review, reviews)]
+    reviews = [review for review in _POSTED if (review.group, review.version) == (group, version)]
+    every = [*map(_discovered_kind, found), *map(_discovered_review, reviews)]
+    return sorted(every, key=lambda each: str(each["resource"]))
 
 
 def verbs(kind: Kind) -> tuple[str, ...]:
     """Return the verbs that a kind has; as upstream, Namespaces are not deleted together."""
-    if kind.group == MEASURED:
+    if kind in UNSTORED:
         return ("get", "list")
     return tuple(v for v in _VERBS if v != "deletecollection") if kind == NAMESPACE else _VERBS
 
@@ -270,24 +280,30 @@ def verbs(kind: Kind) -> tuple[str, ...]:
 def _storage_version_hash(kind: Kind) -> str:
     """Return what changes when the kind is stored by another version."""
     kept = kind.stored
-    name = f"{kept.group}/{kept.version}/{kept.name}"
+    version = "v1beta1" if kept.name in _IN_BETA else kept.version
+    name = f"{kept.group}/{version}/{kept.name}"
     return b64encode(sha256(name.encode()).digest()[:8]).decode()
 
 
-def _response_kind(group: str, version: str, kind: str) -> Wire:
+def _response_kind(of: GroupVersion, group: str, version: str, kind: str) -> Wire:
+    """Return a kind; as upstream's, one of the version ``of`` itself does not repeat it."""
+    if (group, version) == of:
+        group = version = ""
     return {"group": group, "version": version, "kind": kind}
 
 
 def _discovered_kind(kind: Kind) -> Wire:
+    # Upstream's server of custom kinds always says their group and version.
+    of = ("", "") if kind.custom else (kind.group, kind.version)
     found: Wire = {
         "resource": kind.plural,
-        "responseKind": _response_kind(kind.group, kind.version, kind.name),
+        "responseKind": _response_kind(of, kind.group, kind.version, kind.name),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": list(verbs(kind)),
     }
     subs = [
-        {"subresource": s.name, "responseKind": _response_kind(*s.kind), "verbs": list(s.verbs)}
+        {"subresource": s.name, "responseKind": _response_kind(of, *s.kind), "verbs": list(s.verbs)}
         for s in subresources(kind)
     ]
     optional = {
@@ -301,7 +317,7 @@ def _discovered_kind(kind: Kind) -> Wire:
 def _discovered_review(review: ReviewResource) -> Wire:
     return {
         "resource": review.plural,
-        "responseKind": _response_kind(review.group, review.version, review.kind),
+        "responseKind": {"group": "", "version": "", "kind": review.kind},
         "scope": "Namespaced" if review.namespaced else "Cluster",
         "singularResource": review.kind.lower(),
         "verbs": ["create"],
@@ -312,7 +328,6 @@ def _api_versions(address: str) -> Wire:
     where = {"clientCIDR": "0.0.0.0/0", "serverAddress": address}
     return {
         "kind": "APIVersions",
-        "apiVersion": "v1",
         "versions": ["v1"],
         "serverAddressByClientCIDRs": [where],
     }
@@ -332,17 +347,14 @@ def _group(name: str, versions: list[tuple[str, str]]) -> Wire:
 def _resource_list(kinds: Kinds, group: str, version: str) -> Wire:
     name = f"{group}/{version}" if group else version
     found = [kind for kind in kinds if (kind.group, kind.version) == (group, version)]
-    reviews = [review for review in REVIEWS if (review.group, review.version) == (group, version)]
+    reviews = [review for review in _POSTED if (review.group, review.version) == (group, version)]
     resources = [row for kind in found for row in _listed_kind(kind)]
     resources += [
         _listed(r.plural, r.kind, r.namespaced, ("create",), r.kind.lower()) for r in reviews
     ]
-    return {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": name,
-        "resources": resources,
-    }
+    resources.sort(key=lambda each: str(each["name"]))
+    head = {"kind": "APIResourceList"} | ({"apiVersion": "v1"} if group else {})
+    return head | {"groupVersion": name, "resources": resources}
 
 
 def _listed(name: str, kind: str, namespaced: bool, verbs: tuple[str, ...], singular: str) -> Wire:
@@ -358,7 +370,7 @@ def _listed(name: str, kind: str, namespaced: bool, verbs: tuple[str, ...], sing
 def _listed_kind(kind: Kind) -> Iterator[Wire]:
     row = _listed(kind.plural, kind.name, kind.namespaced, verbs(kind), kind.singular)
     optional: Wire = {"shortNames": list(kind.short_names), "categories": list(kind.categories)}
-    if kind.custom is None and kind.group != MEASURED:
+    if kind.custom is None and kind not in UNSTORED:
         optional["storageVersionHash"] = _storage_version_hash(kind)
     yield row | {key: value for key, value in optional.items() if value}
     for sub in subresources(kind):

@@ -31,16 +31,15 @@ _LABELS = (
 class RequestCounts:
     """Counters of requests on kinds; a request begins, and is answered."""
 
-    def __init__(self, cache: WatchCache) -> None:
-        self.registry = Registry()
+    def __init__(self, registry: Registry, cache: WatchCache) -> None:
         total = "Counter of apiserver requests broken out for each verb, dry run value, group,"
-        self._total = self.registry.counter(
+        self._total = registry.counter(
             "apiserver_request_total",
             f"{total} version, resource, scope, component, and HTTP response code.",
             "code",
             *_LABELS,
         )
-        self._seconds = self.registry.histogram(
+        self._seconds = registry.histogram(
             "apiserver_request_duration_seconds",
             "Response latency distribution in seconds for each verb, dry run value, group,"
             " version, resource, subresource, scope and component.",
@@ -49,21 +48,21 @@ class RequestCounts:
         )
         self._inflight = {"mutating": 0, "readOnly": 0}
         self._long: dict[tuple[str, ...], int] = {}
-        self.registry.measured(
+        registry.measured(
             "apiserver_current_inflight_requests",
             "Maximal number of currently used inflight request limit of this apiserver per"
             " request kind in last second.",
             "request_kind",
             read=lambda: {(kind,): count for kind, count in self._inflight.items()},
         )
-        self.registry.measured(
+        registry.measured(
             "apiserver_longrunning_requests",
             "Gauge of all active long-running apiserver requests broken out by verb, group,"
             " version, resource, scope and component.",
             *_LABELS,
             read=lambda: dict(self._long),
         )
-        self.registry.measured(
+        registry.measured(
             "apiserver_storage_objects",
             "Number of stored objects at the time of last check split by kind.",
             "resource",

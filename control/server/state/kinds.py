@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 from control.api.kinds import SERVED, Kind
-from control.api.measured import MEASURED
+from control.api.unstored import UNSTORED
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class KindTable:
 
     def __init__(self, built_in: Iterable[Kind] = SERVED) -> None:
         self._built_in = tuple(built_in)
-        self._taken = {(kind.group, kind.plural) for kind in (*self._built_in, *MEASURED)}
+        self._taken = {(kind.group, kind.plural) for kind in (*self._built_in, *UNSTORED)}
         self._custom: dict[str, tuple[Kind, ...]] = {}  # by the definition's name
         self._sources: dict[str, bytes] = {}
         self.terminating: set[str] = set()  # names of definitions that are being deleted
@@ -39,7 +39,7 @@ class KindTable:
 
     @property
     def served(self) -> Sequence[Kind]:
-        """Every kind, also those that are measured."""
+        """Every kind, also those that are not stored."""
         return tuple(self.by_resource.values())
 
     @property
@@ -95,10 +95,17 @@ class KindTable:
         """Return True if the definition of a kind is being deleted."""
         return kind.custom is not None and kind.custom.definition in self.terminating
 
+    def is_gone(self, kind: Kind) -> bool:
+        """Return True if a kind is not served any more, or with another scope."""
+        if kind.custom is None:
+            return False
+        now = self.by_resource.get((kind.group, kind.version, kind.plural))
+        return now is None or now.namespaced != kind.namespaced
+
     def _fill(self) -> None:
         custom = [kind for name in sorted(self._custom) for kind in self._custom[name]]
         self._all: tuple[Kind, ...] = (*self._built_in, *custom)
-        served = (*self._all, *MEASURED)
+        served = (*self._all, *UNSTORED)
         self.by_resource = {(kind.group, kind.version, kind.plural): kind for kind in served}
         self._derived.clear()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from control.api.times import rfc3339
+from control.metrics import Registry
 from control.server.state.budget import BodyBudget
 from control.server.state.extensions import Extensions
 from control.server.state.guard import NoGuard, WriteGuard
@@ -47,6 +48,7 @@ class ApiServerConfig:
     front_proxy: FrontProxy = field(default_factory=FrontProxy)
     authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
     mounts_tokens: bool = False  # True if the server issues tokens of ServiceAccounts
+    bootstrap_tokens: bool = False  # True if new nodes may log in with tokens in Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class ServerState:
     bodies: BodyBudget = field(default_factory=BodyBudget)
     measured: Measured = field(default_factory=Measured)
     extensions: Extensions = field(default_factory=Extensions)
+    metrics: Registry = field(default_factory=Registry)
     locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
     def turns(self, namespace: str) -> Lock:

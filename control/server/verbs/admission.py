@@ -21,7 +21,7 @@ from control.api.kinds import (
 from control.api.meta import StatusCause
 from control.api.signing import SigningError, read_request
 from control.server.state.server import ServerState
-from control.server.verbs import account, limits, podsecurity, priority, storage
+from control.server.verbs import account, limits, podsecurity, priority, runtime_class, storage
 from control.server.verbs.allocation.service import allocate
 from control.server.wire import errors
 from control.server.wire.info import storage_key
@@ -114,10 +114,11 @@ def _admit_pod(state: ServerState, request: ApiRequest, wire: Wire) -> Wire:
     else:
         spec = account.complete(state, request.info.namespace, _with_account(spec))
         refused = _account(state, request, spec)
-    for refusal in (refused, priority.refused(state, spec), _runtime_class(spec)):
+    for refusal in (refused, priority.refused(state, spec), runtime_class.refused(state, spec)):
         if refusal:
             raise errors.forbidden(POD, request.info.name, refusal)
-    made = wire | {"spec": _with_tolerations(priority.complete(state, spec))}
+    spec = _with_tolerations(priority.complete(state, spec))
+    made = wire | {"spec": runtime_class.complete(state, spec)}
     if why := podsecurity.refused(state, request.info.namespace, made["spec"]):
         raise errors.forbidden(POD, request.info.name, why)
     return _placed(state, made)
@@ -151,12 +152,6 @@ def _account(state: ServerState, request: ApiRequest, spec: Wire) -> str:
         return ""
     why = f'serviceaccount "{name}" not found'
     return f"error looking up service account {namespace}/{name}: {why}"
-
-
-def _runtime_class(spec: Wire) -> str:
-    """RuntimeClass: return why a Pod may not have its class; the kind is not served."""
-    name = spec.get("runtimeClassName")
-    return f'pod rejected: RuntimeClass "{name}" not found' if name else ""
 
 
 def admit_update(wire: Wire, before: Mapping[str, Any]) -> Wire:

@@ -92,11 +92,18 @@ def _read(request: ApiRequest) -> tuple[Wire, tuple[str, ...]]:
         applied = _of_scale(request, applied)
     named = applied.get("apiVersion", ""), applied.get("kind", "")
     if named != (kind.api_version, kind.name):
-        raise errors.bad_request(f"invalid object type: {named[0]}, Kind={named[1]}")
+        raise _other_type(*named)
     metadata = applied.get("metadata")
     if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
         raise errors.bad_request("metadata.managedFields must be nil")
     return applied, repeated
+
+
+def _other_type(version: str, kind: str) -> StatusError:
+    """Return the error (400) of a body of another type; Go writes the core group as nothing."""
+    return errors.bad_request(
+        f"invalid object type: {version if '/' in version else f'/{version}'}, Kind={kind}"
+    )
 
 
 def _repeated(mode: str, body: Body) -> tuple[str, ...]:
@@ -109,7 +116,7 @@ def _of_scale(request: ApiRequest, scale: Wire) -> Wire:
     """Return what an applied Scale says of its workload."""
     named = scale.get("apiVersion", ""), scale.get("kind", "")
     if named != ("autoscaling/v1", "Scale"):
-        raise errors.bad_request(f"invalid object type: {named[0]}, Kind={named[1]}")
+        raise _other_type(*named)
     spec, kind = scale.get("spec"), request.info.kind
     replicas = spec.get("replicas") if isinstance(spec, dict) else None
     made: Wire = {"apiVersion": kind.api_version, "kind": kind.name}

@@ -17,9 +17,10 @@ from control.server.wire.decode import as_stored, parse, read
 from control.server.wire.errors import StatusError
 from control.server.wire.info import storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import ApiRequest
+from control.server.wire.request import ApiRequest, whole_number
 from control.server.wire.strict import complaints, verdict
 
+_ENDING = "create not allowed while custom resource definition is terminating"
 # Upstream's number of names that it generates, and ours of addresses and ports that it chooses.
 _TRIES = 8
 
@@ -65,11 +66,14 @@ async def change_or_create(
 
 async def store(state: ServerState, request: ApiRequest, drafted: Drafted) -> Written:
     """Store the object that ``drafted``, a function of a module, makes of a request."""
-    if state.cache.kinds.is_ending(request.info.kind):
-        raise errors.not_while_terminating("create")
     for _ in range(_TRIES):
         await state.cache.fresh()
         made = await compute(state, request, drafted)
+        if state.cache.kinds.is_gone(request.info.kind):  # while its body came
+            raise errors.no_such_path()
+        if state.cache.kinds.is_ending(request.info.kind):
+            name = "" if made.generated else made.draft.name
+            raise errors.forbidden(request.info.kind, name, _ENDING)
         state.guard.check(request.named(made.draft.name), None, made.draft.value)
         try:
             with errors.warning(*made.warnings):
@@ -146,7 +150,8 @@ def complete(
         if kind.form is not None:
             made = prepare.begun(kind.stored, as_stored(kind, made))
         made = prepare.for_create_by(kind, made, request.user)
-        made = admit(state, named, rules.begin(made))
+        made = prepare.with_phase_since(kind, None, rules.begin(made), state.timestamp())
+        made = admit(state, named, made)
         if found := errors_in_new(kind, parse(kind, made)):
             raise errors.invalid(kind, named.info.name, found)
         warned = warnings + warnings_of(kind, made) + podsecurity.warnings(state, request, made)
@@ -163,8 +168,11 @@ async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
 def _name(request: ApiRequest, wire: Wire) -> str:
     """Return the new object's name; raises StatusError if it does not match the URL."""
     metadata = wire["metadata"]
-    if metadata.get("resourceVersion"):
-        raise errors.bad_request("resourceVersion should not be set on objects to be created")
+    version = str(metadata.get("resourceVersion") or "")
+    number = whole_number(version) if version.isdecimal() else None
+    if 0 < (number or 0) < 2**64 and not request.dry_run:
+        # Upstream's store says so, and only of what it could have given itself.
+        raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
     namespace = metadata.get("namespace", request.info.namespace)
     if request.info.kind.namespaced and namespace != request.info.namespace:
         raise errors.bad_request(

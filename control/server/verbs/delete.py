@@ -8,6 +8,8 @@ from typing import Any
 from control.api import field
 from control.api.kind import Kind
 from control.api.kinds import NAMESPACE, POD
+from control.api.types.conform import conform_message
+from control.api.types.scalars import WrongTypeError
 from control.server.state.server import ServerState
 from control.server.verbs import prepare
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
@@ -17,7 +19,7 @@ from control.server.verbs.write import draft, remove, replace
 from control.server.wire import errors
 from control.server.wire.decode import read_message
 from control.server.wire.errors import StatusError
-from control.server.wire.item import Item, encode_object, stamp
+from control.server.wire.item import Item, Wire, encode_object, stamp
 from control.server.wire.request import ApiRequest
 
 # The kinds whose end is answered with the object: ReturnDeletedObject in upstream's pkg/registry.
@@ -53,6 +55,7 @@ class Deleted:
 
     item: Item
     gone: bool
+    accepted: bool = False  # not gone, though the client asked for all that it owns to go, too
 
 
 def returns_object(kind: Kind) -> bool:
@@ -88,7 +91,8 @@ async def delete_with(state: ServerState, request: ApiRequest, options: Deletion
     async def once(item: Item) -> Deleted:
         check_preconditions(request, item, options)
         state.guard.check(request, item, None)
-        return await _remove_or_mark(state, request, item, options)
+        deleted = await _remove_or_mark(state, request, item, options)
+        return changed(deleted, accepted=options.cascades and not deleted.gone)
 
     return await retried(state, request, once)
 
@@ -115,20 +119,29 @@ def check_preconditions(request: ApiRequest, item: Item, options: DeletionOption
     """Refuse to delete another object than was meant; raises StatusError (409)."""
     uid = item.wire["metadata"]["uid"]
     if options.uid and options.uid != uid:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {uid}"
-        raise errors.conflict(request.info.kind, request.info.name, why)
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({uid})."
+            " The object might have been deleted and then recreated"
+        )
+        raise _unmet(request, why)
     if options.version and options.version != str(item.revision):
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.version},"
-            f" ResourceVersion in object meta: {item.revision}"
+            f"the ResourceVersion in the precondition ({options.version}) does not match the"
+            f" ResourceVersion in record ({item.revision}). The object might have been modified"
         )
-        raise errors.conflict(request.info.kind, request.info.name, why)
+        raise _unmet(request, why)
+
+
+def _unmet(request: ApiRequest, why: str) -> StatusError:
+    """Return the conflict of a precondition: as upstream's, it names the kind."""
+    kind = request.info.kind
+    return errors.conflict(changed(kind, plural=kind.name), request.info.name, why)
 
 
 def parse_options(request: ApiRequest) -> DeletionOptions:
     """Read DeleteOptions from a request's body, else its query; raises StatusError (400, 422)."""
     if not request.body.empty:
-        return read_options(request, read_message("meta.DeleteOptions", request.body.object()))
+        return read_options(request, _given(request.body.object()))
     given: dict[str, Any] = {}
     if "gracePeriodSeconds" in request.query:
         given["gracePeriodSeconds"] = request.number("gracePeriodSeconds")
@@ -137,6 +150,16 @@ def parse_options(request: ApiRequest) -> DeletionOptions:
     if "orphanDependents" in request.query:
         given["orphanDependents"] = request.flag("orphanDependents")
     return read_options(request, given)
+
+
+def _given(wire: Wire) -> Wire:
+    """Read DeleteOptions; raises StatusError (400), in other words than of any other body."""
+    if wire.get("kind", "DeleteOptions") != "DeleteOptions":
+        return read_message("meta.DeleteOptions", wire)  # which refuses it
+    try:
+        return conform_message("meta.DeleteOptions", wire)[0]
+    except WrongTypeError as err:
+        raise errors.bad_request(str(err)) from err
 
 
 def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptions:
@@ -150,6 +173,7 @@ def read_options(request: ApiRequest, given: Mapping[str, Any]) -> DeletionOptio
         uid=preconditions.get("uid", ""),
         version=preconditions.get("resourceVersion", ""),
         dry_run=request.dry_run or given.get("dryRun") == ["All"],
+        cascades=given.get("orphanDependents") is False,
     )
 
 

@@ -39,6 +39,7 @@ class DeletionOptions:
     uid: str = ""
     version: str = ""
     dry_run: bool = False
+    cascades: bool = False  # it says ``orphanDependents: false``
 
 
 def mark(kind: Kind, wire: Mapping[str, Any], options: DeletionOptions, now: datetime) -> Wire:

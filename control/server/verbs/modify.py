@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from typing import Any, TypeVar
 
 from orjson import Fragment
 
 from control.api import field
 from control.api.apply.managers import same as same_managers
-from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE
+from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE, Kind
 from control.api.limits import CLAIM
 from control.api.rules import (
     errors_in_ephemeral,
@@ -201,22 +202,56 @@ def _check_identity(request: ApiRequest, old: Item, before: Mapping[str, Any], n
         immutable = field.invalid("metadata.uid", metadata["uid"], "field is immutable")
         raise errors.invalid(info.kind, name, [immutable])
     if metadata.get("uid", uid) != uid:
-        raise errors.conflict(
-            info.kind,
-            name,
-            f"Precondition failed: UID in precondition: {metadata['uid']},"
-            f" UID in object meta: {uid}",
-        )
+        raise errors.conflict(info.kind, name, _other_uid(info, metadata["uid"], uid))
     if (version := _version(new)) and version != str(old.revision):
         raise errors.conflict(info.kind, name)
     if not version and info.verb == "update" and _needs_version(info):
-        path, why = "metadata.resourceVersion", "must be specified for an update"
-        raise errors.invalid(info.kind, name, [field.invalid(path, Fragment(b"0x0"), why)])
+        raise _version_missing(info.kind, name)
+
+
+def _other_uid(info: RequestInfo, given: str, uid: str) -> str:
+    """Say that a PUT is of another object, as upstream's store does."""
+    key = "/".join(filter(None, ("", info.kind.plural, info.namespace, info.name)))
+    return (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0,"
+        f" AdditionalErrorMsg: Precondition failed: UID in precondition: {given},"
+        f" UID in object meta: {uid}"
+    )
+
+
+# Whose strategies in upstream's pkg/registry have AllowUnconditionalUpdate false.
+_CONDITIONAL = {
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ("coordination.k8s.io", "Lease"),
+    ("node.k8s.io", "RuntimeClass"),
+    ("policy", "PodDisruptionBudget"),
+    ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "CSIStorageCapacity"),
+    ("storage.k8s.io", "VolumeAttachment"),
+}
 
 
 def _needs_version(info: RequestInfo) -> bool:
     """Return True for kinds that a PUT changes only if it names the version that it changes."""
-    return info.subresource != "scale" and (info.kind.custom is not None or info.kind is DEFINITION)
+    if info.subresource == "scale":
+        return False
+    kind = info.kind
+    return kind.custom is not None or kind is DEFINITION or (kind.group, kind.name) in _CONDITIONAL
+
+
+def _version_missing(kind: Kind, name: str) -> StatusError:
+    """Return the error (422): of built-in kinds it names the resource, and the number 0."""
+    path, why = "metadata.resourceVersion", "must be specified for an update"
+    if kind.custom is not None or kind is DEFINITION:
+        return errors.invalid(kind, name, [field.invalid(path, Fragment(b"0x0"), why)])
+    named = changed(kind, name=kind.plural)
+    return errors.invalid(named, name, [field.invalid(path, 0, why)])
 
 
 def _version(wire: Wire) -> str:
@@ -256,6 +291,7 @@ def _next_version(
         return prepare.stamped(before, prepare.for_approval(before, new), state.timestamp())
     if request.info.subresource == "status":
         made = rules_of(kind).default(prepare.for_status_update(kind, before, new))
+        made = prepare.with_phase_since(kind, before, made, state.timestamp())
         is_signing = prepare.is_signing_request(kind)
         return prepare.stamped(before, made, state.timestamp()) if is_signing else made
     if request.info.subresource == ephemeral.SUBRESOURCE:

@@ -20,6 +20,7 @@ from control.server.wire import errors, media
 from control.server.wire.body import Body, check_size
 from control.server.wire.decode import read
 from control.server.wire.item import Item, Wire
+from control.server.wire.malformed import no_object
 from control.server.wire.request import ApiRequest
 from control.server.wire.strict import (
     duplicate_complaints,
@@ -33,6 +34,15 @@ METHODS: dict[str, _Method] = {
     media.JSON_PATCH: lambda old, given, _: json_patch.apply(old, given),
     media.MERGE_PATCH: lambda old, given, _: merge.apply(old, given),
     media.STRATEGIC_PATCH: strategic.apply,
+}
+
+
+_OBJECT = "map[string]interface {}"
+# What each patch has to be, in Python and in Go, and what upstream says before a refusal.
+_SHAPES: dict[str, tuple[type, str, str]] = {
+    media.JSON_PATCH: (list, "[]handlers.jsonPatchOp", "error decoding patch: "),
+    media.MERGE_PATCH: (dict, _OBJECT, "error decoding patch: "),
+    media.STRATEGIC_PATCH: (dict, _OBJECT, ""),
 }
 
 
@@ -85,7 +95,7 @@ def read_patch(request: ApiRequest) -> Patch:
 
     It takes an object and the short name of its type, which is empty if lists are replaced.
     """
-    method, given = check_method(request.body, request.info.kind), request.body.value
+    method, given = check_method(request.body, request.info.kind), _shaped(request.body)
 
     def apply(before: Wire, name: str) -> Wire:
         try:
@@ -104,10 +114,20 @@ def read_patch(request: ApiRequest) -> Patch:
     return apply
 
 
+def _shaped(body: Body) -> Any:
+    """Return a patch, a list or an object; raises StatusError (400). Null changes nothing."""
+    sort, wanted, before = _SHAPES[body.media_type]
+    if body.value is None:
+        if body.media_type == media.MERGE_PATCH:
+            raise errors.bad_request("Invalid JSON Patch")
+        return sort()
+    if not isinstance(body.value, sort):
+        raise errors.bad_request(before + no_object(body.value, wanted))
+    return body.value
+
+
 def check_method(body: Body, kind: Kind) -> _Method:
     """Return the function for a body's kind of patch; raises StatusError (400, 415)."""
-    if body.empty:
-        raise errors.bad_request("a patch needs a body")
     if body.media_type in (known := methods_of(kind)):
         return METHODS[body.media_type]
     raise errors.unsupported_media_type([*known, media.APPLY_PATCH])

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from control.api.kinds import SIGNING_REQUEST, Kind
+from control.api.defaults.workload import TEMPLATE_GENERATION
+from control.api.kinds import DAEMON_SET, ENDPOINT_SLICE, PERSISTENT_VOLUME, SIGNING_REQUEST, Kind
 from control.api.rules import rules_of
 from control.api.types.conform import zero_of
 from control.api.types.table import message_name
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Wire
-from control.server.wire.request import User
+from control.server.wire.request import User, whole_number
 
 # Upstream's alphabet for generated names: no vowels, no letters that look alike.
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -49,7 +50,7 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
     metadata |= {"name": info.name, "uid": str(uuid.uuid4()), "creationTimestamp": now}
     if kind.namespaced:
         metadata["namespace"] = info.namespace
-    if rules_of(kind).generation:
+    if rules_of(kind).generation and rules_of(kind).born_numbered:
         metadata["generation"] = 1
     made = wire | {"metadata": metadata}
     return begun(kind, made)
@@ -101,7 +102,18 @@ def for_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
         made["spec"] = old["spec"]
     if rules_of(kind).generation and _content(kind, made) != _content(kind, old):
         made["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+    if kind is DAEMON_SET:
+        _count_template(made, old)
     return made
+
+
+def _count_template(made: Wire, old: Mapping[str, Any]) -> None:
+    """Keep the generation of a DaemonSet's template, or count it up with a new one."""
+    given = (old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
+    count = max(whole_number(given) or 1, 1)
+    count += made["spec"].get("template") != old["spec"].get("template")
+    annotations = made["metadata"].get("annotations", {}) | {TEMPLATE_GENERATION: str(count)}
+    made["metadata"]["annotations"] = annotations
 
 
 def for_status_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
@@ -117,6 +129,19 @@ def for_status_update(kind: Kind, old: Mapping[str, Any], new: Wire) -> Wire:
     if "ownerReferences" in old["metadata"]:
         metadata["ownerReferences"] = old["metadata"]["ownerReferences"]
     return dict(old) | {"metadata": metadata, "status": new["status"]}
+
+
+def with_phase_since(kind: Kind, old: Mapping[str, Any] | None, made: Wire, now: str) -> Wire:
+    """Return a PersistentVolume that says since when it is in its phase (KEP-3762)."""
+    if kind is not PERSISTENT_VOLUME:
+        return made
+    before = (old or {}).get("status") or {}
+    status, name = made["status"], "lastPhaseTransitionTime"
+    if name in status and status[name] != before.get(name):
+        return made  # its writer says when
+    if old is None or status.get("phase") != before.get("phase"):
+        return made | {"status": status | {name: now}}
+    return made | {"status": status | ({name: before[name]} if name in before else {})}
 
 
 def is_signing_request(kind: Kind) -> bool:
@@ -168,7 +193,10 @@ def _content(kind: Kind, wire: Mapping[str, Any]) -> dict[str, Any]:
     The status of a custom object counts if its kind has no such subresource.
     """
     apart = ("metadata", "status") if kind.custom is None or has_status(kind) else ("metadata",)
-    return {key: wire[key] for key in wire if key not in apart}
+    content = {key: wire[key] for key in wire if key not in apart}
+    if kind is ENDPOINT_SLICE:
+        content["labels"] = wire["metadata"].get("labels") or {}
+    return content
 
 
 def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ def item_bytes(
         return item.raw
     if form.kind is RepresentationKind.PARTIAL:
         return orjson.dumps(_partial(form, _metadata(item)))
-    metadata = {"resourceVersion": str(item.revision)}
+    metadata = {"resourceVersion": str(item.revision)} if item.revision else {}
     return orjson.dumps(_table(form, kind, [item], metadata, now, include))
 
 
@@ -51,7 +51,7 @@ def made_bytes(
     if form.kind is RepresentationKind.PARTIAL:
         return orjson.dumps(_partial(form, metadata))
     shown = {"Object": wire, "None": None}.get(include, _partial(form, metadata))
-    row = {"cells": list(columns.cells(wire, now))} | ({"object": shown} if shown else {})
+    row = {"cells": list(columns.cells(wire, now)), "object": shown}
     version = {"resourceVersion": metadata.get("resourceVersion", "")}
     return orjson.dumps(_table_of(form, columns, [row], version))
 
@@ -163,7 +163,9 @@ def _groups(items: Iterable[bytes], most: int) -> Iterator[bytes]:
 
 
 def _list_metadata(listing: ObjectListing) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+    metadata: dict[str, Any] = {}
+    if listing.revision:  # none: what is not stored has no version
+        metadata["resourceVersion"] = str(listing.revision)
     if listing.continue_:
         metadata["continue"] = listing.continue_
     if listing.remaining is not None:
@@ -238,7 +240,9 @@ def _row(
     row: dict[str, Any] = {"cells": list(columns.cells(wire, now))}
     if include == "Object":
         row["object"] = dict(wire) | {"metadata": _metadata(item)}
-    elif include != "None":
+    elif include == "None":
+        row["object"] = None
+    else:
         row["object"] = _partial(form, wire["metadata"])
     return row
 

@@ -48,11 +48,9 @@ _SELECTABLE = {
     "Node": {"spec.unschedulable"},
     "Namespace": {"status.phase"},
     "Secret": {"type"},
-    "ReplicaSet": {"status.replicas"},
     "ReplicationController": {"status.replicas"},
     "Job": {"status.successful"},
     "CertificateSigningRequest": {"spec.signerName"},
-    "IPAddress": {"spec.parentRef.name"},
     "ResourceSlice": {"spec.nodeName", "spec.driver"},
 }
 # Those of a form, by its own names.
@@ -72,6 +70,11 @@ _OF_FORMS: Mapping[Kind, AbstractSet[str]] = {
 }
 _NAME = "metadata.name"
 _ALWAYS = {_NAME, "metadata.namespace"}
+# How two kinds say that a field cannot be selected.
+_OTHERWISE = {
+    "Job": 'field label "{}" not supported for Job',
+    "ResourceSlice": "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {}",
+}
 # Where the value of a field label is, if not at the path of its name: first choice and second.
 _ELSEWHERE = {("Event", "source"): ("source.component", "reportingComponent")}
 # The text of the zero of a field's type, as Go's ToSelectableFields writes it.
@@ -142,8 +145,14 @@ def _of_kind(kind: Kind, fields: Fields) -> Fields:
     known = _ALWAYS | _selectable(kind)
     for requirement in fields.requirements:
         if requirement.path not in known:
-            raise errors.bad_request(f"field label not supported: {requirement.path}")
+            raise errors.bad_request(_not_known(kind, requirement.path))
     return Fields(tuple(_with_zero(kind, requirement) for requirement in fields.requirements))
+
+
+def _not_known(kind: Kind, path: str) -> str:
+    if _selectable(kind) and kind.custom is None:
+        return _OTHERWISE.get(kind.name, "field label not supported: {}").format(path)
+    return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
 def _selectable(kind: Kind) -> AbstractSet[str]:

@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from control.api.base import encode
 from control.api.columns.workload import SCALE
-from control.api.measured import GROUP as MEASURED
+from control.api.component import COMPONENT_STATUS
+from control.api.kind import Kind
+from control.api.unstored import UNSTORED
 from control.server.state.server import ServerState
 from control.server.verbs import (
+    components,
     create,
     delete,
     eviction,
@@ -21,7 +24,7 @@ from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_pieces, list_size, made_bytes
 from control.server.verbs.token_request import request_token
 from control.server.wire.accept import EVERY_FORM, WHOLE, RepresentationKind
-from control.server.wire.errors import method_not_allowed, no_such_path
+from control.server.wire.errors import method_not_allowed, no_such_path, not_watched
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
@@ -66,7 +69,7 @@ def _written(state: ServerState, request: ApiRequest, written: Written) -> ApiRe
 def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiResponse:
     if deleted.gone and not delete.returns_object(request.info.kind):
         return removed(request.info.kind, deleted.item)
-    return _item(state, request, deleted.item)
+    return _item(state, request, deleted.item, 202 if deleted.accepted else 200)
 
 
 def _scale(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:
@@ -142,6 +145,15 @@ async def _list_measured(state: ServerState, request: ApiRequest) -> ApiResponse
     return _list(state, request, await measured.list_objects(state, request))
 
 
+async def _get_component(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _item(state, request, await components.get(state, request))
+
+
+async def _list_components(state: ServerState, request: ApiRequest) -> ApiResponse:
+    return _list(state, request, await components.list_objects(state, request))
+
+
+_COMPONENTS: Mapping[str, Verb] = {"get": _get_component, "list": _list_components}
 _MEASURED: Mapping[str, Verb] = {"get": _get_measured, "list": _list_measured}
 _OBJECT: Mapping[str, Verb] = {
     "get": _get,
@@ -171,6 +183,17 @@ _SPECIAL: Mapping[tuple[str, str], Mapping[str, Verb]] = {
 _COMPUTED = ("", "approval", "ephemeralcontainers", "resize", "status")
 
 
+# The kinds of bodies of subresources that are no object of their own kind.
+_BODIES = {"binding": "Binding", "eviction": "Eviction", "scale": "Scale", "token": "TokenRequest"}
+
+
+def body_kind(info: RequestInfo) -> str:
+    """Return the kind of the object that a request should have; empty for DeleteOptions."""
+    if info.verb.startswith("delete"):
+        return ""
+    return _BODIES.get(info.subresource, info.kind.name)
+
+
 # Whose answers are no objects that a Table could show.
 _ONE_FORM = ("binding", "eviction", "token")
 
@@ -182,11 +205,16 @@ def forms(info: RequestInfo) -> tuple[RepresentationKind, ...]:
 
 def verb_of(info: RequestInfo) -> Verb:
     """Return the function for a request on a kind (no stream); raises StatusError (404, 405)."""
-    is_watch = info.verb == "watch" and info.kind.group != MEASURED
-    verb = _table(info).get("list" if is_watch else info.verb)
+    verb = _table(info).get("list" if info.verb == "watch" else info.verb)
     if verb is None or _lacks_namespace(info):
         raise method_not_allowed()
     return verb
+
+
+def check_watched(kind: Kind) -> None:
+    """Refuse to watch a kind that is not stored; raises StatusError (405)."""
+    if kind in UNSTORED:
+        raise not_watched(kind)
 
 
 def _lacks_namespace(info: RequestInfo) -> bool:
@@ -202,10 +230,10 @@ def is_computed(info: RequestInfo) -> bool:
 
 
 def _table(info: RequestInfo) -> Mapping[str, Verb]:
-    if info.kind.group == MEASURED:
+    if info.kind in UNSTORED:
         if info.subresource:
             raise no_such_path()
-        return _MEASURED
+        return _COMPONENTS if info.kind is COMPONENT_STATUS else _MEASURED
     special = _SPECIAL.get((info.kind.plural, info.subresource))
     if special and info.kind.custom is None:
         return special

@@ -6,6 +6,7 @@ and k8s.io/kubernetes/pkg/registry/core/serviceaccount/storage (token.go).
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from control.api import field
@@ -37,7 +38,7 @@ async def request_token(state: ServerState, request: ApiRequest) -> Wire:
     account = find(state, request.info).wire
     state.guard.check(request, None, encode(asked))
     spec = asked.get("spec", {})
-    seconds = _seconds(request, spec)
+    seconds = _seconds(spec)
     audiences = spec.get("audiences") or list(state.tokens.audiences)
     bound = _bound_claims(state, request, spec.get("boundObjectRef"))
     now = int(state.now().timestamp())
@@ -62,7 +63,7 @@ async def request_token(state: ServerState, request: ApiRequest) -> Wire:
     )
 
 
-def _seconds(request: ApiRequest, spec: Mapping[str, Any]) -> int:
+def _seconds(spec: Mapping[str, Any]) -> int:
     seconds = int(spec.get("expirationSeconds") or _DEFAULT_SECONDS)
     if _LEAST_SECONDS <= seconds <= _MOST_SECONDS:
         return seconds
@@ -72,7 +73,7 @@ def _seconds(request: ApiRequest, spec: Mapping[str, Any]) -> int:
         else "may not specify a duration larger than 2^32 seconds"
     )
     found = [field.invalid("spec.expirationSeconds", seconds, why)]
-    raise errors.invalid(_TOKEN_REQUEST, request.info.name, found)
+    raise errors.invalid(_TOKEN_REQUEST, "", found)
 
 
 # The kind that errors name; it is never stored.
@@ -102,7 +103,9 @@ def _bound_claims(state: ServerState, request: ApiRequest, wanted: Wire | None) 
         return {}
     kind = _BOUND.get(wanted.get("kind", ""))
     if kind is None or wanted.get("apiVersion") != "v1":
-        what = f"{wanted.get('apiVersion', '')}, Kind={wanted.get('kind', '')}"
+        version = wanted.get("apiVersion", "")
+        version = version if "/" in version else f"/{version}"
+        what = f"{version}, Kind={wanted.get('kind', '')}"
         raise errors.bad_request(f"cannot bind token to object of type {what}")
     name = wanted.get("name", "")
     namespace = request.info.namespace if kind.namespaced else ""
@@ -115,7 +118,7 @@ def _bound_claims(state: ServerState, request: ApiRequest, wanted: Wire | None) 
             f"the UID in the bound object reference ({wanted['uid']}) does not match the UID in"
             f" record. The object might have been deleted and then recreated"
         )
-        raise errors.conflict(kind, name, why)
+        raise errors.conflict(replace(kind, plural=kind.name), name, why)
     claims: Wire = {kind.name.lower(): {"name": name, "uid": uid}}
     return claims | (_pod_claims(state, request, item.wire) if kind is POD else {})
 

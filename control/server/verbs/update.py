@@ -5,6 +5,7 @@ from control.server.verbs import create
 from control.server.verbs.modify import Edited, Written, modify
 from control.server.wire import errors
 from control.server.wire.decode import read
+from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item, Wire
 from control.server.wire.request import ApiRequest
@@ -36,7 +37,23 @@ async def update(state: ServerState, request: ApiRequest) -> Written:
     """Replace an object; raises StatusError (400, 403, 404, 409, 415, 422)."""
     if may_create(request.info):
         return await create.change_or_create(state, request, _edit, _drafted)
-    return await modify(state, request, _edit)
+    try:
+        return await modify(state, request, _edit)
+    except StatusError as err:
+        if err.code == 404 and not request.body.waiting:
+            _check(request)
+        raise
+
+
+def _check(request: ApiRequest) -> None:
+    """Refuse the body of a PUT to what is not there, as upstream before it looks for that (400)."""
+    wire, warnings = _read(request)
+    with errors.warning(*warnings):
+        name = wire["metadata"].get("name") or ""
+        if not name:
+            raise errors.undeterminable_name(request.info.name)
+        if name != request.info.name:
+            raise errors.name_mismatch(name, request.info.name)
 
 
 def _edit(_: ServerState, request: ApiRequest, _old: Item) -> Edited:

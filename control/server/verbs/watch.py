@@ -150,11 +150,12 @@ async def watch(
     await state.cache.fresh()
     cache = state.cache.of(request.info.kind)
     with _subscribed(cache, cut) as queue:
-        refused = _refusal(state, cache, plan)
-        yield [refused] if refused else []
-        if refused:
+        if refused := _refusal(state, cache, plan):
+            yield [refused]
             return
-        async for signals in _first(state, cache, plan):
+        first = _first(state, cache, plan)
+        yield []
+        async for signals in first:
             yield signals
         async for signals in _follow(state, plan, queue):
             yield signals
@@ -189,6 +190,9 @@ async def _follow(
 def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
     queue = _Queue(cut, cache)
     cache.listeners.add(queue.offer)
+    # The definition has changed since the request was parsed: nothing will come, and a bookmark
+    # would say that nothing was missed.
+    queue.ended = cache.closed
     try:
         yield queue
     finally:
@@ -198,7 +202,8 @@ def _subscribed(cache: KindCache, cut: Callable[[], None]) -> Iterator[_Queue]:
 
 def _plan(request: ApiRequest) -> _WatchPlan:
     given = request.query.get("sendInitialEvents", "")
-    since = request.number("resourceVersion")
+    request.check_numbers()
+    since = request.exact_version()
     if found := errors_in_watch(request.query):
         raise errors.invalid_list_options(found)
     send = request.flag("sendInitialEvents")
@@ -223,23 +228,34 @@ def _refusal(state: ServerState, cache: KindCache, plan: _WatchPlan) -> FailureN
     return None
 
 
-async def _first(
+def _first(
     state: ServerState, cache: KindCache, plan: _WatchPlan
 ) -> AsyncGenerator[list[WatchNotice], None]:
-    """Yield the first events: the present objects, or the changes since a revision.
+    """Return the first events: the present objects, or the changes since a revision.
 
-    They are fixed when it starts; what changes meanwhile is in the watcher's queue.
+    They are fixed at once; what changes from now on is in the watcher's queue.
     """
-    revision = state.cache.revision
     if plan.initial:
-        async for group in strides(list(cache.items(plan.prefix))):
-            yield [ObjectNotice("ADDED", item) for item in plan.wanted.filter(group)]
-        if plan.announce:
-            yield [BookmarkNotice(revision, initial_end=True)]
-    elif plan.since:
-        for changes in batched(cache.changes(plan.since) or ()):
-            yield [notice for change in changes if (notice := plan.notice(change))]
-            await asyncio.sleep(0)
+        present = list(cache.items(plan.prefix))
+        return _present(plan, present, state.cache.revision)
+    return _missed(plan, cache.changes(plan.since) or () if plan.since else ())
+
+
+async def _present(
+    plan: _WatchPlan, items: list[Item], revision: int
+) -> AsyncGenerator[list[WatchNotice], None]:
+    async for group in strides(items):
+        yield [ObjectNotice("ADDED", item) for item in plan.wanted.filter(group)]
+    if plan.announce:
+        yield [BookmarkNotice(revision, initial_end=True)]
+
+
+async def _missed(
+    plan: _WatchPlan, missed: Sequence[ObjectChange]
+) -> AsyncGenerator[list[WatchNotice], None]:
+    for changes in batched(missed):
+        yield [notice for change in changes if (notice := plan.notice(change))]
+        await asyncio.sleep(0)
 
 
 def batched(changes: Sequence[ObjectChange]) -> Iterator[Sequence[ObjectChange]]:

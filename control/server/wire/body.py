@@ -8,8 +8,14 @@ import orjson
 
 from control.api.base import drop_nulls
 from control.server.wire import media
-from control.server.wire.errors import bad_request, too_large, unsupported_media_type
+from control.server.wire.errors import (
+    StatusError,
+    bad_request,
+    too_large,
+    unsupported_media_type,
+)
 from control.server.wire.item import Wire
+from control.server.wire.malformed import complaint, no_names, no_object, unrecognized
 from control.server.wire.protobuf.decode import to_json
 from control.server.wire.protobuf.wire import ProtobufError, TooManyMessagesError
 from control.server.wire.yaml.scalars import YamlError
@@ -28,7 +34,8 @@ _LIGHT_YAML = 8 * 1024
 # What a body may have whose verb is not computed in a worker: a binding, options, a review.
 _SIMPLE_MARKS = 1000
 _YAML = (media.YAML, media.APPLY_PATCH)
-_DECODED = ("", media.JSON, media.JSON_PATCH, media.MERGE_PATCH, media.STRATEGIC_PATCH)
+_PATCHES = (media.JSON_PATCH, media.MERGE_PATCH, media.STRATEGIC_PATCH)
+_DECODED = ("", media.JSON, *_PATCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +52,11 @@ class Body:
     text: bytes = b""
     waiting: bool = False
     repeated: tuple[str, ...] = ()  # complaints about names that YAML has twice
+    wanted: str = ""  # the kind of the object that it should be; none for DeleteOptions
 
     def decoded(self) -> "Body":
         """Return the body with its value; raises StatusError (400, 413, 415)."""
-        return decode_body(self.text, self.media_type) if self.waiting else self
+        return decode_body(self.text, self.media_type, self.wanted) if self.waiting else self
 
     @property
     def empty(self) -> bool:
@@ -59,25 +67,30 @@ class Body:
         """Return the body as a JSON object with its nulls; raises StatusError (400, 415)."""
         if self.media_type not in ("", media.JSON):
             raise unsupported_media_type(media.OBJECTS)
+        if self.value is None and self.text.strip() == b"null":
+            return {}  # as Go reads it
         if not isinstance(self.value, dict):
-            raise bad_request("the request body must be a JSON object")
+            why = complaint(self.text) if self.value is None else no_object(self.value)
+            raise unrecognized(self.text, why or "", self.wanted)
+        if why := no_names(self.value):
+            raise unrecognized(self.text, why, self.wanted)
         return self.value
 
 
-def read_body(raw: bytes, content_type: str, *, simple: bool) -> Body:
+def read_body(raw: bytes, content_type: str, *, simple: bool, wanted: str = "") -> Body:
     """Decode a light body, and leave a heavy one waiting; raises StatusError (400, 413, 415).
 
     ``simple`` is True for verbs that no worker computes: they have stricter limits.
     """
     kind = media.media_type(content_type)
     if _is_light(raw, kind):
-        return decode_body(raw, kind)
+        return decode_body(raw, kind, wanted)
     if not simple:
-        return Body(kind, None, raw, waiting=True)
+        return Body(kind, None, raw, waiting=True, wanted=wanted)
     heavy = kind == media.PROTOBUF or (kind in _YAML and _is_heavy_yaml(raw))
     if heavy or _marks(raw) > _SIMPLE_MARKS:
         raise too_large(f"a body of this request may have {_SIMPLE_MARKS} values")
-    return decode_body(raw, kind)
+    return decode_body(raw, kind, wanted)
 
 
 def _is_light(raw: bytes, kind: str) -> bool:
@@ -107,24 +120,34 @@ def _marks(raw: bytes) -> int:
     return raw.count(b",") + raw.count(b"{") + raw.count(b"[") - 2 * raw.count(b'"f:')
 
 
-def decode_body(raw: bytes, content_type: str) -> Body:
+def decode_body(raw: bytes, content_type: str, wanted: str = "") -> Body:
     """Decode JSON, JSON patches and protobuf; raises StatusError (400, 415)."""
     kind = media.media_type(content_type)
     if kind == media.PROTOBUF:
         return _from_protobuf(raw)
+    if kind == media.YAML and not raw:
+        return Body(media.JSON, {}, wanted=wanted)
     if kind in _YAML and raw:
-        return _from_yaml(raw, media.JSON if kind == media.YAML else kind)
-    if not raw or kind not in _DECODED:
-        return Body(kind, None, raw)
+        return _from_yaml(raw, media.JSON if kind == media.YAML else kind, wanted)
+    if kind not in _DECODED or not (raw or kind in _PATCHES):
+        return Body(kind, None, raw, wanted=wanted)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as err:
-        raise bad_request(f"invalid JSON: {err}") from err
+        raise _malformed(raw, kind, wanted, err) from err
     check_size(value)
-    return Body(kind, value, raw)
+    return Body(kind, value, raw, wanted=wanted)
 
 
-def _from_yaml(raw: bytes, kind: str) -> Body:
+def _malformed(raw: bytes, kind: str, wanted: str, err: orjson.JSONDecodeError) -> StatusError:
+    """Return the refusal of a text that is no JSON, in upstream's words."""
+    why = complaint(raw) or f"invalid JSON: {err}"  # such as one that is not in UTF-8
+    if kind not in _PATCHES:
+        return unrecognized(raw, why, wanted)
+    return bad_request(why if kind == media.STRATEGIC_PATCH else f"error decoding patch: {why}")
+
+
+def _from_yaml(raw: bytes, kind: str, wanted: str) -> Body:
     """Decode JSON, which kubectl sends, or other YAML; ``text`` has only JSON."""
     from control.server.wire.yaml.read import load_yaml  # PyYAML takes 0.6 MB; few send YAML
 
@@ -132,13 +155,17 @@ def _from_yaml(raw: bytes, kind: str) -> Body:
         with suppress(orjson.JSONDecodeError):
             value = orjson.loads(raw)
             check_size(value)
-            return Body(kind, value, raw)
+            return Body(kind, value, raw, wanted=wanted)
     try:
         value, repeated = load_yaml(raw, BODY_LIMIT, _MAX_DEPTH)
     except YamlError as err:
         raise bad_request(f"error decoding YAML: {err}") from err
     check_size(value)
-    return Body(kind, value, repeated=repeated)
+    if kind == media.JSON:
+        value = {} if value is None else value  # as Go reads it
+        if not isinstance(value, dict):
+            raise unrecognized(raw, no_object(value), wanted)
+    return Body(kind, value, repeated=repeated, wanted=wanted)
 
 
 def _from_protobuf(raw: bytes) -> Body:

@@ -15,21 +15,15 @@ from control.api.types.conform import conform, conform_message
 from control.api.types.scalars import WrongTypeError
 from control.server.wire.errors import StatusError, bad_request, invalid
 from control.server.wire.item import Wire
+from control.server.wire.misfit import misfit
 
 
 def check_type(kind: Kind, wire: Wire) -> Wire:
     """Return the object with its kind set; raises StatusError (400) if it names another."""
     version = wire.get("apiVersion") or kind.api_version
     name = wire.get("kind") or kind.name
-    if version != kind.api_version:
-        raise bad_request(
-            f"the API version in the data ({version}) does not match the expected API version"
-            f" ({kind.api_version})"
-        )
-    if name != kind.name:
-        raise bad_request(
-            f"the kind in the data ({name}) does not match the expected kind ({kind.name})"
-        )
+    if (version, name) != (kind.api_version, kind.name):
+        raise misfit(kind, version, name)
     return wire | {"apiVersion": version, "kind": name}
 
 

@@ -85,9 +85,8 @@ def resource(kind: Kind) -> str:
 
 def _details(kind: Kind, name: str, *causes: StatusCause) -> StatusDetails:
     given = {"name": name, "group": kind.stored.group or None, "kind": kind.plural}
-    return StatusDetails.model_validate(
-        {key: value for key, value in given.items() if value} | {"causes": list(causes)}
-    )
+    shown: dict[str, Any] = {key: value for key, value in given.items() if value}
+    return StatusDetails.model_validate(shown | ({"causes": list(causes)} if causes else {}))
 
 
 def not_found(kind: Kind, name: str) -> StatusError:
@@ -203,8 +202,9 @@ def forbidden_named(group: str, plural: str, name: str, why: str) -> StatusError
 
 def forbidden_resource(group: str, plural: str, why: str) -> StatusError:
     """The action on a resource that is never stored is not allowed."""
-    details = StatusDetails.model_validate({"group": group, "kind": plural})
-    return StatusError(403, "Forbidden", f"{plural}.{group} is forbidden: {why}", details)
+    details = StatusDetails.model_validate({"group": group or None, "kind": plural})
+    named = f"{plural}.{group}" if group else plural
+    return StatusError(403, "Forbidden", f"{named} is forbidden: {why}", details)
 
 
 def forbidden_path(why: str) -> StatusError:
@@ -234,10 +234,10 @@ def method_not_allowed() -> StatusError:
     return StatusError(405, "MethodNotAllowed", message, StatusDetails())
 
 
-def not_while_terminating(verb: str) -> StatusError:
-    """The definition of a custom kind is being deleted."""
-    message = f"{verb} not allowed while custom resource definition is terminating"
-    return StatusError(405, "MethodNotAllowed", message, StatusDetails())
+def not_watched(kind: Kind) -> StatusError:
+    """The kind can be read and not be watched."""
+    why = f'watch is not supported on resources of kind "{resource(kind)}"'
+    return StatusError(405, "MethodNotAllowed", why, _details(kind, ""))
 
 
 def not_acceptable(accepted: Sequence[str]) -> StatusError:

@@ -15,7 +15,7 @@ _WITH_CONTINUE = field.forbidden(_MATCH, f"{_MATCH} is forbidden when continue i
 def errors_in_list(query: Mapping[str, str]) -> list[FieldError]:
     """Return the errors in the options of a list or a deletecollection."""
     found = list(_errors_in_match(query)) if query.get(_MATCH) else []
-    if query.get("sendInitialEvents"):
+    if "sendInitialEvents" in query:
         found.append(
             field.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
         )
@@ -36,12 +36,19 @@ def _errors_in_match(query: Mapping[str, str]) -> Iterator[FieldError]:
 
 
 def errors_in_watch(query: Mapping[str, str]) -> list[FieldError]:
-    """Return the errors in the options of a watch."""
-    return list(_errors_in_watch(query.get(_MATCH, ""), query))
+    """Return the errors in the options of a watch.
+
+    One without these options, from any or the newest revision, begins with the objects that are
+    there, as if it had asked for them.
+    """
+    match = query.get(_MATCH, "")
+    if query.get("continue") and not match and "sendInitialEvents" not in query:
+        return [] if query.get("resourceVersion", "0") not in ("", "0") else [_WITH_CONTINUE]
+    return list(_errors_in_watch(match, query))
 
 
 def _errors_in_watch(match: str, query: Mapping[str, str]) -> Iterator[FieldError]:
-    initial = query.get("sendInitialEvents", "")
+    initial = "sendInitialEvents" in query
     if initial and match != "NotOlderThan":
         yield field.forbidden(
             _MATCH, f"sendInitialEvents requires setting {_MATCH} to NotOlderThan"

@@ -1,13 +1,14 @@
 """A request on a kind, parsed once when it arrives."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from control.api.field import FieldError, invalid, not_supported, too_long
-from control.server.wire.accept import Representation
+from control.server.wire.accept import Representation, RepresentationKind
 from control.server.wire.body import Body
 from control.server.wire.errors import StatusError, bad_request, invalid_options
 from control.server.wire.info import RequestInfo, is_true
@@ -21,17 +22,25 @@ _OPTIONS = {
     "delete": "DeleteOptions",
     "deletecollection": "DeleteOptions",
 }
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_DIGITS = 21  # more than any number of 64 bits has; Python reads at most 4,300
+_INCLUDED = ("", "Metadata", "None", "Object")
+_INCLUDES = "must be 'Metadata', 'Object', 'None', or empty"
 _MODES = ("", "Ignore", "Strict", "Warn")
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The user that a request comes from, and the user's groups."""
+    """The user that a request comes from, and the user's groups.
+
+    ``warning`` is of the credentials, for whoever uses them.
+    """
 
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warning: str = field(default="", compare=False)
 
     def wire(self) -> dict[str, Any]:
         """Return the authentication.k8s.io/v1 UserInfo."""
@@ -122,17 +131,65 @@ class ApiRequest:
         return is_true(self.query.get(name, "0"))
 
     def number(self, name: str, default: int = 0) -> int:
-        """Return a query parameter that is a number of at least 0; raises StatusError."""
-        text = self.query.get(name, "")
-        if not text:
+        """Return a query parameter that is a whole number; raises StatusError (400)."""
+        text = self.query.get(name)
+        if text is None:
             return default
+        number = whole_number(text)
+        if number is None:
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        if not -(2**63) <= number < 2**63:
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+        return number
+
+    def version(self) -> int:
+        """Return the query's ``resourceVersion``; 0 if there is none; raises StatusError (400)."""
+        text = self.query.get("resourceVersion", "")
+        if not text:
+            return 0
         if text.isascii() and text.isdigit() and len(text) < 19:
             return int(text)
-        if name != "resourceVersion":
-            raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        why = f'resourceVersion: Invalid value: "{text}": {why}'
-        raise bad_request(f"invalid resource version: {why}")
+        raise bad_request(f"invalid resource version: {wrong_version(text)}")
+
+    def exact_version(self) -> int:
+        """Return the same for one object or a watch, where upstream calls it its own fault.
+
+        Raises StatusError (500).
+        """
+        try:
+            return self.version()
+        except StatusError as err:
+            why = wrong_version(self.query["resourceVersion"])
+            raise StatusError(500, "", why) from err
+
+    def check_table(self) -> None:
+        """Refuse an ``includeObject`` that no Table has; raises StatusError (400)."""
+        given = self.query.get("includeObject", "")
+        if self.representation.kind is RepresentationKind.TABLE and given not in _INCLUDED:
+            why = str(invalid("includeObject", given, _INCLUDES))
+            raise bad_request(f"Unable to convert to Table as requested: {why}")
+
+    def check_numbers(self) -> None:
+        """Refuse numbers of a list's or a watch's options that are none; raises StatusError."""
+        for name in ("timeoutSeconds", "limit"):
+            self.number(name)
+
+
+def whole_number(text: str) -> int | None:
+    """Return a number in decimal digits; None for any other text.
+
+    Of a number with more digits than one of 64 bits, only the first ones count.
+    """
+    if not _WHOLE.fullmatch(text):
+        return None
+    number = int(text.lstrip("+-0")[:_DIGITS] or "0")
+    return -number if text.startswith("-") else number
+
+
+def wrong_version(text: str) -> str:
+    """Say what is wrong with a ``resourceVersion``, in Go's words."""
+    why = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
 
 
 @lru_cache(maxsize=256)

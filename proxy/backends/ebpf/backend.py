@@ -3,18 +3,20 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 
 from proxy.backends.base import RuleCount
 from proxy.backends.ebpf import packets, sockets
-from proxy.backends.ebpf.contents import MapContents
+from proxy.backends.ebpf.contents import MapChanges, MapContents
 from proxy.backends.ebpf.libbpf import BUILD_REMEDY, NAME, REMEDY, can_load
 from proxy.backends.ebpf.mounts import PINS, known_file_systems, remove_pins
 from proxy.backends.ebpf.options import EbpfOptions, parse_options
 from proxy.backends.ebpf.packets import PacketPrograms, remove_packet_programs
 from proxy.backends.ebpf.policy import close_bridges
-from proxy.backends.ebpf.room import room_for
+from proxy.backends.ebpf.room import USUAL_ROOM, MapRoom, room_for
 from proxy.backends.ebpf.sockets import SocketPrograms, remove_socket_programs
 from proxy.backends.nftables import backend as nftables
 from proxy.desired.claims import ClaimResolver, WinnerChange
@@ -28,6 +30,7 @@ from proxy.model.values import Family, Key, NodeView
 logger = logging.getLogger("podwire.proxy.ebpf")
 
 _TRY_AGAIN = 60  # seconds
+_PART = 500  # frontends
 
 SHOW_COMMAND = nftables.SHOW_COMMAND  # the table has every Service, whatever the programs serve
 
@@ -46,11 +49,22 @@ class EbpfBackend:
         self._contents = MapContents(self._options)
         self._sockets: SocketPrograms | None = None
         self._packets: PacketPrograms | None = None
+        self._early: Future[SocketPrograms] | None = None  # loaded before there is a desired state
         self._known = False  # True while the maps hold what ``_contents`` says
         self._refusal = ""  # why there are no programs; empty if there are
         self._again = 0.0  # monotonic time before which they are not tried again
         self._node = NodeView("")
         self.guarded_ports: Mapping[int, int] | None = None  # see ``Backend``
+
+    def load_early(self) -> None:
+        """See ``Backend``: load the programs with maps that have room for most clusters.
+
+        What an earlier run left stays, also if the kernel refuses something: it may take long until
+        there is a desired state. The first ``apply`` then loads them again, and reports it.
+        """
+        helper = ThreadPoolExecutor(1)
+        self._early = helper.submit(self._load_all)
+        helper.shutdown(wait=False)
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring rules and maps to ``want``. Raises KernelRefusedError."""
@@ -99,18 +113,20 @@ class EbpfBackend:
     def _load(self, want: Desired, node: NodeView) -> None:
         """Write everything again.
 
-        One thread loads the programs, one commits the rules: both wait for the kernel most of the
-        time. Here the maps' contents are made meanwhile. The programs come into force after the
-        rules. If they cannot be loaded, the rules serve everything.
+        One thread loads the programs and fills their maps, one commits the rules: both wait for the
+        kernel most of the time. Here the maps' contents are made meanwhile. The programs come into
+        force after the rules. If they cannot be loaded, the rules serve everything.
         """
         refusal: KernelRefusedError | None = None
-        with ThreadPoolExecutor(2) as helpers:
-            loaded = helpers.submit(self._load_programs, want)
+        with ThreadPoolExecutor(1) as filling, ThreadPoolExecutor(1) as committing:
+            loaded = filling.submit(self._programs_for, want)
             commit_rules = self._rules.prepare(self._claims.update(want), node)
-            rules = helpers.submit(commit_rules)
+            rules = committing.submit(commit_rules)
             try:
                 with _translated():
-                    self._fill_programs(node, loaded, rules)
+                    frontends = self._fill(filling, loaded)
+                    wait([rules])
+                    self._attach(loaded.result(), frontends, node)
                 self._known, self._refusal = True, ""
             except KernelRefusedError as err:
                 refusal = err
@@ -138,28 +154,59 @@ class EbpfBackend:
         self._sockets = None
         self.remove()
 
-    def _load_programs(self, want: Desired) -> SocketPrograms:
-        """Load the programs with empty maps that have room for ``want``."""
-        programs = self._sockets = self._sockets or SocketPrograms(self._settings, self._options)
+    def _programs_for(self, want: Desired) -> SocketPrograms:
+        """Return programs with empty maps that have room for ``want``."""
         portals = (portal for ports in want.values() for portal in ports)
-        programs.load(room_for(portals, self._options))
-        self._forget_packets()
-        with self._rules_alone_if_refused():
-            self._packets = PacketPrograms(self._settings, programs.library, programs.maps)
-            self._packets.begin_early()
+        room = room_for(portals, self._options)
+        early, self._early = self._early, None
+        # What refused the early load refuses this one too, or has gone meanwhile.
+        if early and not early.exception() and room.fits_in(USUAL_ROOM):
+            return early.result()
+        return self._load_programs(room)
+
+    def _load_all(self) -> SocketPrograms:
+        programs = self._load_sockets(USUAL_ROOM)
+        self._load_packets(programs)
         return programs
 
-    def _fill_programs(
-        self, node: NodeView, loaded: Future[SocketPrograms], rules: Future[None]
-    ) -> None:
-        """Fill the programs' maps, then attach them; ``loaded`` and ``rules`` come before."""
+    def _load_programs(self, room: MapRoom) -> SocketPrograms:
+        """Load the programs with empty maps, without that for packets if the kernel refuses it."""
+        programs = self._load_sockets(room)
+        with self._rules_alone_if_refused():
+            self._load_packets(programs)
+        return programs
+
+    def _load_sockets(self, room: MapRoom) -> SocketPrograms:
+        programs = self._sockets = self._sockets or SocketPrograms(self._settings, self._options)
+        programs.load(room)
+        self._forget_packets()  # it uses maps of before
+        return programs
+
+    def _load_packets(self, programs: SocketPrograms) -> None:
+        self._packets = PacketPrograms(self._settings, programs.library, programs.maps)
+        self._packets.begin_early()
+
+    def _fill(self, filling: Executor, loaded: Future[SocketPrograms]) -> MapChanges:
+        """Write what frontends need, a part while the next one is made; return the frontends.
+
+        Links may have their program already. Without a frontend it does nothing.
+        """
         self._contents = MapContents(self._options)
-        everything = (WinnerChange(at, None, claim) for at, claim in self._claims.winners())
-        contents = self._contents.advance(everything)
-        programs = loaded.result()
-        wait([rules])
+        steps = (WinnerChange(at, None, claim) for at, claim in self._claims.winners())
+        last, writes = MapChanges(), list[Future[None]]()
+        while some := list(islice(steps, _PART)):
+            part = self._contents.advance(some)
+            last.frontends.update(part.frontends)
+            writes.append(filling.submit(_write, loaded, replace(part, frontends={})))
+        for write in writes:
+            write.result()
+        return last
+
+    def _attach(self, programs: SocketPrograms, frontends: MapChanges, node: NodeView) -> None:
+        """Bring the programs into force, after the rules."""
         addresses = (at for at in node.addresses if self._settings.is_node_port_address(at))
-        programs.fill(contents, addresses)
+        programs.set_node(addresses)
+        programs.maps.write(frontends)
         programs.attach()
         with self._rules_alone_if_refused():
             if self._packets is not None:
@@ -244,6 +291,10 @@ class EbpfBackend:
             except KernelRefusedError as err:  # libbpf is gone; unpinning detaches all but filters
                 logger.warning("filters of links, if there are any, are not removed: %s", err)
             remove_pins()
+
+
+def _write(loaded: Future[SocketPrograms], part: MapChanges) -> None:
+    loaded.result().maps.write(part)
 
 
 @contextmanager

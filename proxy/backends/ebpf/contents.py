@@ -5,9 +5,8 @@ a frontend switches from the old pool to the new one. Frontends with the same en
 pool; so do those with the same source ranges.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import count
 from typing import NamedTuple
 
 from proxy.backends.ebpf.counters import number_of_portal
@@ -18,17 +17,19 @@ from proxy.backends.ebpf.layout import (
     ForwardEntry,
     Pool,
     pack_admitted,
+    pack_callers,
     pack_frontend,
     pack_members,
     pack_seats,
     pack_slot,
-    pack_target,
+    pack_slots,
+    pack_targets,
 )
 from proxy.backends.ebpf.maglev import seats, size_for
 from proxy.backends.ebpf.options import DEFAULTS, EbpfOptions
 from proxy.desired.claims import FrontendClaim, WinnerChange
 from proxy.desired.portals import Frontend, FrontendKind, Masquerade, RefusalAction
-from proxy.model.values import Balance, Network, Protocol, Target
+from proxy.model.values import Address, Balance, Network, Protocol, Target
 
 _SERVED = (Protocol.TCP, Protocol.UDP)
 
@@ -46,11 +47,13 @@ class Endpoints(NamedTuple):
     """The endpoints of a pool.
 
     New calls choose among ``targets``. ``lasting`` are others, which keep the UDP sockets that they
-    have: they terminate but serve, or hints and policies choose others now.
+    have: they terminate but serve, or hints and policies choose others now. ``callers`` are those
+    addresses of ``targets`` whose Pods may be on this node, where they may call themselves.
     """
 
     targets: Targets
-    lasting: Targets
+    lasting: Targets = ()
+    callers: tuple[Address, ...] = ()
 
 
 Part = Endpoints | SourceRanges  # frontends share these by number
@@ -82,12 +85,14 @@ class MapChanges:
                 (pack_admitted(number, network), PRESENT) for network in part.networks
             )
             return
-        packed = [pack_target(target) for target in part.targets]
-        for place, target in enumerate(packed):
-            self.endpoints[pack_slot(number, place)] = target
+        packed = pack_targets(part.targets)
+        self.endpoints.update(zip(pack_slots(number, len(packed)), packed, strict=True))
         self.members.update(dict.fromkeys(pack_members(number, packed), PRESENT))
-        for key in _lasting_keys(number, part):
-            self.members.setdefault(key, LASTING)
+        if part.callers:
+            self.members.update(dict.fromkeys(pack_callers(number, part.callers), PRESENT))
+        if part.lasting:
+            lasting = pack_members(number, pack_targets(part.lasting))
+            self.members.update(dict.fromkeys(lasting, LASTING))
 
     def drop(self, number: int, part: Part) -> None:
         """Remove a part."""
@@ -96,13 +101,9 @@ class MapChanges:
                 pack_admitted(number, network) for network in set(part.networks)
             )
             return
-        self.gone_endpoints.extend(pack_slot(number, place) for place in range(len(part.targets)))
-        members = pack_members(number, map(pack_target, part.targets))
-        self.gone_members.extend({*members, *_lasting_keys(number, part)})
-
-
-def _lasting_keys(number: int, part: Endpoints) -> Iterator[bytes]:
-    return pack_members(number, map(pack_target, part.lasting))
+        self.gone_endpoints.extend(pack_slots(number, len(part.targets)))
+        members = pack_members(number, pack_targets({*part.targets, *part.lasting}))
+        self.gone_members.extend((*members, *pack_callers(number, part.callers)))
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ class MapContents:
         self._options = options
         self._parts: dict[Part, _SharedPart] = {}
         self._frontends: dict[Frontend, ForwardEntry] = {}
-        self._numbers = count(1)
+        self._next = 1  # the number of the next part
 
     def advance(self, steps: Iterable[WinnerChange]) -> MapChanges:
         """Follow the claims. Return the changes for maps that hold the state before.
@@ -130,14 +131,15 @@ class MapContents:
         change = MapChanges()
         released: dict[Part, None] = {}
         for frontend, before, after in steps:
-            was = self._frontends.pop(frontend, None)
+            was = self._frontends.pop(frontend, None) if before else None
             now = self._enter(frontend, after, change) if after else None
             key = pack_frontend(frontend.family, frontend.address, frontend.port, frontend.protocol)
             if now is None:
                 change.gone_frontends.extend([key] if was else [])
             elif now != was:
                 change.frontends[key] = now.pack()
-            released.update(dict.fromkeys(self._leave(before)))
+            if before:
+                released.update(dict.fromkeys(self._leave(before)))
         for part in released:
             if not self._parts[part].users:
                 self._drop(part, change)
@@ -177,7 +179,7 @@ class MapContents:
         """
         if claim.forward.masquerade is Masquerade.THIS_NODE:
             return _endpoints(claim, claim.forward.inside or ())
-        return Endpoints(claim.portal.local, ()) if self._is_direct(claim) else None
+        return Endpoints(claim.portal.local) if self._is_direct(claim) else None
 
     def _is_direct(self, claim: FrontendClaim) -> bool:
         """Return True if the endpoint's node may answer by itself.
@@ -196,18 +198,19 @@ class MapContents:
         return Pool(self._acquire(part, change), count)
 
     def _acquire(self, part: Part, change: MapChanges) -> int:
-        shared = self._parts.get(part)
-        if shared is None:
-            shared = self._parts[part] = _SharedPart(next(self._numbers))
+        fresh = _SharedPart(self._next)
+        shared = self._parts.setdefault(part, fresh)  # one look: it hashes every endpoint
+        if shared is fresh:
+            self._next += 1
             change.add(shared.number, part)
             if self._options.by_hash and not isinstance(part, SourceRanges):
                 change.seats.update(pack_seats(shared.number, seats(part.targets)))
         shared.users += 1
         return shared.number
 
-    def _leave(self, claim: FrontendClaim | None) -> list[Part]:
+    def _leave(self, claim: FrontendClaim) -> list[Part]:
         """Release the parts that a claim used; return those parts, which may be unused now."""
-        if claim is None or not is_served(claim):
+        if not is_served(claim):
             return []
         used = self._uses(claim)
         for part in used:
@@ -223,11 +226,15 @@ class MapContents:
 
 
 def _endpoints(claim: FrontendClaim, targets: Targets) -> Endpoints:
-    lasting = claim.portal.lasting
-    if not lasting:
-        return Endpoints(targets, ())
-    chosen = set(targets)
-    return Endpoints(targets, tuple([target for target in lasting if target not in chosen]))
+    lasting, near = claim.portal.lasting, claim.portal.neighbors
+    if not lasting and not near:  # of most Services
+        return Endpoints(targets)
+    chosen, addresses = set(targets), {target.address for target in targets}
+    return Endpoints(
+        targets,
+        tuple([target for target in lasting if target not in chosen]),
+        tuple([address for address in near if address in addresses]),
+    )
 
 
 def is_served(claim: FrontendClaim) -> bool:

@@ -1,9 +1,10 @@
 """Packs values as the maps hold them: pure. bpf/maps.h declares the same structures."""
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import NamedTuple
 
 from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.portals import Masquerade
@@ -27,9 +28,11 @@ _ANY: Mapping[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Addr
 ROW = 64  # seats in one entry
 PRESENT = b"\1"  # the value of a set's entry
 LASTING = b"\2"  # the value of an endpoint that keeps its UDP sockets, and gets no new ones
-_ADDRESS = 16  # bytes of ``struct target`` that are the address
 _NO_PORT = bytes(4)  # the bytes after the address, for any port
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, as IPv6 sockets see IPv4
+_NUMBER = struct.Struct("=I")
+_TARGET_V4 = struct.Struct("!12sIHH")
+_PORTS = struct.Struct("!HH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,7 @@ class Pool:
 NO_POOL = Pool(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardEntry:
+class ForwardEntry(NamedTuple):
     """A frontend's rule (``struct forward``).
 
     ``by_nftables`` leaves the frontend to nftables. ``portal`` is the ID of the Service's port.
@@ -100,14 +102,19 @@ def pack_frontend(family: Family, address: Address | None, port: int, protocol: 
     return where + struct.pack("!H", port) + struct.pack("=H", PROTOCOL_NUMBERS[protocol])
 
 
-def pack_target(target: Target) -> bytes:
-    """Pack ``struct target`` of an endpoint."""
-    return pack_address(target.address) + struct.pack("!HH", target.port, 0)
+def pack_targets(targets: Iterable[Target]) -> list[bytes]:
+    """Pack ``struct target`` of each endpoint."""
+    return [
+        _TARGET_V4.pack(_MAPPED, int(address), port, 0)
+        if address.version == 4
+        else address.packed + _PORTS.pack(port, 0)
+        for address, port in targets
+    ]
 
 
 def pack_number(number: int) -> bytes:
     """Pack ``__u32``."""
-    return struct.pack("=I", number)
+    return _NUMBER.pack(number)
 
 
 def pack_slot(pool: int, number: int) -> bytes:
@@ -115,12 +122,22 @@ def pack_slot(pool: int, number: int) -> bytes:
     return struct.pack("=II", pool, number)
 
 
-def pack_members(pool: int, targets: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield ``struct member`` of packed targets: each with its port, and with port 0."""
+def pack_slots(pool: int, count: int) -> list[bytes]:
+    """Return ``struct slot`` of a pool's first slots."""
+    head, pack = pack_number(pool), _NUMBER.pack
+    return [head + pack(number) for number in range(count)]
+
+
+def pack_members(pool: int, targets: Iterable[bytes]) -> list[bytes]:
+    """Return ``struct member`` of packed targets."""
     number = pack_number(pool)
-    for target in targets:
-        yield number + target
-        yield number + target[:_ADDRESS] + _NO_PORT
+    return [number + target for target in targets]
+
+
+def pack_callers(pool: int, addresses: Iterable[Address]) -> list[bytes]:
+    """Return ``struct member`` of addresses with any port."""
+    number = pack_number(pool)
+    return [number + pack_address(address) + _NO_PORT for address in addresses]
 
 
 def pack_admitted(ranges: int, network: Network) -> bytes:

@@ -3,8 +3,11 @@
 import ctypes
 import errno
 import os
+import shutil
+import subprocess
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -30,16 +33,22 @@ class _BatchOptions(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t), ("each", ctypes.c_uint64), ("all", ctypes.c_uint64)]
 
 
-_format = ctypes.CDLL(None).vsnprintf
-_messages: deque[str] = deque(maxlen=400)  # lines of warnings; the verifier writes many
+_MOST = 4096  # bytes of a warning that are kept
+_c = ctypes.CDLL(None)
+_messages: deque[str] = deque(maxlen=400)  # warnings
 
 
 def _on_message(level: int, text: bytes, arguments: int) -> int:
-    """Keep a warning of libbpf's (``libbpf_print_fn_t``)."""
+    """Keep the end of a warning of libbpf's (``libbpf_print_fn_t``).
+
+    The verifier's log is one warning, which may have megabytes. Its last lines say what it refused.
+    """
     if level == _WARN:
-        buffer = ctypes.create_string_buffer(4096)
-        _format(buffer, 4096, text, ctypes.c_void_p(arguments))
-        _messages.append(buffer.value.decode(errors="replace"))
+        made = ctypes.c_char_p()
+        size = _c.vasprintf(ctypes.byref(made), text, ctypes.c_void_p(arguments))
+        if size >= 0:
+            _messages.append((made.value or b"")[-_MOST:].decode(errors="replace"))
+            _c.free(made)
     return 0
 
 
@@ -52,6 +61,19 @@ class Libbpf:
     def __init__(self) -> None:
         self.bpf = _load()
         self.bpf.libbpf_set_print(_listener)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Keep no warnings meanwhile.
+
+        libbpf calls the listener for messages of every level, a hundred in a load. Each call waits
+        until the other threads let the interpreter go, 5 ms where they are busy.
+        """
+        self.bpf.libbpf_set_print(None)
+        try:
+            yield
+        finally:
+            self.bpf.libbpf_set_print(_listener)
 
     def forget_messages(self) -> None:
         """Forget the warnings so far: the call that failed was a question, not an error."""
@@ -72,12 +94,10 @@ class Libbpf:
 
 
 class BpfObject:
-    """An object file. Order of use: open, size and pin its maps, load, close.
-
-    Every method raises KernelRefusedError.
-    """
+    """An object file. ``load_object`` makes it; the methods raise KernelRefusedError."""
 
     def __init__(self, library: Libbpf, path: Path) -> None:
+        """Open the file at ``path``."""
         self._library = library
         self._bpf = library.bpf
         if not path.exists():
@@ -126,6 +146,33 @@ class BpfObject:
         if not found:
             raise KernelRefusedError(f"ebpf: the object file has no map {name}; run bin/setup")
         return found
+
+
+def load_object(
+    library: Libbpf, path: Path, prepare: Callable[[BpfObject], None], modules: Sequence[str] = ()
+) -> BpfObject:
+    """Load an object file; ``prepare`` sizes and pins its maps before. Raises KernelRefusedError.
+
+    The first attempt is silent. If it fails, the second one learns why. Before that, the kernel
+    gets the ``modules`` whose functions the programs call: it may not have loaded them yet.
+    """
+    try:
+        with library.silent():
+            return _load_object(library, path, prepare)
+    except KernelRefusedError:
+        if modules and (command := shutil.which("modprobe")):
+            subprocess.run([command, "--quiet", "--all", *modules], check=False)
+        return _load_object(library, path, prepare)
+
+
+def _load_object(library: Libbpf, path: Path, prepare: Callable[[BpfObject], None]) -> BpfObject:
+    with ExitStack() as undo:
+        made = BpfObject(library, path)
+        undo.callback(made.close)
+        prepare(made)
+        made.load()
+        undo.pop_all()
+    return made
 
 
 class BpfMap:

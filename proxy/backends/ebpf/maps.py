@@ -53,13 +53,12 @@ class SharedMaps:
         for name, shared in self._maps.items():
             other.reuse(name, shared)
 
-    def fill(self, settings: bytes, addresses: Iterable[Address], contents: MapChanges) -> None:
-        """Write everything into new tables. ``addresses`` serve NodePorts."""
+    def set_node(self, settings: bytes, addresses: Iterable[Address]) -> None:
+        """Write what new tables hold beside Services. ``addresses`` serve NodePorts."""
         self._maps["settings"].update({bytes(4): settings})
         self._maps["node_addresses"].update(
             {pack_address(address): PRESENT for address in addresses}
         )
-        self.write(contents)
 
     def write(self, changes: MapChanges) -> None:
         """Apply changes in an order in which no frontend names entries that do not exist."""

@@ -9,7 +9,15 @@ from ipaddress import IPv4Address, IPv6Address
 from proxy.backends.ebpf import policy
 from proxy.backends.ebpf.ingress import attach, detach_filter, is_attached
 from proxy.backends.ebpf.layout import pack_number
-from proxy.backends.ebpf.libbpf import BUILT, BpfMap, BpfObject, Libbpf, program_id, unpin_link
+from proxy.backends.ebpf.libbpf import (
+    BUILT,
+    BpfMap,
+    BpfObject,
+    Libbpf,
+    load_object,
+    program_id,
+    unpin_link,
+)
 from proxy.backends.ebpf.maps import SharedMaps
 from proxy.backends.ebpf.mounts import INLETS, LINKS, MAPS, PINS
 from proxy.linux.links import Link, LinkListener, all_links
@@ -18,6 +26,7 @@ from proxy.model.values import Address, Family
 
 OBJECT = BUILT / "packets.bpf.o"
 PROGRAM = "balance_ingress"
+_MODULES = ("nf_conntrack", "nf_nat")  # they have the functions that the program calls
 
 # enum link_flag of bpf/neighbors.h. The two lower bits mark links of Pods, one for each family.
 _BRIDGED, _ETHERNET = 4, 8
@@ -38,11 +47,16 @@ class PacketPrograms:
         self._links: set[int] = set()
         self.ports: Mapping[int, int] = {}  # the bridge of each port that runs the program
         self.come_first = True  # no tc filter of another program can take packets before
-        with closing(BpfObject(library, OBJECT)) as loaded, ExitStack() as undo:
-            maps.lend(loaded)
+
+        def prepare(fresh: BpfObject) -> None:
+            maps.lend(fresh)
             for name in policy.NAMES:
-                loaded.share(name, MAPS / policy.pin_name(name))
-            loaded.load()
+                fresh.share(name, MAPS / policy.pin_name(name))
+
+        with (
+            closing(load_object(library, OBJECT, prepare, _MODULES)) as loaded,
+            ExitStack() as undo,
+        ):
             self._entries = BpfMap(library, loaded.map_fd("links"), "links")
             undo.callback(self._entries.close)
             self.program = os.dup(loaded.program_fd(PROGRAM))

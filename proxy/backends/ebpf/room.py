@@ -1,18 +1,16 @@
 """The room that a desired state needs in the maps, known before their contents are: pure.
 
-A table's size is fixed when the programs are loaded. The kernel checks the programs for 0.2 s, so
-the load begins before the contents are made.
+A table's size is fixed when the programs are loaded. That takes 0.1 s, so it begins before there is
+a desired state, with room for most clusters.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from proxy.backends.ebpf.layout import ROW
 from proxy.backends.ebpf.maglev import size_for
 from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.portals import Portal
-
-_KEYS = 2  # of an endpoint among a pool's members: with its port, and with any
 
 
 @dataclass(slots=True)
@@ -24,6 +22,14 @@ class MapRoom:
     seats: int = 0
     members: int = 0
     ranges: int = 0
+
+    def fits_in(self, other: "MapRoom") -> bool:
+        """Return True if no table needs more entries than in ``other``."""
+        return all(mine <= its for mine, its in zip(astuple(self), astuple(other), strict=True))
+
+
+# With the spare room that tables get this is 6 MB, nearly all of which more Services fill in time.
+USUAL_ROOM = MapRoom(16384, 32768, 16384, 32768, 16384)
 
 
 def room_for(portals: Iterable[Portal], options: EbpfOptions) -> MapRoom:
@@ -37,7 +43,8 @@ def room_for(portals: Iterable[Portal], options: EbpfOptions) -> MapRoom:
         room.frontends += 1 + addresses + bool(portal.node_port)
         sizes = _pools(portal, options)
         room.endpoints += sum(sizes)
-        room.members += _KEYS * (sum(sizes) + len(sizes) * len(portal.lasting))
+        others = len(portal.lasting) + len(portal.neighbors)
+        room.members += sum(sizes) + len(sizes) * others
         room.ranges += len(portal.sources or ())
         if options.by_hash:
             room.seats += sum(-(-size_for(size) // ROW) for size in sizes)

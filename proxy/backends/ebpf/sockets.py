@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from proxy.backends.ebpf.contents import MapChanges
 from proxy.backends.ebpf.layout import pack_settings
 from proxy.backends.ebpf.libbpf import (
     BUILT,
     BpfObject,
     Libbpf,
     attach,
+    load_object,
     pin,
     pinned,
     replace,
@@ -46,8 +46,8 @@ _SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 class SocketPrograms:
     """Serves one node, which is this network namespace. Its maps are for other programs too.
 
-    Links and maps are pinned, so that they outlive this process. Order of use: ``load``, ``fill``,
-    ``attach``; the methods raise KernelRefusedError.
+    Links and maps are pinned, so that they outlive this process. Order of use: ``load``,
+    ``set_node`` and ``maps.write``, ``attach``; the methods raise KernelRefusedError.
     """
 
     def __init__(self, settings: ProxySettings, options: EbpfOptions) -> None:
@@ -61,17 +61,19 @@ class SocketPrograms:
     def load(self, room: MapRoom) -> None:
         """Load the programs with new, empty maps; the kernel checks them meanwhile."""
         mount_pins()
-        with closing(BpfObject(self.library, OBJECT)) as loaded:
-            self.maps.prepare(loaded, room)
-            loaded.load()
+
+        def prepare(fresh: BpfObject) -> None:
+            self.maps.prepare(fresh, room)
+
+        with closing(load_object(self.library, OBJECT, prepare)) as loaded:
             self.maps.open(loaded, self.library)
             self.close()
             self._loaded = {name: os.dup(loaded.program_fd(name)) for name in self._programs}
 
-    def fill(self, contents: MapChanges, addresses: Iterable[Address]) -> None:
-        """Fill the maps. ``addresses`` serve NodePorts."""
+    def set_node(self, addresses: Iterable[Address]) -> None:
+        """Write settings and node into the maps. ``addresses`` serve NodePorts."""
         settings = pack_settings(self._settings, self._options, _netns_cookie())
-        self.maps.fill(settings, addresses, contents)
+        self.maps.set_node(settings, addresses)
 
     def attach(self) -> None:
         """Attach the programs, in place of older ones."""

@@ -247,6 +247,9 @@ class IptablesBackend:
         self._families: list[IptablesFamily] = []
         self._lock = legacy.XtablesLock()
 
+    def load_early(self) -> None:
+        """See ``Backend``: there is nothing."""
+
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""
         failures: dict[Family, str] = {}

@@ -5,7 +5,7 @@ from functools import partial
 
 from proxy.backends.base import RuleCount
 from proxy.backends.nftables import bulk
-from proxy.backends.nftables.objects import Element
+from proxy.backends.nftables.objects import Draws, Element
 from proxy.backends.nftables.observe import ObservedTable, clearing, disturbance, observe
 from proxy.backends.nftables.ruleset import NftablesRuleset
 from proxy.backends.nftables.transaction import table_name
@@ -32,7 +32,7 @@ class NftablesFamily:
         family: Family,
         settings: ProxySettings,
         claims: ClaimResolver,
-        write_elements: Callable[[Family, Sequence[Element]], None] = bulk.write,
+        write_elements: Callable[[Family, Sequence[Element | Draws]], None] = bulk.write,
     ) -> None:
         self._write_elements = write_elements
         self.family = family
@@ -73,7 +73,7 @@ class NftablesFamily:
         ours = (won for won in self._claims.winners() if won[0].family is self.family)
         change, observed = self._ruleset.restart(ours, self._node), self._observe(self.family)
         cleared = "".join(f"{line}\n" for line in clearing(observed, self.family))
-        if observed != ObservedTable() or len(change.put) < BIG:
+        if observed != ObservedTable() or change.size < BIG:
             return [partial(self._library.commit, cleared + change.text(self.family))]
         first, elements, hooks = change.in_steps(bulk.can_take)
         return [
@@ -99,6 +99,9 @@ class NftablesBackend:
             NftablesFamily(self._library, observe, family, settings, self._claims)
             for family in settings.families
         ]
+
+    def load_early(self) -> None:
+        """See ``Backend``: there is nothing."""
 
     def apply(self, want: Desired, node: NodeView) -> None:
         """Bring both families to ``want``; a failure of one does not stop the other."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from proxy.model.values import Target, text_of
+
 TABLE = "podwire-proxy"
 HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): Pods that call themselves
 CLUSTER_IPS = "cluster-ips"  # the set of ClusterIPs, whose other ports are refused
@@ -74,3 +76,22 @@ class Element(NamedTuple):
 
 
 TableObject = SetOrMap | Chain | Element
+
+
+class Draws(NamedTuple):
+    """The elements of a pool that draws at random: ``key`` and a place lead to each target.
+
+    It is one value for all of them: most of a new table's elements are such.
+    """
+
+    store: str
+    key: str
+    targets: tuple[Target, ...]
+
+    @property
+    def elements(self) -> list[Element]:
+        """Each target's element."""
+        return [
+            Element(self.store, f"{self.key} . {place}", f"{text_of(address)} . {port}")
+            for place, (address, port) in enumerate(self.targets)
+        ]

@@ -23,6 +23,7 @@ from proxy.backends.nftables.objects import (
     CLUSTER_IPS,
     HAIRPIN,
     Chain,
+    Draws,
     Element,
     SetOrMap,
     TableObject,
@@ -45,7 +46,7 @@ class PoolChain:
     """A chain that sends a packet to one of some endpoints, with all objects that it needs."""
 
     chain: str
-    objects: tuple[TableObject, ...]
+    objects: tuple[TableObject | Draws, ...]
 
 
 class NftablesRenderer:
@@ -63,7 +64,7 @@ class NftablesRenderer:
 
     def objects(
         self, frontend: Frontend, claim: FrontendClaim, node: NodeView
-    ) -> Iterator[TableObject]:
+    ) -> Iterator[TableObject | Draws]:
         """Yield every object that the frontend needs; frontends may share some."""
         forward = claim.forward
         key = frontend_key(frontend)
@@ -93,7 +94,7 @@ class NftablesRenderer:
             return f"{self.ip} saddr {sign}{pods.network}"
         return f'iifname {sign}"{pods.interface.replace("+", "*")}"'
 
-    def _for_all(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject]:
+    def _for_all(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject | Draws]:
         """Yield the objects of a frontend with one pool for all clients."""
         is_local = claim.kind is FrontendKind.CLUSTER_IP and claim.portal.internal_local
         pool = self._pool(side, key, claim, claim.forward.targets, "local" if is_local else "")
@@ -101,7 +102,9 @@ class NftablesRenderer:
         yield Element(f"{side}services", key, f"goto {entry.chain}", _comment(claim.portal))
         yield from entry.objects
 
-    def _by_origin(self, side: str, key: str, claim: FrontendClaim) -> Iterator[TableObject]:
+    def _by_origin(
+        self, side: str, key: str, claim: FrontendClaim
+    ) -> Iterator[TableObject | Draws]:
         """externalTrafficPolicy Local: one pool for clients on this node, one for all others."""
         forward = claim.forward
         yield Element(f"{side}services", key, f"goto {side}by-origin", _comment(claim.portal))
@@ -163,11 +166,7 @@ class NftablesRenderer:
         """
         matched = self.port_key if prefix.startswith("port-") else self.address_key
         store, chain = _drawing(prefix, matched, self.ip, len(targets))
-        elements = [
-            Element(store.name, f"{key} . {place}", f"{text_of(address)} . {port}")
-            for place, (address, port) in enumerate(targets)
-        ]
-        return PoolChain(chain.name, (store, chain, *elements))
+        return PoolChain(chain.name, (store, chain, Draws(store.name, key, targets)))
 
     def _sticky(self, claim: FrontendClaim, targets: tuple[Target, ...], policy: str) -> PoolChain:
         """Return a pool that keeps a client's endpoint, or draws one at random and remembers it.

@@ -8,6 +8,7 @@ from proxy.backends.nftables.objects import (
     CLUSTER_IPS,
     HAIRPIN,
     Chain,
+    Draws,
     Element,
     ObjectIdentity,
     TableObject,
@@ -69,16 +70,20 @@ class NftablesRuleset:
         """Forget the state before; return all objects of a new table."""
         before = {identity: held.object for identity, held in self._held.items()}
         self._held.clear()
-        own = []
+        own: list[TableObject] = []
+        draws: list[Draws] = []
         for frontend, claim in winners:
-            for item in self._objects(frontend, claim, node):
-                if _is_shared(item):
+            for item in self._renderer.objects(frontend, claim, node):
+                if isinstance(item, Draws):
+                    draws.append(item)
+                elif _is_shared(item):
                     self._acquire(item)
                 else:
                     own.append(item)
         self._keep_turns(before)
         shared = (held.object for held in self._held.values())
-        return Transaction(put=(*fixed(self._renderer, node), *shared, *own))
+        put = (*fixed(self._renderer, node), *shared, *own)
+        return Transaction(put=put, draws=tuple(draws))
 
     def _keep_turns(self, before: Mapping[ObjectIdentity, TableObject | None]) -> None:
         """Keep the order of rules that look for a client's endpoint: older endpoints come first.
@@ -96,7 +101,12 @@ class NftablesRuleset:
     def _objects(
         self, frontend: Frontend, claim: FrontendClaim | None, node: NodeView
     ) -> Iterator[TableObject]:
-        return iter(()) if claim is None else self._renderer.objects(frontend, claim, node)
+        if claim is not None:
+            for item in self._renderer.objects(frontend, claim, node):
+                if isinstance(item, Draws):
+                    yield from item.elements
+                else:
+                    yield item
 
     def _object(self, item: TableObject) -> TableObject | None:
         held = self._held.get(item.identity)

@@ -8,7 +8,7 @@ elements to add, chains to remove, sets and maps to remove.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from proxy.backends.nftables.objects import TABLE, Chain, Element, SetOrMap, TableObject
+from proxy.backends.nftables.objects import TABLE, Chain, Draws, Element, SetOrMap, TableObject
 from proxy.model.values import Family
 
 _AT_ONCE = 500  # elements in one command
@@ -16,20 +16,26 @@ _AT_ONCE = 500  # elements in one command
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Objects to add or to replace, and objects to remove."""
+    """Objects to add or to replace, and objects to remove. ``draws`` are elements to add."""
 
     put: tuple[TableObject, ...] = ()
     drop: tuple[TableObject, ...] = ()
+    draws: tuple[Draws, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.put or self.drop)
+        return bool(self.put or self.drop or self.draws)
+
+    @property
+    def size(self) -> int:
+        """How many objects it adds or replaces."""
+        return len(self.put) + sum([len(one.targets) for one in self.draws])
 
     def in_steps(
         self, is_bulk: Callable[[Element], bool]
-    ) -> tuple["Transaction", list[Element], "Transaction"]:
+    ) -> tuple["Transaction", list[Element | Draws], "Transaction"]:
         """Divide what is put: sets, maps and chains, then elements, then chains with hooks."""
         first: list[TableObject] = []
-        elements: list[Element] = []
+        elements: list[Element | Draws] = [*self.draws]
         hooks: list[TableObject] = []
         for item in self.put:
             if isinstance(item, Element) and is_bulk(item):
@@ -50,7 +56,8 @@ class Transaction:
             rules = (*chain.had, *chain.rules)
             yield from (f"add rule {table} {chain.name} {rule}" for rule in rules)
         yield from _elements("delete", self.drop, table)
-        yield from _elements("add", self.put, table)
+        drawn = (element for one in self.draws for element in one.elements)
+        yield from _elements("add", (*self.put, *drawn), table)
         yield from (f"flush chain {table} {item.name}" for item in gone)
         yield from (f"delete chain {table} {item.name}" for item in gone)
         yield from (

@@ -67,6 +67,7 @@ class FrameGuard:
         self.bridges: tuple[str, ...] = ()
         self._numbers: frozenset[int] = frozenset()  # the bridges' interface indexes
         self._foreign: frozenset[int] = frozenset()  # ports of other bridges
+        self._guarded: Mapping[int, int] | None = None  # ports with programs, and their bridges
         self._looked: object = None  # the node and settings for which bridges were looked at
         self._refused_until = 0.0  # monotonic time
         self._can_filter: bool | None = None  # whether the kernel has rules for frames
@@ -89,16 +90,21 @@ class FrameGuard:
 
     @property
     def ports(self) -> frozenset[int]:
-        """The ports of Pods' bridges that have a program."""
-        found = self._around.ports() or {}
+        """The ports of Pods' bridges that had a program at the last look."""
+        found = self._guarded or {}
         return frozenset(port for port, bridge in found.items() if bridge in self._numbers)
 
     def look(self) -> tuple[bool, str | None]:
-        """Look at the bridges, and choose who decides.
+        """Look at the bridges, and choose who decides. Call it before the addresses that new
+        containers have got are looked at.
+
+        A port that comes later waits for the next change: its Pod may have an address that was
+        taken after that look, and is still judged as its last holder.
 
         Returns whether that is another than before, so that all has to be written anew, and what
         is wrong: empty if nothing is, None if that is known. Raises KernelRefusedError.
         """
+        self._guarded = self._around.ports()  # the proxy's thread changes it at any time
         was, wrong = self.by_programs, None
         by_programs = self._can_decide()
         node, settings = self._around.node(), self._around.settings()
@@ -117,7 +123,7 @@ class FrameGuard:
 
     def _can_decide(self) -> bool:
         """Return True if programs can decide."""
-        if self._around.ports() is None or time.monotonic() < self._refused_until:
+        if self._guarded is None or time.monotonic() < self._refused_until:
             return False
         if self._can_filter is None:
             self._can_filter = kernel.has_bridge_tables()
@@ -131,6 +137,8 @@ class FrameGuard:
         self._is_whole = whole
         self._ended.update(ended)
         if not self.by_programs:
+            if not are_pinned():  # no programs know flows
+                self._ended.clear()
             self._change = AdmissionChange()
             return kernel.bridge_removal() if whole else ""
         if whole:

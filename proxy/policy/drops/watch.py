@@ -49,6 +49,7 @@ class DropWatch:
         self._reported: dict[Drop, float] = {}
         self._reading: asyncio.TimerHandle | None = None
         self._readings: set[asyncio.Task[None]] = set()
+        self._counting = asyncio.Lock()  # readings are taken in the order in which they were made
 
     @asynccontextmanager
     async def watching(self, view: View, report: Reporter) -> AsyncIterator[None]:
@@ -80,11 +81,21 @@ class DropWatch:
         view = self._view
         if view is None:
             return
-        try:
-            readings = await asyncio.to_thread(counts.read, view.settings().families)
-        except OSError:
-            return  # no policy, so no table; or it is being written
-        self.counts.take(readings, lambda place: guards_of(view.index, place))
+        async with self._counting:
+            try:
+                readings = await asyncio.to_thread(counts.read, view.settings().families)
+            except OSError:
+                return  # no policy, so no table; or it is being written
+            self.counts.take(readings, lambda place: guards_of(view.index, place))
+
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """Let the tables be written anew in the context. What they counted before is not read
+        again, unless an error ends it.
+        """
+        async with self._counting:
+            yield
+            self.counts.begin_anew()
 
     async def _listen(self, view: View, report: Reporter) -> None:
         told = 0

@@ -144,6 +144,14 @@ def test_args_that_say_nothing(text):
 
 
 @pytest.mark.parametrize(
+    ("uid", "known"),
+    [("0a1b-2c", True), ("x" * 64, True), ("x" * 65, False), ('a"b', False), ("-", False)],
+)
+def test_the_uid_of_a_pod_is_taken_if_it_is_one(uid, known):
+    assert parse_args(f"IgnoreUnknown=1;K8S_POD_UID={uid}").pod_uid == (uid if known else "")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "K8S_POD_NAME=x",

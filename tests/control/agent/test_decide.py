@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 
 from control.agent.pods import decide
 from control.agent.pods.backoff import FIRST, Failure, Streak, failed
-from control.agent.pods.decide import (
+from control.agent.pods.decide import next_actions
+from control.agent.pods.facts import PodFacts
+from control.agent.pods.steps import (
+    Action,
     CreateSandbox,
     Finish,
     Forget,
+    Free,
     Kill,
-    PodFacts,
     RemoveSandbox,
     Start,
     StopSandbox,
-    next_actions,
 )
 from control.runtime.base import Container, Phase, Sandbox
 from tests.support.control.pods import container, pod, sandbox
@@ -158,6 +160,14 @@ def test_sidecars_end_last():
     assert [kill.name for kill in due(item, containers=after)] == ["side"]
 
 
+@pytest.mark.parametrize("init", [("side+",), ("side+", "one")])
+def test_sidecars_end_with_a_pod_that_has_ended_by_itself(init):
+    item = pod("main", init=init, restartPolicy="Never", status={"phase": "Running"})
+    ended = container("main", code=0) if len(init) == 1 else container("one", code=1)
+    (kill,) = due(item, sandboxes=(sandbox(),), containers=(ended, container("side")))
+    assert kill.name == "side"
+
+
 def test_sidecars_get_the_rest_of_the_grace_period():
     end = {"deletionTimestamp": "1970-01-01T00:33:27Z", "deletionGracePeriodSeconds": 10}  # at 2007
     item, after = pod(init=("side+",), meta=end), (container(code=0), container("side"))
@@ -173,6 +183,23 @@ def test_a_pod_that_is_over_keeps_its_records_and_frees_its_address():
         StopSandbox("box0"),
     )
     assert due(item, sandboxes=(sandbox(ready=False),), containers=(container(code=0),)) == ()
+
+
+def test_an_evicted_pod_keeps_nothing_once_its_status_says_so():
+    running, ended = (container(),), (container(code=137),)
+    gone = {"over": "Evicted", "why": "The node was low on resource: memory. "}
+    (kill,) = due(pod(), sandboxes=(sandbox(),), containers=running, **gone)
+    assert (type(kill), kill.grace) == (Kill, 1)
+    assert due(pod(), sandboxes=(sandbox(),), containers=ended, **gone) == ()
+    said = pod(status={"phase": "Failed", "reason": "Evicted"})
+    assert due(said, sandboxes=(sandbox(),), containers=ended) == (Free(),)
+    assert due(said, containers=ended) == (Free(),)
+    assert due(said) == ()
+    deleted = pod(
+        meta={"deletionTimestamp": "2026-11-22T12:00:00Z"},
+        status={"phase": "Failed", "reason": "Evicted"},
+    )
+    assert due(deleted, sandboxes=(sandbox(),), containers=ended) == (Finish(),)
 
 
 def test_the_active_deadline():
@@ -216,7 +243,7 @@ class SimulatedNode:
     def __init__(self, item, codes):
         self.pod, self.codes = item, codes  # name -> exit codes of its runs; later runs do not end
         self.facts = PodFacts()
-        self.log: list[decide.Action] = []
+        self.log: list[Action] = []
         self.finished = False
         self.now = NOW
 
@@ -324,6 +351,8 @@ def test_every_node_settles_as_its_pod_wants_it(data):
         assert node.running >= set(mains)
     elif not failed_init:
         assert {it.name for it in node.facts.containers} >= set(mains)
+    if not node.running & set(mains):
+        assert not node.running  # a Pod that has ended keeps no sidecar
     assert_order(node, mains, before)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.agent.config import FlagError, taints
+from control.agent.config import FlagError, image_collection, log_limits, taints
 from control.agent.pods import payload, render
 from control.agent.pods.environment import Sources, expand, references, variables
 from control.agent.pods.fields import Host, PodReferenceError, field, resource
@@ -25,7 +25,7 @@ from control.runtime.images.names import (
 )
 from tests.support.control.pods import pod
 
-HOST = Host("node1", ("172.31.0.11",), parse("4"), parse("8Gi"))
+HOST = Host("node1", ("172.31.0.11",), parse("4"), parse("9Gi"), allocatable_memory=parse("8Gi"))
 IPS = ("10.244.0.5",)
 
 
@@ -97,7 +97,7 @@ def test_variables_from_all_sources():
     ("source", "text"),
     [
         ({"configMapKeyRef": {"name": "c", "key": "k"}}, 'configmap "c" not found'),
-        ({"secretKeyRef": {"name": "s", "key": "k"}}, "couldn't find key k in Secret s"),
+        ({"secretKeyRef": {"name": "s", "key": "k"}}, "couldn't find key k in Secret default/s"),
         ({"fieldRef": {"fieldPath": "spec.nope"}}, "unsupported fieldPath"),
         ({"resourceFieldRef": {"resource": "limits.gpu"}}, "unsupported container resource"),
     ],
@@ -345,3 +345,18 @@ def test_taints_to_register_with():
     for bad in ("a", "a:", ":NoSchedule", "a=b:Sometimes"):
         with pytest.raises(FlagError, match="--t: "):
             taints("--t", bad)
+
+
+@pytest.mark.parametrize(
+    ("high", "runtime", "wanted"), [(None, "", 100), (None, "unix:///x", 85), (90, "", 90)]
+)
+def test_images_that_cannot_be_pulled_again_stay(high, runtime, wanted):
+    assert image_collection(high, 80, runtime).high == wanted
+
+
+def test_thresholds_and_limits_of_logs_are_checked():
+    with pytest.raises(FlagError, match="--image-gc-low-threshold 90: want less than"):
+        image_collection(90, 90, "")
+    with pytest.raises(FlagError, match="--container-log-max-size ten: want bytes"):
+        log_limits("ten", 2)
+    assert log_limits("1Mi", 2).most_bytes == 1 << 20

@@ -32,3 +32,15 @@ async def test_a_change_during_the_question_is_asked_about_again():
     assert asked == 3
     assert told == ["no configuration", ""]
     task.cancel()
+
+
+async def test_a_pod_that_begins_asks_again_only_about_a_problem():
+    told: list[str] = []
+    answers = ["not initialized", "", "gone"]
+
+    async def ask() -> str:
+        return answers.pop(0)
+
+    status = NetworkStatus(ask, told.append)
+    assert [await status.now() for _ in range(4)] == ["not initialized", "", "", ""]
+    assert (told, answers) == (["not initialized", ""], ["gone"])

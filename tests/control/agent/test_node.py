@@ -19,9 +19,9 @@ ME = NodeIdentity("n1", ("172.31.0.11", "fd00::11"), (("zone", "a"),))
 MACHINE = HostFacts(4, 8 * 1024**3, 4 * 1024**3, 100 * 1024**3, 50 * 1024**3, 32768, 100)
 
 
-def report(machine=MACHINE, before=(), problem="", now=0.0):
-    known = NodeStatus(conditions=list(before))
-    return status(ME, machine, known, network_problem=problem, images=(), now=now)
+def report(machine=MACHINE, before=(), problem="", now=0.0, short=()):
+    known, lacks = NodeStatus(conditions=list(before)), frozenset(short)
+    return status(ME, machine, known, network_problem=problem, images=(), now=now, shortages=lacks)
 
 
 def conditions(found):
@@ -31,9 +31,9 @@ def conditions(found):
 def test_a_ready_node():
     found = report()
     assert conditions(found) == {
-        "MemoryPressure": ("False", "SufficientMemory"),
-        "DiskPressure": ("False", "NoDiskPressure"),
-        "PIDPressure": ("False", "SufficientPID"),
+        "MemoryPressure": ("False", "KubeletHasSufficientMemory"),
+        "DiskPressure": ("False", "KubeletHasNoDiskPressure"),
+        "PIDPressure": ("False", "KubeletHasSufficientPID"),
         "Ready": ("True", "KubeletReady"),
     }
     assert [(it.type, it.address) for it in found.addresses] == [
@@ -44,9 +44,22 @@ def test_a_ready_node():
     assert found.allocatable["memory"] == "8388608Ki" and found.allocatable["pods"] == "110"
 
 
+def test_what_is_reserved_is_not_allocatable():
+    known = NodeStatus()
+    found = status(
+        *(ME, MACHINE, known),
+        network_problem="",
+        images=(),
+        now=0.0,
+        reserved={"memory": 100 * 1024**2},
+    )
+    assert found.capacity["memory"] == "8388608Ki"
+    assert found.allocatable == found.capacity | {"memory": "8286208Ki"}
+
+
 def test_a_node_under_pressure():
     tight = HostFacts(4, 8 * 1024**3, 50 * 1024**2, 100, 5, 1000, 990)
-    found = conditions(report(tight))
+    found = conditions(report(tight, short=("MemoryPressure", "DiskPressure")))
     assert [found[name][0] for name in ("MemoryPressure", "DiskPressure", "PIDPressure")] == [
         "True"
     ] * 3

@@ -6,18 +6,23 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.agent.pods import decide, resizing
+from control.agent.pods import decide, resizing, steps
 from control.agent.pods.allocation import Allocations, held
 from control.agent.pods.backoff import Failure
-from control.agent.pods.decide import Kill, PodFacts, Start, next_actions
+from control.agent.pods.decide import next_actions
+from control.agent.pods.facts import PodFacts
 from control.agent.pods.resize_status import ResizeStatus, event_message
 from control.agent.pods.resizing import ContainerChange, SetContainer, SetPod
+from control.agent.pods.status import StatusView, compute
+from control.agent.pods.steps import Kill, Resize, Start
 from control.api.container import Container as Spec
 from control.api.pod import Pod
-from control.runtime.base import MemoryUse, Phase, Resources
+from control.runtime.base import Phase, Resources
+from control.runtime.used import MemoryUse
 from tests.support.control.pods import container, pod, sandbox
 
 NOW = 2000.0
+VIEW = StatusView(NOW, ("172.31.0.11",))
 SMALL, LARGE = Resources(100, 200, 64, 0, 0, 32), Resources(300, 400, 128, 0, 0, 64)
 AMOUNT = st.integers(1, 9)
 RESOURCES = st.builds(Resources, AMOUNT, AMOUNT, AMOUNT, memory_request=AMOUNT)
@@ -91,14 +96,14 @@ def facts(now: Resources, wanted: Resources, **more: object) -> PodFacts:
 def test_a_running_container_is_resized_once_it_differs():
     assert next_actions(pod("a"), facts(SMALL, SMALL), NOW).actions == ()
     (action,) = next_actions(pod("a"), facts(SMALL, LARGE), NOW).actions
-    assert isinstance(action, decide.Resize)
+    assert isinstance(action, Resize)
     assert [(it.name, it.wanted) for it in action.changes] == [("a", LARGE)]
     assert decide.is_resizing(pod("a"), facts(SMALL, LARGE))
     assert not decide.is_resizing(pod("a"), facts(SMALL, SMALL))
 
 
 def test_a_resize_that_failed_waits_for_its_next_try():
-    failed = {decide.RESIZE: Failure("ResizePodInPlaceError", "no", 1, NOW + 5)}
+    failed = {steps.RESIZE: Failure("ResizePodInPlaceError", "no", 1, NOW + 5)}
     decision = next_actions(pod("a"), facts(SMALL, LARGE, failures=failed), NOW)
     assert decision.actions == () and decision.again == NOW + 5
 
@@ -129,6 +134,9 @@ def test_a_replaced_container_starts_again_however_it_ended():
     assert next_actions(item, PodFacts(boxes, (ended,)), NOW).actions == ()
     again = PodFacts(boxes, (ended,), replaced=frozenset({ended.id}))
     assert next_actions(item, again, NOW).actions == (Start("a", 1, "box0"),)
+    # A final phase would be the Pod's end, before the container has begun again.
+    assert compute(item, PodFacts(boxes, (ended,)), VIEW).phase == "Succeeded"
+    assert compute(item, again, VIEW).phase == "Running"
 
 
 def asking(cpu: str, **status: object) -> Pod:

@@ -3,7 +3,7 @@
 import pytest
 
 from control.agent.pods.backoff import Failure, Streak
-from control.agent.pods.decide import PodFacts
+from control.agent.pods.facts import PodFacts
 from control.agent.pods.publish import patch_for
 from control.agent.pods.status import StatusView, compute, merge
 from control.api.meta import Condition
@@ -108,6 +108,19 @@ def test_phases_of_ended_pods(policy, code, phase):
     assert found.phase == phase
 
 
+@pytest.mark.parametrize(
+    ("over", "phase"), [("", "Succeeded"), ("Evicted", "Failed"), ("DeadlineExceeded", "Failed")]
+)
+def test_a_pod_is_over_when_its_sidecars_have_ended_too(over, phase):
+    item = pod("main", init=("side+",), restartPolicy="Never", status={"phase": "Running"})
+    main, side = container(code=0), container("side")
+    found = status(item, sandboxes=BOX, containers=(main, side), over=over)
+    assert (found.phase, found.reason) == ("Running", None)
+    side = container("side", code=137)
+    found = status(item, sandboxes=BOX, containers=(main, side), over=over)
+    assert (found.phase, found.reason) == (phase, over or None)
+
+
 def test_a_completed_pod_is_not_ready_for_that_reason():
     found = status(pod(restartPolicy="Never"), sandboxes=BOX, containers=(container(code=0),))
     assert next(it.reason for it in found.conditions if it.type == "Ready") == "PodCompleted"
@@ -146,7 +159,7 @@ def test_a_deleted_pod_ends_failed_or_succeeded():
 
 def test_the_deadline_fails_a_pod():
     item = pod(activeDeadlineSeconds=1, status={"startTime": "1970-01-01T00:33:00Z"})
-    found = status(item, sandboxes=BOX, containers=(container(),))
+    found = status(item, sandboxes=BOX, containers=(container(code=137),))
     assert (found.phase, found.reason) == ("Failed", "DeadlineExceeded")
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from control.api.cluster import ConfigMap
 from control.api.meta import ObjectMeta
 from control.client.cache import InformerCache
-from control.client.rest import Listing
+from control.client.listing import Listing
 from control.client.stream import Bookmark, ObjectEvent
 
 NAMES = ["a", "b", "c"]
@@ -79,6 +79,27 @@ def test_lists_bookmarks_and_broken_watches_end_in_the_same_state(history, data)
 
 
 @given(histories(), st.data())
+def test_a_broken_first_list_leaves_nothing_behind(history, data):
+    events, final = history
+    cache, follower = InformerCache(), {}
+    for upto in data.draw(st.lists(st.integers(0, len(events)), max_size=3)):
+        whole = listing(events, upto).items
+        follow(follower, cache.begin(whole[: data.draw(st.integers(0, len(whole)))]))
+    follow(follower, cache.begin(listing(events, len(events)).items))
+    assert not final or follower.items() >= final.items()
+    follow(follower, cache.replace(listing(events, len(events))))
+    assert follower == cache.snapshot() == final
+
+
+def follow(follower: dict, changes: list) -> None:
+    """Make each change, which must fit the state before."""
+    for old, new in changes:
+        assert follower.pop((old or new).key, None) == old
+        if new is not None:
+            follower[new.key] = new
+
+
+@given(histories(), st.data())
 def test_differences_lead_from_each_snapshot_to_the_next(history, data):
     events, _ = history
     cache, follower = InformerCache(), {}
@@ -89,11 +110,7 @@ def test_differences_lead_from_each_snapshot_to_the_next(history, data):
             changes = cache.apply(event)
         for old, new in changes:
             assert old is None or new is None or old.metadata.uid == new.metadata.uid
-            assert follower.get((old or new).key) == old
-            if new is None:
-                del follower[old.key]
-            else:
-                follower[new.key] = new
+        follow(follower, changes)
         assert follower == cache.snapshot()
 
 

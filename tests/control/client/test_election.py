@@ -126,7 +126,7 @@ async def test_the_lease_of_a_dead_process_of_this_machine_is_taken_at_once(api_
         async def work():
             done.set()
 
-        await asyncio.wait_for(LeaderElector(client, "part", timing=QUICK).lead(work), 20)
+        await asyncio.wait_for(LeaderElector(client, "part", timing=QUICK).lead(work), 60)
         assert done.is_set()
 
 

@@ -41,10 +41,13 @@ class Script:
         self.resumed: list[str] = []
         self.asked: list[dict[str, str]] = []
         self.hold = asyncio.Event()
+        self.free = asyncio.Event()  # lists wait for it
+        self.free.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
             self.asked.append(dict(request.query))
+            await self.free.wait()
             step = self.lists.pop(0)
             return step() if callable(step) else step
         self.resumed.append(request.query["resourceVersion"])
@@ -242,6 +245,23 @@ async def test_a_long_list_comes_in_pages(script):
         await until(lambda: names(informer) == "abc")
         assert script.asked == [{"limit": "500"}, {"limit": "500", "continue": "x"}]
         assert script.resumed[0] == "5"
+
+
+async def test_a_page_is_reported_before_the_list_ends(script):
+    def first() -> web.Response:
+        script.free.clear()
+        return listing(5, wire("a", 3), more="x")
+
+    seen: list[tuple[ConfigMap | None, str]] = []
+    script.lists = [first, listing(5, wire("b", 4))]
+    async with served(script) as port, following(port, by_page=True) as informer:
+        informer.subscribe(lambda old, new: seen.append((old, new.metadata.name)))
+        await until(lambda: bool(seen))
+        assert seen == [(None, "a")]
+        assert not informer.synced.is_set()
+        script.free.set()
+        await informer.synced.wait()
+        assert seen == [(None, "a"), (None, "b")]
 
 
 async def test_the_next_page_is_requested_while_one_is_read(script):

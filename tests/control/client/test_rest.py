@@ -4,7 +4,9 @@ import pytest
 
 from control.api import kinds
 from control.api.cluster import ConfigMap, Namespace
+from control.api.rbac import ClusterRole
 from control.client import ApiError, UnreachableError
+from control.client.errors import InvalidNameError
 from control.client.events import EventRecorder
 from tests.support.control.cluster import client_of, meta, until
 
@@ -66,6 +68,26 @@ async def test_a_collection_can_be_deleted(client):
 async def test_cluster_wide_objects_have_no_namespace(client):
     await client.create(kinds.NAMESPACE, Namespace(metadata=meta("x", None)))
     assert (await client.get(kinds.NAMESPACE, None, "x")).metadata.name == "x"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../../namespaces/x", "a/b", "%2e%2e"])
+async def test_a_name_cannot_make_another_path(client, name: str):
+    """An extension server names its objects; URLs are normalized before they are sent."""
+    await client.create(kinds.NAMESPACE, Namespace(metadata=meta("x", None)))
+    with pytest.raises(InvalidNameError):
+        await client.delete(kinds.CONFIG_MAP, "default", name)
+    with pytest.raises(InvalidNameError):
+        await client.get(kinds.CONFIG_MAP, name or "..", "a")
+    assert not (await client.get(kinds.NAMESPACE, None, "x")).metadata.deletion_timestamp
+
+
+async def test_a_name_may_have_the_signs_of_a_query(client):
+    for name in ("a", "a?b", "a#b", "a b", "system:a@b"):
+        await client.create(kinds.CLUSTER_ROLE, ClusterRole(metadata=meta(name, None)))
+    for name in ("a?b", "a#b", "a b", "system:a@b"):
+        assert (await client.get(kinds.CLUSTER_ROLE, None, name)).metadata.name == name
+        await client.delete(kinds.CLUSTER_ROLE, None, name)
+    assert (await client.get(kinds.CLUSTER_ROLE, None, "a")).metadata.name == "a"
 
 
 async def test_a_connection_to_no_server_names_the_cause():

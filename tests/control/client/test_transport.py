@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from control.api.kinds import CONFIG_MAP
+from control.client import Client, ClientError
 from control.client.kubeconfig import ClientConfig, Credentials, KubeconfigError
 from control.client.transport import bearer, check
 
@@ -60,3 +64,31 @@ def test_importing_aiohttp_leaves_the_environment_alone(given: str | None) -> No
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == str(given)
+
+
+async def test_a_token_that_cannot_be_read_now_is_that_of_before(tmp_path, caplog):
+    """Who writes the file may be about to replace it."""
+    given: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        given.append(request.headers["Authorization"])
+        return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    file = tmp_path / "token"
+    async with TestServer(app) as server:
+        config = ClientConfig(
+            str(server.make_url("")).rstrip("/"), credentials=Credentials(token_file=file)
+        )
+        async with Client(config) as client:
+            for text in (b"one\n", b"", b"\xff", b"a\nb", None, b"two"):
+                file.unlink() if text is None else file.write_bytes(text)
+                await client.list(CONFIG_MAP, "default")
+        file.unlink()
+        async with Client(config) as client:
+            with pytest.raises(ClientError, match="cannot be read"):
+                await client.list(CONFIG_MAP, "default")
+    assert given == [*["Bearer one"] * 5, "Bearer two"]
+    warnings = [record.message for record in caplog.records if "old token" in record.message]
+    assert warnings == [f"token file {file} has no token of one line; the old token stays in use"]

@@ -103,12 +103,21 @@ async def initial_kinds(server: Guarded, asked: Asked) -> set[str]:
     raise AssertionError(f"{asked}: the watch ended before its initial events did")
 
 
+async def as_of_now(server: Guarded, asked: Asked) -> Any:
+    """Return a request's body; an update names the version that this server has."""
+    if asked.method != "PUT":
+        return asked.body
+    version = (await server("root", "GET", asked.path))["metadata"]["resourceVersion"]
+    return asked.body | {"metadata": asked.body["metadata"] | {"resourceVersion": version}}
+
+
 async def answered(server: Guarded, asked: Asked) -> str:
     """Return what is wrong with the answer to a request; nothing if it is as it should be."""
     if BEGUN in asked.path:
         found = await initial_kinds(server, asked)
         return "" if found == {asked.kind} else f"{asked}: {found}"
-    reply = await server("root", asked.method, asked.path, asked.body, **asked.headers)
+    body = await as_of_now(server, asked)
+    reply = await server("root", asked.method, asked.path, body, **asked.headers)
     if reply.code != asked.code:
         return f"{asked}: {reply.code} {reply.body}"
     wanted = asked.kind if asked.code < 300 else "Status"

@@ -16,7 +16,8 @@ from control.api import kinds
 from control.api.node import Node, NodeStatus
 from control.client import ApiError, Client, ClientConfig, Informer
 from control.client.kubeconfig import Credentials
-from control.cloud.lab.instances import MACHINES, RUNNING, LabInstances, describe
+from control.cloud.lab.instances import LabInstances
+from control.cloud.lab.rows import MACHINES, RUNNING, describe
 from control.cloud.nodes import controller, decide, lifecycle
 from control.cloud.provider import CloudError
 from control.controllers.accounts import AccountClients

@@ -387,10 +387,8 @@ async def _register(api: Api, group: str, version: str) -> None:
     await until(passed)
 
 
-async def test_a_deployment_is_scaled_by_what_an_adapter_says(adapted: tuple[Api, Adapter]):
-    api, adapter = adapted
-    await api.make(f"{APPS}/deployments", deployment("d", 2))
-    for name in ("a", "b"):
+async def ready_pods(api: Api, *names: str) -> None:
+    for name in names:
         wire = pod(name, nodeName="n")
         wire["metadata"]["labels"] = {"app": "d"}
         await api.make(f"{CORE}/pods", wire)
@@ -398,16 +396,26 @@ async def test_a_deployment_is_scaled_by_what_an_adapter_says(adapted: tuple[Api
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
         status = {"status": {"phase": "Running", "startTime": since, "conditions": [ready]}}
         assert (await api("PATCH", f"{CORE}/pods/{name}/status", status, MERGE)).code == 200
+
+
+def three_kinds() -> list[dict[str, Any]]:
+    """Return metrics of Pods, of a Service, and of something outside."""
     outside = {"name": "outside", "selector": {"matchLabels": {"queue": "q"}}}
-    each = {"type": "Pods", "pods": {"metric": {"name": "each"}, "target": EACH}}
     about = by_object({"type": "Value", "value": "8"})
     about["object"]["metric"] = {"name": "all"}
-    from_outside = {"type": "External", "external": {"metric": outside, "target": EACH}}
-    spec = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
-        "maxReplicas": 9,
-        "metrics": [each, about, from_outside],
-    }
+    return [
+        {"type": "Pods", "pods": {"metric": {"name": "each"}, "target": EACH}},
+        about,
+        {"type": "External", "external": {"metric": outside, "target": EACH}},
+    ]
+
+
+async def test_a_deployment_is_scaled_by_what_an_adapter_says(adapted: tuple[Api, Adapter]):
+    api, adapter = adapted
+    await api.make(f"{APPS}/deployments", deployment("d", 2))
+    await ready_pods(api, "a", "b")
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+    spec = {"scaleTargetRef": target, "maxReplicas": 9, "metrics": three_kinds()}
     await api.make(AUTOSCALERS, {"metadata": {"name": "h"}, "spec": spec})
 
     async def is_scaled() -> bool:

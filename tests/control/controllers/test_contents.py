@@ -9,10 +9,9 @@ import pytest
 from control.api import kinds
 from control.api.cluster import ConfigMap, Namespace
 from control.api.kinds import Kind
-from control.api.meta import Object, Status
+from control.api.meta import Object
 from control.api.pod import Pod
 from control.client import ApiError, Client, ClientConfig, Listing
-from control.client.errors import Operation
 from control.client.events import EventRecorder
 from control.controllers.actions import Empty
 from control.controllers.execute import Executor
@@ -20,44 +19,66 @@ from control.controllers.garbage.contents import Contents, NotEmptyError, condit
 from tests.support.control.api_server import ApiServer
 from tests.support.control.requests import config_map, pod
 
-VERBS = ["delete", "list"]
+VERBS = ["delete", "deletecollection", "list"]
 
 
 def resource(name: str, **changes: Any) -> dict[str, Any]:
-    return {"name": name, "kind": name.title(), "namespaced": True, "verbs": VERBS} | changes
+    kind = {"kind": name.title()}
+    row = {"resource": name, "responseKind": kind, "scope": "Namespaced", "verbs": VERBS}
+    return row | changes
+
+
+def group(name: str, *versions: tuple[str, list[dict[str, Any]] | None]) -> dict[str, Any]:
+    """Return a group with its versions; None for the resources of one that is stale."""
+    rows = [
+        {"version": at, "resources": it, "freshness": "Current"}
+        if it is not None
+        else {"version": at, "freshness": "Stale"}
+        for at, it in versions
+    ]
+    return {"metadata": {"name": name}, "versions": rows}
 
 
 class Server:
     """A server with a kind of its own, a group that does not answer, and objects."""
 
     documents = {
-        "/api/v1": {
-            "resources": [
-                resource("configmaps"),
-                resource("pods"),
-                resource("pods/status"),
-                resource("nodes", namespaced=False),
-                resource("bindings", verbs=["create"]),
-            ]
-        },
-        "/apis": {
-            "groups": [
-                {"preferredVersion": {"groupVersion": "x.io/v2"}},
-                {"preferredVersion": {"groupVersion": "metrics/v1"}},
-            ]
-        },
-        "/apis/x.io/v2": {"resources": [resource("widgets")]},
+        "/api": [
+            group(
+                "",
+                (
+                    "v1",
+                    [
+                        resource("configmaps"),
+                        resource("pods"),
+                        resource("nodes", scope="Cluster"),
+                        resource("bindings", verbs=["create"]),
+                    ],
+                ),
+            )
+        ],
+        "/apis": [
+            group(
+                "x.io",
+                ("v2", [resource("widgets"), resource("../../api/v1/namespaces/o/secrets")]),
+                ("v1", [resource("widgets"), resource("gadgets", verbs=["delete", "list"])]),
+            ),
+            group("metrics", ("v1", None)),
+        ],
     }
 
     def __init__(self, **objects: list[dict[str, Any]]) -> None:
         self.objects = objects
         self.deleted: list[str] = []
 
-    async def raw(self, path: str) -> bytes:
-        if path not in self.documents:
-            status = Status(message="no answer", code=503)
-            raise ApiError(Operation("get", path), status)
-        return orjson.dumps(self.documents[path])
+    async def raw(self, path: str, accept: str) -> bytes:
+        assert "as=APIGroupDiscoveryList" in accept
+        return orjson.dumps({"kind": "APIGroupDiscoveryList", "items": self.documents[path]})
+
+    async def delete(self, kind: Kind, namespace: str, name: str, propagation: str) -> None:
+        self.deleted.append(f"{propagation} {kind.path(namespace, name)}")
+        left = [wire for wire in self.objects[kind.plural] if wire["name"] != name]
+        self.objects[kind.plural] = left
 
     async def list(self, kind: Kind, namespace: str) -> Listing[Object]:
         wires = self.objects.get(kind.plural, [])
@@ -83,7 +104,15 @@ async def test_kinds_that_podwire_does_not_know_are_emptied_too():
     ]
     assert contents.left == Counter()
     # A group that does not answer may hold objects: the namespace is not finalized.
-    assert not contents.empty and contents.undiscovered == ["metrics/v1: no answer"]
+    assert not contents.empty and contents.undiscovered == ["metrics/v1"]
+
+
+async def test_a_kind_without_deletecollection_loses_its_objects_one_by_one():
+    server = Server(gadgets=[{"name": "a"}, {"name": "b"}])
+    contents = await emptied(server)
+    base = "Background /apis/x.io/v1/namespaces/n/gadgets"
+    assert server.deleted == [f"{base}/a", f"{base}/b"]
+    assert contents.left == Counter() and not contents.failures
 
 
 async def test_other_kinds_wait_for_pods():
@@ -105,7 +134,7 @@ async def test_what_is_on_its_way_out_is_not_deleted_again():
 
 def test_conditions_have_upstreams_words_and_keep_their_times():
     contents = Contents(
-        Counter({"pods.": 2, "deployments.apps": 1}), Counter({"x/y": 1}), ["a/v1: down"], ["b: no"]
+        Counter({"pods.": 2, "deployments.apps": 1}), Counter({"x/y": 1}), ["a/v1"], ["b: no"]
     )
     first = conditions([], contents, 0.0)
     assert [(item.type, item.status, item.reason, item.message) for item in first] == [
@@ -113,7 +142,8 @@ def test_conditions_have_upstreams_words_and_keep_their_times():
             "NamespaceDeletionDiscoveryFailure",
             "True",
             "DiscoveryFailed",
-            "Discovery failed for some groups, 1 failing: a/v1: down",
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of"
+            " server APIs: a/v1: stale GroupVersion discovery: a/v1",
         ),
         (
             "NamespaceDeletionGroupVersionParsingFailure",

@@ -59,3 +59,11 @@ async def test_a_definition_that_comes_again_is_followed_again(api_server, api: 
             await until_gone(api, f"{CORE}/configmaps/plain")
             await api("DELETE", f"{DEFINITIONS}/{NAME}")
             await until_gone(api, f"{DEFINITIONS}/{NAME}")
+
+
+async def test_an_owner_that_cannot_be_is_absent(api_server, api: Api):
+    client = client_of(api_server.url)
+    async with client, running(Manager(client, [GarbageCollector()]).run()):
+        owner = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "..", "uid": "u"}}
+        await api.make(f"{CORE}/configmaps", owned("plain", owner, {}))
+        await until_gone(api, f"{CORE}/configmaps/plain")

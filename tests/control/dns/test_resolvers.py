@@ -15,7 +15,7 @@ from control.api.service import EndpointSlice, Service
 from control.client import Client, ClientConfig
 from tests.support.control.api_server import running
 from tests.support.control.names import part, service
-from tests.support.control.queries import HOST, ask, free_port
+from tests.support.control.queries import HOST, PORTS, ask
 from tests.support.control.resolvers import dnsmasq
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -85,7 +85,7 @@ async def client(tmp_path_factory, upstream) -> AsyncIterator[Client]:
         # A process, because port 53 is for programs that ask no other one.
         config = tmp_path_factory.mktemp("dns") / "kubeconfig"
         config.write_text(KUBECONFIG.format(api_server.url))
-        pages = [f"--{page}-bind-address={HOST}:{free_port()}" for page in PAGES]
+        pages = [f"--{page}-bind-address={HOST}:{next(PORTS)}" for page in PAGES]
         server = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from control.dns.cli import main; main()"),
             *(f"--kubeconfig={config}", f"--listen={HOST}:53", *pages),

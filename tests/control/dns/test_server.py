@@ -23,8 +23,8 @@ from control.dns.settings import FlagError, bind
 from control.dns.tcp import TcpServer
 from control.dns.upstream.loop import LoopError
 from tests.support.control.names import Names, namespace, service
-from tests.support.control.queries import HOST, ask, free_port
-from tests.support.control.resolvers import PORTS, Served
+from tests.support.control.queries import HOST, PORTS, ask
+from tests.support.control.resolvers import Served
 
 PAGES = ("/health", "/ready")
 NAME = "web.default.svc.cluster.local."
@@ -33,7 +33,7 @@ NAME = "web.default.svc.cluster.local."
 def flags(port: int, metrics: int, *more: str) -> dict:
     """Return the flags of a command line, parsed."""
     words = [f"--listen={HOST}:{port}", "--kubeconfig=unused", *more]
-    pages = {"health": free_port(), "ready": free_port(), "metrics": metrics}
+    pages = {"health": next(PORTS), "ready": next(PORTS), "metrics": metrics}
     words += [f"--{page}-bind-address={HOST}:{number}" for page, number in pages.items()]
     return main.make_context("dns", words).params
 
@@ -47,7 +47,7 @@ def web(address: str = "10.96.0.77") -> Service:
 @pytest.fixture
 async def server(api_server):
     """Return a running server's port, its metrics' URL, and a client of its API server."""
-    port, metrics = free_port(), free_port()
+    port, metrics = next(PORTS), next(PORTS)
     async with Client(ClientConfig(api_server.url)) as client:
         running = asyncio.create_task(serve(client, from_flags(flags(port, metrics))))
         # The question waits in the socket until the server has seen every Service.
@@ -130,11 +130,11 @@ async def read_until(url: str, line: str) -> list[str]:
 
 
 async def test_names_of_pods_are_verified_by_what_runs(api_server):
-    port, name = free_port(), "10-244-0-9.default.pod.cluster.local."
+    port, name = next(PORTS), "10-244-0-9.default.pod.cluster.local."
     spec = {"containers": [{"name": "c", "image": "i"}], "nodeName": "node1"}
     made = Pod.parse({"metadata": {"name": "p", "namespace": "default"}, "spec": spec})
     async with Client(ClientConfig(api_server.url)) as client:
-        found = from_flags(flags(port, free_port(), "--pods=verified", "--endpoint-pod-names"))
+        found = from_flags(flags(port, next(PORTS), "--pods=verified", "--endpoint-pod-names"))
         running = asyncio.create_task(serve(client, found))
         await until(port, name, "NXDOMAIN")
         made = await client.create(kinds.POD, made)
@@ -148,9 +148,9 @@ async def test_names_of_pods_are_verified_by_what_runs(api_server):
 
 
 async def test_a_server_ends_that_would_ask_itself(api_server):
-    port = free_port()
+    port = next(PORTS)
     async with Client(ClientConfig(api_server.url)) as client:
-        settings = from_flags(flags(port, free_port(), f"--upstream={HOST}:{port}"))
+        settings = from_flags(flags(port, next(PORTS), f"--upstream={HOST}:{port}"))
         with pytest.raises(ExceptionGroup) as caught:
             await serve(client, settings)
     [cause] = caught.value.exceptions  # podwire dns prints its text
@@ -160,7 +160,7 @@ async def test_a_server_ends_that_would_ask_itself(api_server):
 
 async def test_pages_say_when_every_service_is_known(api_server):
     """The API server is away at first; /ready names who is not ready, as CoreDNS does."""
-    port, metrics, away = free_port(), free_port(), next(PORTS)
+    port, metrics, away = next(PORTS), next(PORTS), next(PORTS)
     found = from_flags(flags(port, metrics))
     health, ready = (f"http://{HOST}:{found.pages[page].port}{page}" for page in PAGES)
     async with Client(ClientConfig(f"http://{HOST}:{away}")) as client:
@@ -296,3 +296,9 @@ def test_a_wrong_address_is_named(text):
 def test_a_wrong_domain_is_named(domain):
     with pytest.raises(FlagError, match="--cluster-domain"):
         from_flags(flags(1, 2, f"--cluster-domain={domain}"))
+
+
+async def test_a_socket_whose_thread_has_ended_can_be_stopped_again():
+    served = Served()
+    await served.close()
+    served.udp.stop()

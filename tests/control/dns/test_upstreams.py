@@ -12,8 +12,8 @@ import pytest
 from control.dns.upstream import exchange, forwarder, loop, peer
 from control.dns.upstream.loop import LoopError, Loops
 from tests.support.control.names import namespace, part, service, shown
-from tests.support.control.queries import HOST
-from tests.support.control.resolvers import PORTS, Served, dnsmasq, reply, says, scripted, until
+from tests.support.control.queries import HOST, PORTS
+from tests.support.control.resolvers import Served, dnsmasq, reply, says, scripted, until
 
 WWW = "www.example.com. 300 IN A 192.0.2.80"
 SOA = "example.com. 60 IN SOA ns.example.com. admin.example.com. 1 2 3 4 60"

@@ -17,6 +17,7 @@ from control.node_network.plan import (
     Peer,
     Route,
     Uplink,
+    differ,
     peer,
     plan,
     pod_mtu,
@@ -151,3 +152,33 @@ def test_the_cni_network():
         [{"subnet": "10.244.1.0/24"}],
         [{"subnet": "fd00:244:1::/64"}],
     ]
+
+
+def node_with(*, address="172.31.0.1", cidr="10.244.1.0/24", ready="True"):
+    return Node.model_validate(
+        {
+            "metadata": {"name": "n1"},
+            "spec": {"podCIDR": cidr},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": address}],
+                "conditions": [{"type": "Ready", "status": ready}],
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (None, node_with(), True),
+        (node_with(), None, True),
+        (None, node_with(cidr=None), False),
+        (node_with(cidr=None), node_with(), True),
+        (node_with(), node_with(ready="False"), False),
+        (node_with(), node_with(address="172.31.0.2"), True),
+        (node_with(), node_with(cidr="10.244.2.0/24"), True),
+    ],
+    ids=["comes", "goes", "no range yet", "gets a range", "status", "address", "range"],
+)
+def test_only_a_change_of_addresses_and_ranges_concerns_the_network(old, new, expected):
+    assert differ(old, new) is expected

@@ -1,5 +1,6 @@
 """Importing images: root folders, layouts, archives of docker, and hostile documents."""
 
+import asyncio
 import gzip
 import hashlib
 import json
@@ -8,14 +9,17 @@ import stat
 import subprocess
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
+from control.agent.node.images import reported
 from control.runtime.base import ContainerRuntimeError
+from control.runtime.builtin.images import LocalImages
 from control.runtime.images import tools
 from control.runtime.images.cli import main
-from control.runtime.images.store import ImageError, ImageStore
+from control.runtime.images.store import Image, ImageError, ImageStore
 from tests.support.control.archives import in_frames, member, only_words, tar
 from tests.support.control.layouts import (
     ARCH,
@@ -29,6 +33,11 @@ from tests.support.control.layouts import (
     oci,
     write_index,
 )
+
+
+def images_of(images):
+    """Return what a Node reports of the built-in runtime's images."""
+    return reported(asyncio.run(LocalImages(SimpleNamespace(list=lambda: images)).images()))
 
 
 def names_in(folder):
@@ -327,6 +336,12 @@ def test_the_command_line(tmp_path):
     run = CliRunner().invoke
     made = run(main, ["make-tools", *where])
     assert made.exit_code == 0 and made.output.strip() == "docker.io/podwire/tools:latest"
+    archive = tmp_path / "tools.tar"
+    written = run(main, ["make-tools", "-o", str(archive), *where])
+    assert written.output == f"docker.io/podwire/tools:latest  {archive}\n"
+    same = run(main, ["import", "same", str(archive), *where])
+    assert same.exit_code == 0, same.output
+    assert run(main, ["remove", "same", *where]).exit_code == 0
     head, line = run(main, ["list", *where]).output.splitlines()
     assert head.split() == ["NAME", "ID", "SIZE"] and len(head) == len(line)
     (row,) = json.loads(run(main, ["list", "-o", "json", *where]).output)
@@ -336,6 +351,46 @@ def test_the_command_line(tmp_path):
     assert bad.exit_code == 2
     failed = run(main, ["import", "UPPER", str(tmp_path), *where])
     assert failed.exit_code == 1 and "is not an image reference" in failed.output
+
+
+def test_an_image_with_several_names(tmp_path):
+    """A row for each name in the list, one entry in a Node; the image goes with its last name."""
+    where, run = ["--image-dir", str(tmp_path / "store")], CliRunner().invoke
+    for name, text in (("first", "1"), ("other", "2")):
+        (tmp_path / name).mkdir()
+        program(tmp_path / name / "app")
+        (tmp_path / name / "text").write_text(text)
+    ids = {}
+    for name, root in (("a", "first"), ("b", "first"), ("c", "other")):
+        made = json.loads(
+            run(main, ["import", name, str(tmp_path / root), "-o", "json", *where]).output
+        )
+        assert made["name"] == f"docker.io/library/{name}:latest" and made["size"] > 0
+        ids[name] = made["id"]
+    assert ids["a"] == ids["b"] != ids["c"]
+    rows = json.loads(run(main, ["list", "-o", "json", *where]).output)
+    assert [row["id"] for row in rows] == [ids["a"], ids["b"], ids["c"]]
+    (tmp_path / "store/docker.io%2Flibrary%2Fd%3Alatest").symlink_to("none")  # leads nowhere
+    store = ImageStore(tmp_path / "store")
+    shown = {tuple(one.names): one.size_bytes for one in images_of(store.list())}
+    assert [*map(len, shown)] == [2, 1] and min(shown.values()) > 0
+    gone = run(main, ["remove", "a", "none", "-o", "json", *where])
+    assert json.loads(gone.stdout) == [
+        {"name": "docker.io/library/a:latest", "removed": True},
+        {"name": "docker.io/library/none:latest", "removed": False},
+    ]
+    assert [one.id for one in store.list()] == [ids["b"], ids["c"]]
+
+
+def test_a_node_reports_the_50_largest_images_and_5_names_of_each():
+    images = [
+        Image(f"i{number}:{tag}", f"sha256:{number}", Path("/"), number)
+        for number in range(60)
+        for tag in range(7)
+    ]
+    shown = images_of(images)
+    assert [one.size_bytes for one in shown] == [*range(59, 9, -1)]
+    assert shown[0].names == [f"i59:{tag}" for tag in range(5)]
 
 
 @pytest.mark.parametrize(

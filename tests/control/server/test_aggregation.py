@@ -156,6 +156,13 @@ async def test_conditions_are_upstreams(world: World):
     assert (said["status"], said["message"]) == ("True", "all checks passed")
     await no_endpoints(state)
     assert (await world.until("EndpointsNotFound"))["status"] == "False"
+    metrics = (await world.api("GET", "/metrics")).body.splitlines()
+    assert f'aggregator_unavailable_apiservice{{name="{NAME}"}} 1' in metrics
+    assert 'aggregator_unavailable_apiservice{name="v1.apps"} 0' in metrics
+    # Only what was available becomes unavailable: once.
+    labels = f'name="{NAME}",reason="EndpointsNotFound"'
+    (total,) = (row for row in metrics if row.startswith("aggregator_unavailable_apiservice_total"))
+    assert total == f"aggregator_unavailable_apiservice_total{{{labels}}} 1"
 
 
 async def _answered(code: int) -> web.Response:
@@ -386,8 +393,28 @@ async def test_groups_of_this_server_have_apiservices(world: World):
     made = await world.api("GET", f"{SERVICES}/v1.a.example")
     label = "kube-aggregator.kubernetes.io/automanaged"
     assert made["metadata"]["labels"] == {label: "true"}
+    await _stays(world, made.body)
     assert (await world.api("DELETE", f"{definitions}/as.a.example")).code == 200
     await _until(world, "v1.a.example", 404)
+
+
+async def _stays(world: World, made: dict[str, Any]) -> None:
+    """Change and delete the APIService of a definition: it is as it was each time."""
+    path = f"{SERVICES}/{made['metadata']['name']}"
+    service = {"namespace": "default", "name": "nowhere"}
+    for spec in ({"service": service, "insecureSkipTLSVerify": True}, {"versionPriority": 7}):
+        changed = await world.api("PATCH", path, {"spec": spec}, MERGE)
+        assert changed["spec"] != made["spec"]
+        await _until_spec(world, path, made["spec"])
+    assert (await world.api("DELETE", path)).code == 200
+    await _until(world, made["metadata"]["name"], 200)
+
+
+async def _until_spec(world: World, path: str, spec: dict[str, Any]) -> None:
+    while True:
+        if (await world.api("GET", path))["spec"] == spec:
+            return
+        await asyncio.sleep(0.02)
 
 
 async def _until(world: World, name: str, code: int) -> None:

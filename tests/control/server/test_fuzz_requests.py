@@ -33,6 +33,7 @@ TOKENS = f"{CORE}/serviceaccounts/robot/token"
 KNOWN = re.compile(
     rb"without impersonating a user|failed to create typed|request is too large"
     rb"|Too large resource version|has no address in its status|it cannot ask nodes for logs"
+    rb"|resourceVersion: Invalid value"
 )
 BRIEF = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import string
+from base64 import urlsafe_b64encode
 
 import aiohttp
 import pytest
@@ -236,26 +237,48 @@ async def test_complaints_are_limited(api: Api):
     assert len(refused["details"]["causes"]) <= 100
 
 
+def token(revision: int) -> str:
+    """Return what continues a list at a revision."""
+    made = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": "a"})
+    return urlsafe_b64encode(made.encode()).decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "limit=x",
-        "limit=-1",
         "limit=99999999999999999999",
+        f"limit={'0' * 41}{'9' * 41}",
+        f"limit=-{'9' * 5000}",
         "resourceVersion=x",
         "continue=%00",
         "continue=eyJ2IjogMX0",
+        f"continue={token(True)}",
         "labelSelector=a%3D%3D%3Db",
         "labelSelector=a in",
         "labelSelector=%FF",
         "fieldSelector=x",
         "watch=1&timeoutSeconds=x",
-        "watch=1&resourceVersion=-5",
     ],
 )
 async def test_malformed_query_parameters_are_refused(api: Api, query: str):
     reply = await api("GET", f"{MAPS}?{query}")
     assert reply.code == 400, reply
+
+
+async def test_numbers_of_thousands_of_digits_are_read(api: Api):
+    """Python itself reads at most 4,300."""
+    assert (await api("GET", f"{MAPS}?limit={'0' * 5000}")).code == 200
+    made = config_map() | {"metadata": {"name": "a", "resourceVersion": "9" * 5000}}
+    assert (await api("POST", MAPS, made)).code == 201  # no server has given this one
+    spec = {name: deployment()["spec"][name] for name in ("selector", "template")}
+    path, counted = f"{APPS}/daemonsets", "deprecated.daemonset.template.generation"
+    changed = {"spec": {"template": {"metadata": {"labels": {"more": "x"}}}}}
+    for name, count, after in (("d", "9" * 5000, f"1{'0' * 21}"), ("e", "-5", "2")):
+        metadata = {"name": name, "annotations": {counted: count}}
+        await api.make(path, {"metadata": metadata, "spec": spec})
+        counting = await api("PATCH", f"{path}/{name}", changed, MERGE)
+        assert counting["metadata"]["annotations"] == {counted: after}
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,10 @@ from control.agent.server.stats import (
 )
 from control.api import kinds
 from control.metrics import Registry
-from control.runtime.base import (
-    Container,
-    Phase,
-    PodRef,
-    RuntimeState,
-    RuntimeUsage,
-    Sandbox,
-    Usage,
-)
+from control.runtime.base import Container, Phase, PodRef, RuntimeState, Sandbox
 from control.runtime.builtin.cgroups import Cgroups, Layout
 from control.runtime.builtin.usage import of_folders, of_machine
+from control.runtime.used import RuntimeUsage, Usage
 from control.server.scrape import ScrapeError, read, scrape_once
 from control.server.state.measured import Measured, NodeSamples, Sample
 from control.server.wire.exposition import samples

@@ -27,6 +27,7 @@ nodes:
 - {name: far, number: 9}
 network: {ipFamily: dual, podCIDRs: [10.1.0.0/16], overlay: vxlan}
 proxy: {mode: nftables, counters: off}
+runtime: containerd
 """
 
 
@@ -43,6 +44,7 @@ def test_a_file_says_what_options_say_and_more():
         overlay="vxlan",
         pod_cidr="10.1.0.0/16",
         dual_stack=True,
+        runtime="containerd",
     )
     assert replace(spec, nodes=()) == replace(options, nodes=())
     assert [(node.name, node.number) for node in spec.nodes] == [
@@ -78,7 +80,7 @@ def test_a_name_keeps_its_number_whatever_stands_before_it():
         (
             "version: 1\nxyz: 1\n",
             "lab.yaml:2: xyz: there is no such field; remove it; known are "
-            "version, name, nodes, network, proxy, dns, images, manifests, publish",
+            "version, name, nodes, runtime, network, proxy, dns, images, manifests, publish",
         ),
         (
             "version: 1\nnetwork:\n  podCidrs: []\n",
@@ -163,9 +165,8 @@ def test_every_setting_of_a_lab_is_in_its_file():
     unwritten = {"store", "stopped"}  # the only one there is; a lab that is made runs
     spec = make_spec("a")
     for field in set(LabSpec.__dataclass_fields__) - unwritten - {"nodes", "name"}:
-        odd = {"proxy": "ebpf", "overlay": "vxlan", "counters": "packets"}.get(
-            field, ("fd01::/64",)
-        )
+        words = {"proxy": "ebpf", "overlay": "vxlan", "counters": "packets"}
+        odd = (words | {"runtime": "containerd"}).get(field, ("fd01::/64",))
         changed = replace(spec, **{field: odd})
         assert describe(changed, None) != describe(spec, None), field
 

@@ -239,11 +239,11 @@ def processes(space: Space) -> str:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = threading.Event()
-    for _ in range(2000):
+    for _ in range(6000):
         if condition():
             return
         deadline.wait(0.01)
-    raise AssertionError("nothing came of it in 20 s")
+    raise AssertionError("nothing came of it in 60 s")
 
 
 @contextmanager

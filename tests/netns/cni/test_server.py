@@ -185,7 +185,7 @@ def test_sigterm_lets_running_requests_finish(node, pod):
         server.send_signal(signal.SIGTERM)
         for each in under_way:
             each.result().ok()
-        assert server.wait(20) == 0
+        assert server.wait(60) == 0
     assert not node.socket.exists()
     for each in pods:
         node.delete(each)

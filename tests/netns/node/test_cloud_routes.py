@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from control.cloud.lab.instances import MACHINES, LabInstances, describe
+from control.cloud.lab.instances import LabInstances
 from control.cloud.lab.routes import LabRoutes
+from control.cloud.lab.rows import MACHINES, describe
 from control.cloud.provider import CloudError, Route
 from tests.support.control.machines import NODES, Machine, inside
 

@@ -14,7 +14,7 @@ from control.runtime.images.names import normalize
 from control.runtime.images.pull import PullError, PullOptions, pull
 from control.runtime.images.store import ImageStore
 from tests.support.control.archives import member, tar
-from tests.support.control.layouts import ARCH, blob, config_of, manifest_of, write_index
+from tests.support.control.layouts import ARCH, blob, blob_of, write_index
 from tests.support.control.registry import PASSWORD, USER, Silent, registry
 
 LAYER = tar(member("bin/x", b"program", mode=0o755))
@@ -25,7 +25,7 @@ OTHER = "s390x" if ARCH != "s390x" else "riscv64"
 def plain(spaces, tmp_path_factory):
     """A registry without TLS and users: one/1 (OCI), two/1 (schema 2), both/1 (two platforms)."""
     with registry(spaces("plain"), tmp_path_factory.mktemp("plain"), 5000) as found:
-        layout = write_index(found.folder / "one", blob_of_image(found.folder / "one"))
+        layout = write_index(found.folder / "one", blob_of(found.folder / "one", LAYER))
         found.push(f"oci:{layout}", "one:1")
         found.push(f"oci:{layout}", "two:1", "--format=v2s2")
         found.push(f"oci:{several(found.folder / 'both')}", "both:1", "--multi-arch=all")
@@ -37,15 +37,9 @@ def guarded(spaces, tmp_path_factory):
     """A registry with TLS and a user."""
     folder = tmp_path_factory.mktemp("guarded")
     with registry(spaces("guarded"), folder, 5000, guarded=True) as found:
-        layout = write_index(folder / "one", blob_of_image(folder / "one"))
+        layout = write_index(folder / "one", blob_of(folder / "one", LAYER))
         found.push(f"oci:{layout}", "one:1")
         yield found
-
-
-def blob_of_image(folder, layer=LAYER, **config):
-    manifest = manifest_of(folder, layer, config=config_of(layer, **config))
-    manifest["mediaType"] = "application/vnd.oci.image.manifest.v1+json"
-    return blob(folder, "manifest", manifest)
 
 
 def several(folder):
@@ -53,7 +47,7 @@ def several(folder):
     entries = []
     for architecture in (OTHER, ARCH):
         layer = tar(member("bin/x", architecture.encode(), mode=0o755))
-        found = blob_of_image(folder, layer, architecture=architecture)
+        found = blob_of(folder, layer, architecture=architecture)
         entries.append(found | {"platform": {"os": "linux", "architecture": architecture}})
     index = {
         "schemaVersion": 2,
@@ -149,7 +143,7 @@ def test_what_a_registry_refuses_comes_with_the_remedy(plain, inside, tmp_path):
 def test_what_the_registry_changed_is_refused(plain, tmp_path):
     layer = tar(member("bin/x", b"to be damaged", mode=0o755))
     folder = tmp_path / "layout"
-    plain.push(f"oci:{write_index(folder, blob_of_image(folder, layer))}", "bad:1")
+    plain.push(f"oci:{write_index(folder, blob_of(folder, layer))}", "bad:1")
     stored = [path for path in (plain.folder / "data").rglob("data") if holds(path, layer)]
     for path in stored:
         path.write_bytes(gzip.compress(layer.replace(b"to be damaged", b"now is damage")))

@@ -7,7 +7,7 @@ import pytest
 
 from control.client.stream import read_object
 from proxy.backends.nftables import backend, bulk
-from proxy.backends.nftables.objects import TABLE, Element
+from proxy.backends.nftables.objects import TABLE, Draws, Element
 from proxy.desired.tracker import Tracker
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
@@ -67,8 +67,8 @@ def make(least: int) -> dict[Family, int]:
     """
     backend.BIG, written = least, {family: 0 for family in Family}
 
-    def write(family: Family, elements: list[Element]) -> None:
-        written[family] = len(elements)
+    def write(family: Family, elements: list[Element | Draws]) -> None:
+        written[family] = sum(len(one.targets) if isinstance(one, Draws) else 1 for one in elements)
         assert {one.store for one in elements} >= STORES
         bulk.write(family, elements)
 

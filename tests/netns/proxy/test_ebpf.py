@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from proxy.backends.base import BACKENDS, open_backend
-from proxy.backends.ebpf import packets, sockets
+from proxy.backends.ebpf import backend, packets, sockets
 from proxy.backends.ebpf.libbpf import Libbpf, pinned
 from proxy.backends.ebpf.mounts import INLETS, LINKS
+from proxy.backends.ebpf.room import USUAL_ROOM, MapRoom
 from proxy.backends.ebpf.sockets import PROGRAMS, SocketPrograms
 from proxy.desired.tracker import Tracker
 from proxy.model.values import Balance, Endpoint, Family, Port, Protocol, Service, Slice, Target
@@ -299,17 +301,17 @@ def test_a_restart_attaches_a_detached_program(world) -> None:
 
 def serve_early(root: str) -> bool:
     """In the node: serve by a new run; return whether links had its program before its contents."""
-    seen, fill = [], SocketPrograms.fill
+    seen, set_node = [], SocketPrograms.set_node
 
     def noted(self: SocketPrograms, *args: Any) -> None:
         seen.append(bool(_kept[0]._packets._links))
-        fill(self, *args)
+        set_node(self, *args)
 
-    SocketPrograms.fill = noted
+    SocketPrograms.set_node = noted
     try:
         apply(root, "ab", WEB, anew=True)
     finally:
-        SocketPrograms.fill = fill
+        SocketPrograms.set_node = set_node
     return seen == [True]
 
 
@@ -370,6 +372,73 @@ def use_object(path: Path, kind: str = "packets") -> Path:
     module = {"packets": packets, "sockets": sockets}[kind]
     before, module.OBJECT = module.OBJECT, path
     return before
+
+
+def use_room(room: MapRoom) -> MapRoom:
+    """In the node: load programs early with so much room; return that of before."""
+    before, backend.USUAL_ROOM = backend.USUAL_ROOM, room
+    return before
+
+
+def begin(root: str) -> None:
+    """In the node: a new run has loaded its programs, and has no objects yet."""
+    _kept[:] = [open_backend("ebpf", DEFAULT, {"cgroup-root": root})]
+    _kept[0].load_early()
+    wait([_kept[0]._early])
+
+
+def load_again(root: str, names: str) -> int:
+    """In the node: serve; return how often the run has loaded programs for it."""
+    loads, load = [], SocketPrograms.load
+
+    def noted(self: SocketPrograms, room: MapRoom) -> None:
+        loads.append(room)
+        load(self, room)
+
+    SocketPrograms.load = noted
+    try:
+        apply(root, names, WEB)
+    finally:
+        SocketPrograms.load = load
+    return len(loads)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+@pytest.mark.parametrize(("room", "loads"), [(USUAL_ROOM, 0), (MapRoom(), 1)])
+def test_programs_are_loaded_early(world, room: MapRoom, loads: int, *, anew: bool) -> None:
+    """An earlier run's programs serve meanwhile, and too little room is a second load."""
+    lab, root = world
+    node, pod = lab.workers["node"], lab.client("pod")
+    node.call(*((remove,) if anew else (apply, root, "a", WEB, True)))
+    before = node.call(use_room, room)
+    try:
+        node.call(begin, root)
+        assert anew or pod.call(call, VIP)[::2] == ("A", "0201F40A")
+        assert node.call(load_again, root, "b") == loads
+    finally:
+        node.call(use_room, before)
+    assert pod.call(call, VIP)[::2] == ("B", "0301F40A")
+    assert {lab.client("outside").call(call, VIP)[0] for _ in range(10)} == {"B"}
+    assert served_links(lab.spaces["node"])
+    assert node.call(look) == ""
+
+
+def test_a_refused_early_load_leaves_an_earlier_runs_programs(world) -> None:
+    """They serve until there is a desired state, and go then: they would not learn of changes."""
+    lab, root = world
+    node, space = lab.workers["node"], lab.spaces["node"]
+    node.call(apply, root, "a", WEB, True)
+    links = served_links(space)
+    before = node.call(use_object, Path("/nonexistent"))
+    try:
+        node.call(begin, root)
+        assert served_links(space) == links != set()
+        assert node.call(load_again, root, "b") == 1
+        assert not served_links(space)
+        assert {lab.client("outside").call(call, VIP)[0] for _ in range(10)} == {"B"}
+    finally:
+        node.call(use_object, before)
+        node.call(apply, root, "ab", WEB, True)
 
 
 def test_without_object_files_rules_serve_everything(world) -> None:

@@ -7,17 +7,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.groups import group
-from tests.support.proxy import fake_api, newcomers
+from tests.support.proxy import fake_api
 from tests.support.proxy.lab import call_filter
-from tests.support.proxy.newcomers import Newcomers
+from tests.support.proxy.newcomers import Newcomers, talking
 from tests.support.proxy.policies import cluster_policy, namespace, policy
 from tests.support.proxy.policy_calls import (
     A6,
+    B6,
+    C6,
+    P6,
     PODS,
     RANGES,
     A,
@@ -163,22 +167,21 @@ def test_a_pod_that_is_not_known_yet_reaches_nobody(world: RunningProxy) -> None
 def test_nothing_slips_by_before_a_new_pods_policies(
     world: RunningProxy, spaces: Callable[[str], Space], tmp_path: Path, stranger_of: str
 ) -> None:
-    """Real ADDs, one after the other. Each Pod but the first ones gets the address of one that has
-    ended and was another's kind, before the API tells so; and its flows.
+    """Real ADDs, one after the other. Each Pod but the first ones gets the addresses of one that
+    has ended and was another's kind, before the API tells so; and its flows. IPv4 and IPv6 at once.
     """
     client = {"podSelector": {"matchLabels": {"app": "client"}}}
     rules = {"ingress": [{"from": [client]}], "egress": [{"to": [client]}]}
     put(world, policy("isolate", {"app": "isolated"}, **rules))
     until_enforced(world, A)
     friend, stranger = (world.lab.workers[name] for name in ("p", stranger_of))
-    racing = Newcomers(world, spaces, tmp_path)
-    friend.call(newcomers.talk, "friend", *newcomers.ADDRESSES)
-    stranger.call(newcomers.talk, "stranger", *newcomers.ADDRESSES)
-    for _ in range(int(os.environ.get("PODWIRE_NEWCOMERS", "10"))):
-        racing.one(friend, stranger, P, B if stranger_of == "b" else C)
-    friend.call(newcomers.hush)
-    stranger.call(newcomers.hush)
-    racing.close()
+    with (
+        closing(Newcomers(world, spaces, tmp_path)) as racing,
+        talking(friend, "friend"),
+        talking(stranger, "stranger"),
+    ):
+        for _ in range(int(os.environ.get("PODWIRE_NEWCOMERS", "10"))):
+            racing.one(friend, stranger, (P, P6), (B, B6) if stranger_of == "b" else (C, C6))
 
 
 def test_rules_outlive_the_proxy_and_cleanup_removes_them(world: RunningProxy) -> None:

@@ -267,7 +267,7 @@ def test_health_metrics_and_mode(web: RunningProxy) -> None:
     assert status == 200
     assert json.loads(text)["nodeEligible"] is True
     assert web.url("/livez", 10256)[0] == 200
-    assert web.url("/proxyMode", 10249) == (200, f"{web.mode}\n")
+    assert web.url("/proxyMode", 10249) == (200, web.mode)
     web.settle()
     assert web.metrics()["sync_proxy_rules_duration_seconds_count"] >= 1
     going = NODE | {"metadata": {"name": "n1", "deletionTimestamp": "2026-11-22T00:00:00Z"}}

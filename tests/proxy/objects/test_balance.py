@@ -1,6 +1,5 @@
 """Least connections: how a Service asks for it, and the warning in modes without it."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -38,7 +37,7 @@ def test_an_annotation(text: str, found: Balance, complaints: int) -> None:
 
 def kept(text: str) -> KeptObject[Service]:
     api, _ = wire(annotations={BALANCE: text})
-    return replace(ObjectReader("n1", "").service(api), uid="u")
+    return ObjectReader("n1", "").service(api)._replace(uid="u")
 
 
 def feed(mode: str, told: Told) -> Feed:

@@ -201,7 +201,7 @@ async def followed(
     server = Server({SERVICE: services, ENDPOINT_SLICE: slices}, chunk)
     feed = Feed(tracker, PendingChanges(ProxyMetrics()), lambda: None, "nftables", Told())
     with patch("control.client.informer.Backoff", lambda: Backoff(0.0, 0.0)):
-        async with asyncio.timeout(20), following(server, feed, "n1", ""):
+        async with asyncio.timeout(60), following(server, feed, "n1", ""):
             for told in server.told.values():
                 await told.wait()
             then()

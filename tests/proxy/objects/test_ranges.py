@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from control.api.meta import Status
 from control.client.errors import ApiError, Operation
-from control.client.rest import Listing
+from control.client.listing import Listing
 from control.client.stream import parse_event, read_object
 from proxy.objects.ranges import ServiceRanges
 
@@ -49,7 +49,7 @@ def ranges(server: Server, *, until_told: bool) -> list[str]:
         told: list = []
         followed = ServiceRanges(GIVEN, lambda found: told.append(found))
         task = asyncio.create_task(followed.follow(server))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await (server.told if until_told else followed.listed).wait()
         task.cancel()
         return [str(network) for network in told[-1]]

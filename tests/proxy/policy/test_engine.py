@@ -1,16 +1,19 @@
 """The engine's loop without a kernel behind it."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
-from proxy.linux.nft_events import NftListener
+from proxy.linux.nft_events import NftEvent, NftEventKind, NftListener
+from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import NodeView
 from proxy.objects.feed import KeptObject
 from proxy.policy import kernel
 from proxy.policy.drops.watch import DropWatch
 from proxy.policy.engine import PolicyEngine, Surroundings
+from proxy.policy.kernel import RuleChange
 from proxy.policy.values import Policy, Selector
+from tests.support.proxy.told import Told
 
 
 async def test_changes_of_services_cost_nothing_without_a_policy(monkeypatch):
@@ -26,6 +29,62 @@ async def test_changes_of_services_cost_nothing_without_a_policy(monkeypatch):
     assert asked == ["once"]
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_a_table_that_the_kernel_does_not_let_clear_is_deleted(monkeypatch):
+    """Another program may have made the set of taken addresses, which is kept, of another type."""
+    begun: list[str] = []
+
+    def commit(change: RuleChange) -> None:
+        begun.append(change.text.partition("\n")[0])
+        if begun[-1] == "clear":
+            raise KernelRefusedError("File exists")
+
+    monkeypatch.setattr(kernel, "clearing", lambda _: "clear\n")
+    monkeypatch.setattr(kernel, "deletion", lambda _: "delete\n")
+    around = Surroundings(lambda: NodeView("n1"), ProxySettings, lambda: None)
+    engine = PolicyEngine(None, around, Told(), DropWatch())
+    monkeypatch.setattr(engine._frames, "look", lambda: (False, None))
+    monkeypatch.setattr(engine._writer, "commit", commit)
+    monkeypatch.setattr("proxy.policy.engine._FIRST_RETRY", 0)
+    await engine._sync(engine._write)
+    engine._rulesets = None  # others decide on frames now, for instance
+    monkeypatch.setattr(kernel, "clearing", lambda _: "clear again\n")
+    await engine._sync(engine._write)
+    engine._taken.close()
+    assert begun == ["clear", "delete", "clear again"]
+
+
+async def test_rules_that_are_disturbed_while_they_are_written_are_deleted(monkeypatch):
+    """They were cleared: what the other program did was forgotten once they were written."""
+    begun: list[str] = []
+
+    class Events:
+        deaf = nullcontext
+
+        def read(self) -> list[NftEvent]:
+            return [NftEvent(NftEventKind.LOST, False, "", "", b"")]
+
+    async def hear() -> None:
+        engine._hear()
+
+    def commit(change: RuleChange) -> None:
+        begun.append(change.text.partition("\n")[0])
+        if len(begun) == 1:
+            asyncio.run_coroutine_threadsafe(hear(), loop).result()
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(kernel, "clearing", lambda _: "clear\n")
+    monkeypatch.setattr(kernel, "deletion", lambda _: "delete\n")
+    around = Surroundings(lambda: NodeView("n1"), ProxySettings, lambda: None)
+    engine = PolicyEngine(None, around, Told(), DropWatch())
+    engine._events = Events()
+    monkeypatch.setattr(engine._frames, "look", lambda: (False, None))
+    monkeypatch.setattr(engine._writer, "commit", commit)
+    await engine._sync(engine._write)
+    await engine._sync(engine._write)
+    engine._taken.close()
+    assert begun == ["clear", "delete"]
 
 
 async def test_without_a_policy_nobody_hears_of_rules(monkeypatch):
@@ -50,7 +109,7 @@ async def test_without_a_policy_nobody_hears_of_rules(monkeypatch):
     monkeypatch.setattr(kernel, "removal", lambda: "")
     monkeypatch.setattr("proxy.policy.engine.NftListener", Listener)
     monkeypatch.setattr(PolicyEngine, "_following", following)
-    monkeypatch.setattr(PolicyEngine, "_write", lambda _: synced.set() or "")
+    monkeypatch.setattr(PolicyEngine, "_write", lambda _: synced.set() or RuleChange())
     guarding = Surroundings(lambda: NodeView("n1"), ProxySettings, lambda: None)
     drops = DropWatch()
     monkeypatch.setattr(drops, "watching", following)

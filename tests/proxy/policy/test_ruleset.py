@@ -1,6 +1,7 @@
 """A change writes what it changes, whatever the number of policies."""
 
 import random
+import re
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -12,8 +13,12 @@ from proxy.objects.parse import Complaints
 from proxy.policy import wire
 from proxy.policy.index import PolicyIndex
 from proxy.policy.parse import parse_namespace, parse_pod, parse_policy
+from proxy.policy.render import is_plain
 from proxy.policy.ruleset import PolicyRuleset
+from tests.support.proxy import policy_index
+from tests.support.proxy.cluster_table import CLUSTER_TABLE
 from tests.support.proxy.policies import namespace, pod, policy
+from tests.support.proxy.policy_table import TABLE
 
 COUNT = 300
 
@@ -63,6 +68,18 @@ def test_a_label_changes_one_element_of_each_group() -> None:
     assert sorted(one.key for one in (*change.put, *change.drop)) == ["10.1.0.7"] * 10
 
 
+def test_every_store_without_ranges_is_plain() -> None:
+    """An element of a range, or of names, that was packed as an address would be another one."""
+    seen = set()
+    for policies, *_ in (*TABLE.values(), *CLUSTER_TABLE.values()):
+        world = policy_index.index(policy_index.cluster(policies))
+        text = PolicyRuleset(Family.V4, world).restart(world.everything(), (), ())
+        for name, spec in re.findall(r"^add (?:set|map) \S+ \S+ (\S+) \{ (.*) \}$", text, re.M):
+            assert is_plain(Element(name, "")) is not ("interval" in spec or "ifname" in spec), name
+            seen.add(re.sub(r"\d+$", "", name))
+    assert {"pods-", "blocks-", "ports-", "named-", "exact-", "doors-", "deny-nets-"} < seen
+
+
 def test_changes_in_any_order_end_in_the_same_sets() -> None:
     dice, index = random.Random(1), filled(20)
     made = PolicyRuleset(Family.V6, index)
@@ -107,6 +124,44 @@ def test_a_new_container_takes_an_address_from_an_ended_pod() -> None:
     assert [one for one in groups if index.has(one, address)] == [
         one for one in groups if str(address) in {str(each) for each in index.addresses(one)}
     ]
+
+
+def test_an_address_is_its_owners_whatever_the_api_says_late() -> None:
+    """Neither a change of the Pod that had it, nor its first status, which comes late."""
+    index = filled(5)
+    address = ip_address("10.1.0.7")
+    index.release(address, "p200")
+    set_pod(index, 7, "r3")  # its container has ended, but its status still has the address
+    set_pod(index, 201, "r1", 7)
+    index.take()
+    assert address not in index.posts
+    assert ip_address("fd00::8") in index.posts
+    set_pod(index, 200, "r2", 7)
+    set_pod(index, 7, "r1")
+    index.take()
+    assert index.posts[address].pod == ("ns", "p200")
+    set_pod(index, 200, None)  # its owner is gone: whoever tells of it next may have it
+    set_pod(index, 7, "r2")
+    index.take()
+    assert index.posts[address].pod == ("ns", "p7")
+
+
+def test_a_container_made_anew_for_the_same_pod_keeps_its_address() -> None:
+    index = filled(5)
+    address = ip_address("10.1.0.7")
+    index.release(address, "p7")
+    index.take()
+    assert index.posts[address].pod == ("ns", "p7")
+
+
+def test_an_owner_that_ends_before_it_tells_of_its_address_owns_it_no_more() -> None:
+    index = filled(5)
+    address = ip_address("10.1.0.7")
+    index.release(address, "p200")
+    index.forget_owner("p200")
+    set_pod(index, 7, "r3")
+    index.take()
+    assert index.posts[address].pod == ("ns", "p7")
 
 
 def test_a_pod_whose_container_is_made_anew_keeps_its_address() -> None:

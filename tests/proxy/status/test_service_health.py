@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import aiohttp
+import pytest
 
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
@@ -20,6 +22,7 @@ from proxy.status.service_health import (
     count,
     hosts_of,
 )
+from proxy.status.web import listening
 from tests.support.proxy.strategies import NODE, SETTINGS
 from tests.support.proxy.told import Told
 
@@ -83,13 +86,77 @@ async def test_a_taken_port_is_served_when_it_is_free(monkeypatch) -> None:
     assert len(told.services) == 1
 
 
-async def test_every_path_and_method_has_the_same_answer() -> None:
+async def serving() -> tuple[ServiceHealth, int]:
+    """Return what serves a health check port, and the port."""
     with socket.create_server((LOCAL, 0)) as free:
         port = free.getsockname()[1]
     health = ProxyHealth(lambda: 0.0)
     health.updated()
     served = ServiceHealth(health, Told(), [LOCAL])
     await served.update(state(port, "10.244.0.1"))
+    return served, port
+
+
+@pytest.mark.parametrize("turns", range(10))  # of the loop, in which it accepts and reads
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /", b"POST / HTTP/1.1\r\nHost: n\r\nContent-Length: 9\r\n\r\n"]
+)
+async def test_a_port_that_is_closed_keeps_nobody_waiting(said: bytes, turns: int) -> None:
+    """Neither who has connected, nor the proxy, which closes it between two changes of rules."""
+    served, port = await serving()
+    with socket.create_connection((LOCAL, port)) as asker:
+        asker.sendall(said)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):  # aiohttp would wait 10 s for a body, 60 s for the rest
+            await served.update(Desired())
+            asker.setblocking(False)
+            await _until_closed(asker)
+    await served.close()
+
+
+async def test_a_port_whose_service_has_gone_says_that_it_has_no_endpoints(monkeypatch) -> None:
+    """Until it is closed: a balancer that asks in between is told something, not error 500."""
+    served, port = await serving()
+    async with asyncio.timeout(20), aiohttp.ClientSession() as asker:
+        with monkeypatch.context() as slow:
+            slow.setattr(served, "_listen", lambda: asyncio.sleep(0))
+            await served.update(Desired())
+        async with asker.get(f"http://{LOCAL}:{port}/") as answer:
+            assert answer.status == 503
+            assert await answer.json() == {"localEndpoints": 0, "serviceProxyHealthy": True}
+    await served.close()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_port_is_free_again_whenever_its_end_is_cancelled(turns: int) -> None:
+    begun, end = asyncio.Event(), asyncio.Event()
+    with socket.create_server((LOCAL, 0)) as free:
+        port = free.getsockname()[1]
+
+    async def listen() -> None:
+        async with listening({}, [LOCAL], port):
+            begun.set()
+            await end.wait()
+
+    task = asyncio.create_task(listen())
+    await begun.wait()
+    end.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    socket.create_server((LOCAL, port)).close()
+
+
+async def _until_closed(asker: socket.socket) -> None:
+    with suppress(ConnectionResetError):
+        while await asyncio.get_running_loop().sock_recv(asker, 1000):
+            pass
+
+
+async def test_every_path_and_method_has_the_same_answer() -> None:
+    served, port = await serving()
     async with aiohttp.ClientSession() as session:
         for method in ("GET", "HEAD", "POST", "OPTIONS"):
             for path in ("", "/", "/healthz", "/healthz/", "/a/b%20c?d=e"):

@@ -26,6 +26,8 @@ from typing import Any
 
 import atheris
 
+sys.dont_write_bytecode = True  # a codec that an input asks for is a file outside FOLDER
+
 with atheris.instrument_imports(include=["cni_plugin"]):
     from cni_plugin.linux.host import Host
     from cni_plugin.linux.namespace import Namespace

@@ -194,7 +194,7 @@ class Node:
             yield server
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(20) in {0, -signal.SIGKILL}
+            assert server.wait(60) in {0, -signal.SIGKILL}
 
     def start_server(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start a warm server, and return when it listens."""

@@ -1,8 +1,10 @@
 """An agent as a process, with its Pods in the API."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,10 @@ MAIN = "from control.agent.cli import main; main()"
 class Node:
     """One node: the agent's process, and its Pods in the API."""
 
-    def __init__(self, root: Path, images: Path, url: str, client: Client, cgroup: str) -> None:
+    def __init__(
+        self, root: Path, images: Path, url: str, client: Client, cgroup: str, *flags: str
+    ) -> None:
+        self.flags = flags
         self.root, self.images, self.client, self.cgroup = root, images, client, cgroup
         self.process: subprocess.Popen[bytes] | None = None
         kubeconfig = root / "kubeconfig"
@@ -43,6 +48,8 @@ class Node:
             f"--cni-bin-dir={BIN}",
             f"--cni-cache-dir={self.root}/cni",
             f"--cgroup-root={self.cgroup}",
+            "--eviction-hard=",  # how full the disk of this machine is decides nothing
+            *self.flags,
             *more,
         ]
 
@@ -55,13 +62,24 @@ class Node:
         self.process.kill()
         self.process.wait()
 
+    async def condition(self) -> tuple[str, str]:
+        """Return the status and the message of the node's condition Ready."""
+        found = await self.client.get(kinds.NODE, None, "n1")
+        ready = [it for it in found.status.conditions if it.type == "Ready"]
+        return (ready[0].status, ready[0].message or "") if ready else ("", "")
+
+    async def is_ready(self) -> bool:
+        """True if the node has a runtime and a network."""
+        return (await self.condition())[0] == "True"
+
     async def create(self, name: str, container: dict, **spec) -> Pod:
+        main = {"name": "main", "image": "podwire/tools", "imagePullPolicy": "IfNotPresent"}
         wire = {
             "metadata": {"name": name, "namespace": "default"},
             "spec": {
                 "nodeName": "n1",
                 "terminationGracePeriodSeconds": 1,
-                "containers": [{"name": "main", "image": "podwire/tools", **container}],
+                "containers": [{**main, **container}],
                 **spec,
             },
         }
@@ -128,3 +146,24 @@ async def has_cidr(client: Client) -> bool:
         assert err.not_found
         return False
     return True
+
+
+async def stopped_with_the_machine(node: Node, extra: dict[str, Any]) -> None:
+    """Stop a Pod's container as ``podwire-pods.service`` does; the next agent begins it again."""
+    deaf = {"command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]}
+    await node.create("deaf", extra | deaf)
+    before = await node.ready("deaf")
+    node.kill()
+    argv = node.command("--stop-containers=0.1")
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    node.start()
+
+    async def again() -> bool:
+        pod = await node.get("deaf")
+        states = pod.status.container_statuses if pod else []
+        return any(it.restart_count == 1 and it.ready for it in states)
+
+    await until(again, f"a container again\n{node.log()}")
+    after = await node.get("deaf")
+    assert after.metadata.uid == before.metadata.uid

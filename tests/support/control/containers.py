@@ -4,7 +4,7 @@
 import asyncio
 from pathlib import Path
 
-from control.runtime.base import ContainerConfig, Phase, PodRef, SandboxConfig
+from control.runtime.base import ContainerConfig, Phase, PodRef, Runtime, SandboxConfig
 from control.runtime.builtin import cgroups
 from control.runtime.builtin.runtime import BuiltinRuntime
 from control.runtime.images.store import ImageStore
@@ -54,19 +54,20 @@ def config(*command: str, **changes: object) -> ContainerConfig:
     return ContainerConfig(**values)  # type: ignore[arg-type]
 
 
-async def run(runtime: BuiltinRuntime, folder: Path, *command: str, **changes: object) -> str:
+async def run(runtime: Runtime, folder: Path, *command: str, **changes: object) -> str:
     """Run a container in its own sandbox, and return its ID."""
-    box = await runtime.run_sandbox(sandbox(folder))
-    container = await runtime.create_container(box.id, config(*command, **changes))
+    made = config(*command, **changes)
+    box = await runtime.run_sandbox(sandbox(folder, privileged=made.rights.privileged))
+    container = await runtime.create_container(box.id, made)
     await runtime.start_container(container)
     return container
 
 
-def view(runtime: BuiltinRuntime, container: str):
+def view(runtime: Runtime, container: str):
     return next(item for item in runtime.observe().containers if item.id == container)
 
 
-async def ended(runtime: BuiltinRuntime, container: str):
+async def ended(runtime: Runtime, container: str):
     while view(runtime, container).phase is not Phase.EXITED:
         await asyncio.sleep(0.01)
     return view(runtime, container)
@@ -78,6 +79,6 @@ def log(folder: Path) -> str:
     return "\n".join(line.split(" ", 3)[3] for line in lines)
 
 
-async def output(runtime: BuiltinRuntime, folder: Path, *command: str, **changes: object) -> str:
+async def output(runtime: Runtime, folder: Path, *command: str, **changes: object) -> str:
     assert (await ended(runtime, await run(runtime, folder, *command, **changes))).exit_code == 0
     return log(folder)

@@ -44,6 +44,12 @@ def manifest_of(folder, *layers, config=None, of_config=(), of_layer=()):
     }
 
 
+def blob_of(folder, layer, **config):
+    """Write an image of one layer, and return the descriptor of its manifest."""
+    manifest = manifest_of(folder, layer, config=config_of(layer, **config))
+    return blob(folder, "manifest", manifest | {"mediaType": KINDS["manifest"]})
+
+
 def write_index(folder, *manifests):
     folder.mkdir(exist_ok=True)
     (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -20,11 +21,35 @@ _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
+class Here:
+    """The run's own namespace, in a Space's place: where a runtime of the test is."""
+
+    def argv(self, *argv: str) -> list[str]:
+        """Return a command line as it is."""
+        return list(argv)
+
+    def run(self, *argv: str, check: bool = True) -> str:
+        """Run a command, and return its output."""
+        return subprocess.run(argv, check=check, capture_output=True, text=True).stdout
+
+
+HERE = Here()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody has, so that several runs do not meet."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
 class Registry:
     """A registry that runs, and the folder of its certificate's authority if it has TLS."""
 
-    def __init__(self, space: Space, folder: Path, port: int, *, guarded: bool) -> None:
+    def __init__(
+        self, space: Space | Here, folder: Path, port: int, *, guarded: bool, users: bool
+    ) -> None:
         self.space, self.folder, self.port, self.guarded = space, folder, port, guarded
+        self.users = users or guarded
         self.host = f"localhost:{port}"
         self.authority = folder / "authority"
 
@@ -42,19 +67,20 @@ class Registry:
             issue(authority, Identity("registry", hosts=("localhost",))).save(self.folder, "server")
             self.authority.mkdir()
             (self.authority / "ca.crt").write_bytes(authority.certificate)
-            (self.folder / "htpasswd").write_text(_HTPASSWD)
             http["tls"] = {
                 "certificate": str(self.folder / "server.crt"),
                 "key": str(self.folder / "server.key"),
             }
+        if self.users:
             path = str(self.folder / "htpasswd")
+            Path(path).write_text(_HTPASSWD)
             found["auth"] = {"htpasswd": {"realm": "tests", "path": path}}
         return found
 
     def push(self, source: str, name: str, *options: str) -> None:
         """Copy an image, such as oci:FOLDER, to a name in the registry."""
         how = ["--dest-tls-verify=false", *options]
-        if self.guarded:
+        if self.users:
             how.append(f"--dest-creds={USER}:{PASSWORD}")
         self.space.run("skopeo", "copy", "--quiet", *how, source, f"docker://{self.host}/{name}")
 
@@ -73,9 +99,11 @@ class Registry:
 
 
 @contextmanager
-def registry(space: Space, folder: Path, port: int, *, guarded: bool = False) -> Iterator[Registry]:
-    """Run a registry; ``guarded`` by TLS, a user and a password."""
-    made = Registry(space, folder, port, guarded=guarded)
+def registry(
+    space: Space | Here, folder: Path, port: int, *, guarded: bool = False, users: bool = False
+) -> Iterator[Registry]:
+    """Run a registry; ``users`` must have a password, and a ``guarded`` one has TLS besides."""
+    made = Registry(space, folder, port, guarded=guarded, users=users)
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(made.config()))
     program = shutil.which("docker-registry", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
@@ -90,8 +118,8 @@ def registry(space: Space, folder: Path, port: int, *, guarded: bool = False) ->
         process.wait()
 
 
-def _wait(space: Space, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 20
+def _wait(space: Space | Here, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 60
     ask = f"import socket; socket.create_connection(('127.0.0.1', {port})).close()"
     while space.run(sys.executable, "-IS", "-c", f"{ask}; print('up')", check=False) != "up\n":
         assert process.poll() is None, log.read_text()

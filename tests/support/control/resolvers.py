@@ -6,7 +6,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 
 import dns.message
 import dns.query
@@ -20,9 +19,8 @@ from control.dns.upstream.cache import Cache
 from control.dns.upstream.forwarder import Forwarder
 from control.dns.upstream.routes import Routes, read_routes
 from tests.support.control.names import Names
-from tests.support.control.queries import HOST
+from tests.support.control.queries import HOST, PORTS
 
-PORTS = count(20_000)  # below those that the kernel gives to clients
 Script = Callable[[dns.message.Message, Callable[[bytes], None]], None]
 
 

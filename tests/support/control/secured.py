@@ -41,6 +41,7 @@ async def secured_server(
     modes: tuple[str, ...] = ("AlwaysAllow",),
     tokens: TokenSigner | None = None,
     front_proxy: FrontProxy | None = None,
+    bootstrap_tokens: bool = False,
 ) -> AsyncIterator[Secured]:
     """Serve from memory on a free port of 127.0.0.1; write the certificates into ``folder``."""
     authority = create_authority("test")
@@ -64,6 +65,7 @@ async def secured_server(
             authorization_modes=modes,
             client_ca=folder / "ca.crt",
             front_proxy=front_proxy or FrontProxy(),
+            bootstrap_tokens=bootstrap_tokens,
         ),
         authenticator=Authenticator(),
         limits=limits,

@@ -23,12 +23,11 @@ from control.runtime.base import (
     Phase,
     PodRef,
     RuntimeState,
-    RuntimeUsage,
     Sandbox,
-    Usage,
 )
 from control.runtime.builtin import command
 from control.runtime.builtin.execution import CommandStream
+from control.runtime.used import RuntimeUsage, Usage
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, ServerState
@@ -71,10 +70,10 @@ class Host:
         )
         return RuntimeState(tuple(boxes), tuple(self.containers.values()))
 
-    def network_namespace(self, sandbox_id: str) -> str:
+    async def network_namespace(self, sandbox_id: str) -> str:
         return self.namespace
 
-    def usage(self) -> RuntimeUsage:
+    async def usage(self) -> RuntimeUsage:
         return self.used
 
     async def open_exec(
@@ -122,6 +121,7 @@ class OneNode:
     pods: PodTable
     name: str = NODE
     metrics: Registry = field(default_factory=Registry)
+    settings: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass

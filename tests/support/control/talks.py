@@ -20,7 +20,7 @@ from control.agent.server.channels import (
     V5,
     Channel,
 )
-from control.agent.server.spdy import Data, Decoder, Encoder, Event
+from control.spdy import Data, Decoder, Encoder, Event
 from control.upgrade import SPDY, VERSIONS, Upgraded, of_response
 from tests.support.control.agent_server import Agent
 

@@ -63,7 +63,8 @@ def load(
     claims, table = ClaimResolver(settings), MapContents(options)
     hooks = SocketPrograms(settings, options)
     hooks.load(room_for((portal for ports in want.values() for portal in ports), options))
-    hooks.fill(table.advance(claims.update(want)), places)
+    hooks.set_node(places)
+    hooks.maps.write(table.advance(claims.update(want)))
     hooks.attach()
     _kept[:] = [PacketPrograms(settings, hooks.library, hooks.maps)]
     _kept[0].begin()

@@ -56,46 +56,51 @@ class ProxyLab:
 
     def _lay_lan(self) -> None:
         switch = self.spaces["switch"]
-        _bridge(switch, "lan", [text.format("254") for text in LAN.values()])
+        switch.ip_batch(*_bridge("lan", [text.format("254") for text in LAN.values()]))
         for name, number in (("node", 1), ("other", 2), ("outside", 9)):
             space = self.spaces[name]
             switch.veth(name, space, "eth0")
             switch.ip("link", "set", name, "master", "lan")
-            _address(space, "eth0", [text.format(number) for text in LAN.values()])
-            space.ip("route", "add", "default", "via", "192.168.0.254")
-            space.ip("-6", "route", "add", "default", "via", "fd00:1::254")
+            addresses = [text.format(number) for text in LAN.values()]
+            space.ip_batch(
+                *_addresses("eth0", addresses),
+                "route add 0.0.0.0/0 via 192.168.0.254",
+                "route add ::/0 via fd00:1::254",
+            )
 
     def _lay_pods(self, node: str, subnet: int, pods: dict[str, int]) -> None:
         home = self.spaces[node]
-        home.sysctl("net.ipv4.ip_forward", 1)
-        home.sysctl("net.ipv6.conf.all.forwarding", 1)
-        _bridge(home, "podwire0", [text.format(subnet, 1) for text in PODS.values()])
+        home.sysctls({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
+        home.ip_batch(*_bridge("podwire0", [text.format(subnet, 1) for text in PODS.values()]))
         for name, number in pods.items():
             home.veth(f"veth{name}", self.spaces[name], "eth0")
-            home.ip("link", "set", f"veth{name}", "master", "podwire0")
-            home.ip("link", "set", f"veth{name}", "type", "bridge_slave", "hairpin", "on")
-            pod = self.spaces[name]
-            _address(pod, "eth0", [text.format(subnet, number) for text in PODS.values()])
-            pod.ip("route", "add", "default", "via", f"10.244.{subnet}.1")
-            pod.ip("-6", "route", "add", "default", "via", f"fd00:10:244:{subnet}::1")
+            home.ip_batch(
+                f"link set veth{name} master podwire0",
+                f"link set veth{name} type bridge_slave hairpin on",
+            )
+            self.spaces[name].ip_batch(
+                *_addresses("eth0", [text.format(subnet, number) for text in PODS.values()]),
+                f"route add 0.0.0.0/0 via 10.244.{subnet}.1",
+                f"route add ::/0 via fd00:10:244:{subnet}::1",
+            )
 
     def _route(self) -> None:
         """Add routes: Pods reach each other; outside reaches Services and the node's bridge
         address.
         """
-        node, other, outside = (self.spaces[name] for name in ("node", "other", "outside"))
+        routes: dict[str, list[str]] = {"node": [], "other": [], "outside": []}
         for version, subnet in ((4, "10.244.{}.0/24"), (6, "fd00:10:244:{}::/64")):
             lan = LAN[version].partition("/")[0]
-            node.ip("route", "add", subnet.format(2), "via", lan.format(2))
-            other.ip("route", "add", subnet.format(1), "via", lan.format(1))
+            routes["node"].append(f"{subnet.format(2)} via {lan.format(2)}")
+            routes["other"].append(f"{subnet.format(1)} via {lan.format(1)}")
             bridge = PODS[version].format(1, 1).partition("/")[0]
-            outside.ip("route", "add", bridge, "via", lan.format(1))
-            for vip in VIPS[version]:
-                for space in (other, outside):
-                    space.ip("route", "add", vip, "via", lan.format(1))
+            routes["outside"].append(f"{bridge} via {lan.format(1)}")
+            for name in ("other", "outside"):
+                routes[name] += [f"{vip} via {lan.format(1)}" for vip in VIPS[version]]
+        for name, those in routes.items():
+            self.spaces[name].ip_batch(*(f"route add {route}" for route in those))
         for space in self.spaces.values():
-            _reject_all(space)
-            _follow_no_redirect(space)
+            space.sysctls(_REJECTS | _no_redirects(space))
 
 
 def call_filter(node: Space, called: bool) -> None:
@@ -103,23 +108,22 @@ def call_filter(node: Space, called: bool) -> None:
 
     A new network namespace begins with the first.
     """
-    for ip in ("ip", "ip6"):
-        node.sysctl(f"net.bridge.bridge-nf-call-{ip}tables", int(called))
+    node.sysctls({f"net.bridge.bridge-nf-call-{ip}tables": int(called) for ip in ("ip", "ip6")})
 
 
-def _reject_all(space: Space) -> None:
-    """Let a kernel send an ICMP error for each packet that it rejects.
+# With these, a kernel sends an ICMP error for each packet that it rejects. By default it sends one
+# a second to an address, and, whatever icmp_ratelimit says, 50 at once of the types that the masks
+# name; 127 is an experiment's type. Source: Documentation/networking/ip-sysctl.rst.
+_REJECTS: dict[str, int | str] = {
+    "net.ipv4.icmp_ratelimit": 0,
+    "net.ipv4.icmp_ratemask": 0,
+    "net.ipv6.icmp.ratelimit": 0,
+    "net.ipv6.icmp.ratemask": 127,
+}
 
-    By default it sends one a second to an address, and, whatever icmp_ratelimit says, 50 at once of
-    the types that the masks name. Source: Documentation/networking/ip-sysctl.rst.
-    """
-    for family, no_type in (("ipv4.icmp_", 0), ("ipv6.icmp.", 127)):  # 127: an experiment's type
-        space.sysctl(f"net.{family}ratelimit", 0)
-        space.sysctl(f"net.{family}ratemask", no_type)
 
-
-def _follow_no_redirect(space: Space) -> None:
-    """Let a space send to a Service by its route alone.
+def _no_redirects(space: Space) -> dict[str, int | str]:
+    """Return sysctls that let a space send to a Service by its route alone.
 
     While nobody serves it, the node sends its packets back to the LAN, and tells who sent them to
     go to the switch at once (RFC 1122, 3.2.2.2). Who follows is silent for five minutes, whatever
@@ -128,16 +132,14 @@ def _follow_no_redirect(space: Space) -> None:
     links = (line.split()[1].partition("@")[0] for line in space.ip("-o", "link").splitlines())
     names = ["all", *(link.rstrip(":") for link in links)]
     keys = (f"net.{family}.conf.{name}" for family in ("ipv4", "ipv6") for name in names)
-    space.run("sysctl", "-qw", *(f"{key}.accept_redirects=0" for key in keys))
+    return {f"{key}.accept_redirects": 0 for key in keys}
 
 
-def _bridge(space: Space, name: str, addresses: list[str]) -> None:
-    space.ip("link", "add", name, "type", "bridge")
-    space.ip("link", "set", name, "up")
-    _address(space, name, addresses)
+def _bridge(name: str, addresses: list[str]) -> list[str]:
+    """Return lines for ``ip -batch`` that make a bridge."""
+    return [f"link add {name} type bridge", f"link set {name} up", *_addresses(name, addresses)]
 
 
-def _address(space: Space, link: str, addresses: list[str]) -> None:
-    for address in addresses:
-        more = ("nodad",) if ":" in address else ()
-        space.ip("address", "add", address, "dev", link, *more)
+def _addresses(link: str, addresses: list[str]) -> list[str]:
+    """Return lines for ``ip -batch`` that give a link addresses, at once usable."""
+    return [f"address add {one} dev {link}{' nodad' * (':' in one)}" for one in addresses]

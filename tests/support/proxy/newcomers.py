@@ -1,8 +1,8 @@
 """New Pods that send from their first moment on, and peers that hammer the addresses they will get.
 
 ``Newcomers`` runs real ADDs and DELs on the node. What runs in the workers sends and counts
-datagrams: each carries its sender's tag, and who receives one answers it, so flows become known to
-connection tracking.
+datagrams of both families: each carries its sender's tag, and who receives one answers it, so flows
+become known to connection tracking.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support.cni.runner import Node, Pod
@@ -23,7 +23,13 @@ from tests.support.proxy.process import PATIENCE, RunningProxy
 from tests.support.space import Space
 
 PORT = 7000
-ADDRESSES = ("10.244.1.100", "10.244.1.101")  # so few that each Pod gets an ended one's
+# So few that each Pod gets an ended one's.
+RANGES = {
+    "10.244.1.0/24": ("10.244.1.100", "10.244.1.101"),
+    "fd00:10:244:1::/64": ("fd00:10:244:1::100", "fd00:10:244:1::101"),
+}
+ADDRESSES = tuple(one for ends in RANGES.values() for one in ends)
+FAMILIES = ("4", "6")
 _PAUSE = 0.002
 
 
@@ -32,9 +38,10 @@ class _Talker:
 
     def __init__(self, tag: str, to: tuple[str, ...]) -> None:
         self.seen: Counter[str] = Counter()
-        self._tag, self._to = f"?{tag}".encode(), to
+        self._to = [(one if ":" in one else f"::ffff:{one}", _sent(tag, one)) for one in to]
         self._ended = threading.Event()
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self._socket.bind(("", PORT))
         self._socket.setblocking(False)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -44,9 +51,9 @@ class _Talker:
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             while not self._ended.is_set():
-                for address in self._to:
+                for address, data in self._to:
                     with contextlib.suppress(OSError):  # there is no interface yet, or no more
-                        self._socket.sendto(self._tag, (address, PORT))
+                        self._socket.sendto(data, (address, PORT))
                 if selector.select(_PAUSE):
                     self._receive()
 
@@ -64,6 +71,10 @@ class _Talker:
         self._socket.close()
 
 
+def _sent(tag: str, address: str) -> bytes:
+    return f"?{tag}/{6 if ':' in address else 4}".encode()
+
+
 _talker: list[_Talker] = []
 
 
@@ -73,7 +84,7 @@ def talk(tag: str, *to: str) -> None:
 
 
 def seen() -> dict[str, int]:
-    """Return how many datagrams of each tag came so far."""
+    """Return how many datagrams of each tag and family, as in ``r1/6``, came so far."""
     return dict(_talker[-1].seen)
 
 
@@ -84,22 +95,40 @@ def hush() -> dict[str, int]:
     return dict(last.seen)
 
 
+@contextlib.contextmanager
+def talking(worker: Worker, tag: str) -> Iterator[None]:
+    """Have a worker talk with the addresses that Pods will get, while the context lasts."""
+    worker.call(talk, tag, *ADDRESSES)
+    try:
+        yield
+    finally:
+        worker.call(hush)
+
+
 class Newcomers:
     """Pods in turn: at even numbers open ones, at odd ones those that a policy isolates."""
 
     def __init__(self, world: RunningProxy, spaces: Callable[[str], Space], files: Path) -> None:
         self._world = world
         self._node = Node(world.lab.spaces["node"], files)
-        first, last = ADDRESSES[0], ADDRESSES[-1]
-        among = {"subnet": "10.244.1.0/24", "rangeStart": first, "rangeEnd": last}
-        ipam = self._node.ipam() | {"ranges": [[among]]}
+        ranges = [
+            [{"subnet": subnet, "rangeStart": first, "rangeEnd": last}]
+            for subnet, (first, last) in RANGES.items()
+        ]
+        ipam = self._node.ipam() | {"ranges": ranges}
         self._conf = self._node.conf(bridge="podwire0", ipam=ipam)
-        self._spaces = [spaces("racer") for _ in ADDRESSES]
+        self._spaces = [spaces("racer") for _ in range(2)]
         self._workers = [Worker(one) for one in self._spaces]
         self._before: dict | None = None
         self._numbers = itertools.count()
 
-    def one(self, friend: Worker, stranger: Worker, friends: str, strangers: str) -> None:
+    def one(
+        self,
+        friend: Worker,
+        stranger: Worker,
+        friends: tuple[str, ...],
+        strangers: tuple[str, ...],
+    ) -> None:
         """Let a Pod come and go, and check what passed.
 
         ``friend`` may talk with an isolated Pod, ``stranger`` may not.
@@ -108,26 +137,33 @@ class Newcomers:
         tag, isolated = f"r{number}", number % 2 == 1
         space, worker = (each[number % 2] for each in (self._spaces, self._workers))
         container = Pod(tag, space)
-        worker.call(talk, tag, friends, strangers)
-        result = self._node.call("ADD", container, self._conf).ok().document
-        address = result["ips"][0]["address"].partition("/")[0]
+        worker.call(talk, tag, *friends, *strangers)
+        args = f"IgnoreUnknown=1;K8S_POD_UID={tag}"
+        result = self._node.call("ADD", container, self._conf, args=args).ok().document
+        addresses = [one["address"].partition("/")[0] for one in result["ips"]]
         self._end_the_one_before()
         labels = {"app": "isolated" if isolated else "open"}
-        wire = pod(tag, "n1", address, labels=labels)
+        wire = pod(tag, "n1", *addresses, labels=labels)
         self._world.put(wire)
-        _until(lambda: seen_of(friend, tag) and seen_of(worker, "friend"), self._world)
+        _until(lambda: met(friend, tag) and met(worker, "friend"), self._world)
         if not isolated:
-            _until(lambda: seen_of(stranger, tag) and seen_of(worker, "stranger"), self._world)
+            _until(lambda: met(stranger, tag) and met(worker, "stranger"), self._world)
         self._node.call("DEL", container, self._conf).ok()  # before the API learns of its end
         came = worker.call(hush)
         if isolated:
-            got = came.get("stranger", 0), seen_of(stranger, tag)
-            assert got == (0, 0), (tag, address)
+            for who, where in (("stranger", came), (tag, stranger.call(seen))):
+                got = [where.get(f"{who}/{one}", 0) for one in FAMILIES]
+                assert got == [0, 0], (who, tag, addresses)
         self._before = wire
 
     def _end_the_one_before(self) -> None:
-        """Tell the API of the last Pod's end, in steps, with a change of its labels."""
+        """Tell the API of the last Pod's end, in steps, with changes of its labels: first of all a
+        late status, as of a Pod that goes on.
+        """
         if self._before is not None:
+            late = self._before["metadata"] | {"labels": {"app": "open", "late": "yes"}}
+            self._world.put(self._before | {"metadata": late})
+            time.sleep(5 * _PAUSE)
             meta = self._before["metadata"] | {
                 "deletionTimestamp": "2026-01-01T00:00:00Z",
                 "labels": {"app": "open", "changed": "yes"},
@@ -144,9 +180,10 @@ class Newcomers:
             one.stop()
 
 
-def seen_of(worker: Worker, tag: str) -> int:
-    """Return how many datagrams of a tag came to a worker."""
-    return worker.call(seen).get(tag, 0)
+def met(worker: Worker, tag: str) -> bool:
+    """Return True if datagrams of a tag came to a worker in both families."""
+    came = worker.call(seen)
+    return all(came.get(f"{tag}/{one}") for one in FAMILIES)
 
 
 def _until(holds: Callable[[], object], world: RunningProxy) -> None:

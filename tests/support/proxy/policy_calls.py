@@ -9,7 +9,8 @@ from tests.support.proxy.process import PATIENCE, RunningProxy
 RANGES = {"podCIDRs": ["10.244.1.0/24", "fd00:10:244:1::/64"]}
 
 
-A, A6, B, C = "10.244.1.2", "fd00:10:244:1::2", "10.244.1.3", "10.244.2.2"
+A, A6, B, B6 = "10.244.1.2", "fd00:10:244:1::2", "10.244.1.3", "fd00:10:244:1::3"
+C, C6 = "10.244.2.2", "fd00:10:244:2::2"
 
 
 P, P6, D, D6 = "10.244.1.9", "fd00:10:244:1::9", "10.244.2.9", "fd00:10:244:2::9"
@@ -17,9 +18,9 @@ P, P6, D, D6 = "10.244.1.9", "fd00:10:244:1::9", "10.244.2.9", "fd00:10:244:2::9
 
 PODS = (
     pod("a", "n1", A, A6, labels={"app": "a"}, ports={"http": 8080}),
-    pod("b", "n1", B, "fd00:10:244:1::3", labels={"app": "b"}),
+    pod("b", "n1", B, B6, labels={"app": "b"}),
     pod("p", "n1", P, P6, labels={"app": "client"}),
-    pod("c", "n2", C, "fd00:10:244:2::2", labels={"app": "c"}),
+    pod("c", "n2", C, C6, labels={"app": "c"}),
     pod("d", "n2", D, D6, labels={"app": "client"}),
 )
 

@@ -140,6 +140,18 @@ def _answer(said: bytes, source: str) -> Answer:
     return Answer(name or "silent", peer, source)
 
 
+def fetch(url: str) -> tuple[int, str]:
+    """Return the status and the body of a page; raises OSError if nobody answers."""
+    # Here, as a worker that only probes needs none of it.
+    from urllib import error, request
+
+    try:
+        with request.urlopen(url, timeout=60) as answer:  # noqa: S310  # of a test
+            return answer.status, answer.read().decode()
+    except error.HTTPError as err:
+        return err.code, err.read().decode()
+
+
 def echo(port: int) -> None:
     """Send back the data of each TCP connection, in the background."""
     listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)

@@ -18,6 +18,7 @@ from tests.support.proxy.prober import (
     Probe,
     ask,
     echo,
+    fetch,
 )
 from tests.support.space import Space
 
@@ -154,9 +155,13 @@ class RunningProxy:
         protocol: str = TCP,
         tries: int = 12,
         timeout: float = 60.0,
+        strict: bool = False,
     ) -> set[str]:
-        """Return who answers; who does not within ``timeout`` seconds is ``silent``."""
-        probe = Probe(address, port, protocol, tries=tries, timeout=timeout)
+        """Return who answers; who does not within ``timeout`` seconds is ``silent``.
+
+        With ``strict``, a question without an answer is the last.
+        """
+        probe = Probe(address, port, protocol, tries=tries, timeout=timeout, strict=strict)
         return {answer.name for answer in self.lab.client(source).call(ask, [probe])[0]}
 
     def until(self, expected: set[str], **where) -> None:
@@ -164,23 +169,21 @@ class RunningProxy:
         states.
 
         On a busy CPU iptables may take half a minute for hundreds of Services. A question from
-        before the rules gets no answer, so it is given up soon.
+        before the rules gets no answer, so it is given up soon, and its round with it; later rounds
+        have more patience, as an answer takes longer there.
         """
-        deadline, times = time.monotonic() + PATIENCE, 0
+        deadline, times, timeout = time.monotonic() + PATIENCE, 0, 0.2
         while times < 2:
-            found = self.answers(**where, timeout=2.0)
+            found = self.answers(**where, timeout=timeout, strict="refused" not in expected)
             times = times + 1 if found == expected else 0
             assert times or time.monotonic() < deadline, f"{found} answer, not {expected}"
+            if not times:
+                timeout = min(1.2 * timeout, 2.0)
+                time.sleep(0.05)  # the proxy needs the processor more
 
     def url(self, path: str, port: int) -> tuple[int, str]:
-        ask_it = (
-            "import urllib.request, urllib.error\n"
-            f"try: r = urllib.request.urlopen('http://127.0.0.1:{port}{path}')\n"
-            "except urllib.error.HTTPError as err: r = err\n"
-            "print(r.status); print(r.read().decode())"
-        )
-        status, _, text = self.lab.spaces["node"].run(sys.executable, "-c", ask_it).partition("\n")
-        return int(status), text
+        """Return the status and the body of a page of the node's loopback."""
+        return self.lab.workers["node"].call(fetch, f"http://127.0.0.1:{port}{path}")
 
     def metrics(self) -> dict[str, float]:
         """Return the proxy's metrics: those without labels, and IPv4's; empty while it does not
@@ -211,6 +214,7 @@ class RunningProxy:
                 return
             assert time.monotonic() < deadline, f"queued, done, count: {now}"
             before = now
+            time.sleep(0.1)
 
     def check(self, port: int) -> tuple[int, int, dict]:
         """Return a health check port's status (0 if none listens), endpoints, and body."""

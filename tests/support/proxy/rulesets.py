@@ -11,7 +11,7 @@ from proxy.backends.iptables.load import load
 from proxy.backends.iptables.observe import parse
 from proxy.backends.iptables.ruleset import IptablesRuleset
 from proxy.backends.nftables.backend import NftablesFamily
-from proxy.backends.nftables.objects import Element
+from proxy.backends.nftables.objects import Draws, Element
 from proxy.backends.nftables.observe import ObservedTable
 from proxy.backends.nftables.transaction import Transaction
 from proxy.desired.claims import ClaimResolver
@@ -72,8 +72,10 @@ class FakeNftNode:
             raise KernelRefusedError("broken")
         self.kernel.commit(text)
 
-    def _write(self, family: Family, elements: Sequence[Element]) -> None:
-        self.commit(Transaction(put=tuple(elements)).text(family))
+    def _write(self, family: Family, elements: Sequence[Element | Draws]) -> None:
+        put = tuple(one for one in elements if isinstance(one, Element))
+        draws = tuple(one for one in elements if isinstance(one, Draws))
+        self.commit(Transaction(put, draws=draws).text(family))
 
     def _observe(self, _: Family) -> ObservedTable:
         if self.hidden:
@@ -139,9 +141,15 @@ class FakeMaps:
         assert number
         return {key[:4] + key[8:] for key in self.ranges if key[4:8] == number.to_bytes(4, "big")}
 
-    def _pool(self, number: int, count: int) -> Counter[bytes]:
+    def _pool(self, number: int, count: int) -> tuple[Counter[bytes], set[bytes]]:
+        """Return the endpoints, and the addresses that are members with any port."""
         head = number.to_bytes(4, "little")
         slots = self._dealt(head, count) if self.seats else range(count)
         found = [self.endpoints[head + slot.to_bytes(4, "little")] for slot in slots]
         assert all(head + one in self.members for one in found)
-        return Counter(found)
+        return Counter(found), self.callers(head)
+
+    def callers(self, head: bytes = b"") -> set[bytes]:
+        """Return the addresses that are members with any port, of one pool or of all."""
+        anywhere = [key for key in self.members if key.startswith(head) and key[20:22] == bytes(2)]
+        return {key[4:20] for key in anywhere}

@@ -21,14 +21,17 @@ static __always_inline void count(__u32 action)
 }
 
 /* Adds a flow to connection tracking and counts it as a connection of the Service. */
-static __always_inline void begin_flow(struct __sk_buff *skb, const struct packet *packet,
-				       const struct forward *forward, const struct target *endpoint,
-				       const struct address *source)
+VERIFIED_ONCE int begin_flow(struct __sk_buff *skb, const struct packet *packet,
+			     const struct forward *forward, const struct target *endpoint,
+			     const struct address *source)
 {
+	if (!packet || !forward || !endpoint || !source)
+		return 0;
 	if (add_flow(skb, packet, endpoint, source)) {
 		count_connection(forward);
 		count(ENTERED);
 	} else {
 		count(COLLIDED); /* nftables' rules serve and count it */
 	}
+	return 0;
 }

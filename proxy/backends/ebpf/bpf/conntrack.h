@@ -92,11 +92,14 @@ static __always_inline bool is_reopened(const struct packet *packet, struct nf_c
 }
 
 /* True if the packet's flow is tracked. Removes a flow that has ended if the packet reopens it. */
-static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packet *packet)
+VERIFIED_ONCE int is_tracked(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct nf_conn *flow = find_flow(skb, packet);
+	struct nf_conn *flow;
 	bool is_over;
 
+	if (!packet)
+		return false;
+	flow = find_flow(skb, packet);
 	if (!flow)
 		return false;
 	is_over = is_reopened(packet, flow) && !bpf_ct_change_timeout(flow, 0);
@@ -106,7 +109,7 @@ static __always_inline bool is_tracked(struct __sk_buff *skb, const struct packe
 	flow = find_flow(skb, packet); /* the lookup removes expired flows */
 	if (flow)
 		bpf_ct_release(flow);
-	return flow;
+	return !!flow;
 }
 
 static __always_inline union nf_inet_addr as_nat(const struct address *address)

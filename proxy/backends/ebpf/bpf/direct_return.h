@@ -36,13 +36,14 @@ static __always_inline bool decrement_ttl(struct __sk_buff *skb, bool is_4)
 }
 
 /* Sends the packet to the next hop on the route to an endpoint of another node. */
-static __always_inline int send_on(struct __sk_buff *skb, const struct packet *packet,
-				   const struct target *endpoint)
+VERIFIED_ONCE int send_on(struct __sk_buff *skb, const struct packet *packet,
+			  const struct target *endpoint)
 {
 	struct bpf_fib_lookup route = {};
 	struct bpf_redir_neigh hop = {};
 
-	if (find_route(skb, packet, endpoint, &route) != BPF_FIB_LKUP_RET_SUCCESS)
+	if (!packet || !endpoint ||
+	    find_route(skb, packet, endpoint, &route) != BPF_FIB_LKUP_RET_SUCCESS)
 		return TC_ACT_UNSPEC;
 	hop.nh_family = route.family;
 	__builtin_memcpy(hop.ipv6_nh, route.ipv6_dst, sizeof(hop.ipv6_nh));
@@ -55,13 +56,13 @@ static __always_inline int send_on(struct __sk_buff *skb, const struct packet *p
  * UDP as long as the endpoint serves. Otherwise the flow's hash selects it, as on all other nodes.
  */
 static __always_inline bool find_direct_endpoint(const struct packet *packet,
+						 const struct flow *flow,
 						 const struct forward *forward,
 						 const struct settings *set,
 						 struct target *endpoint)
 {
-	struct flow flow = {.client = packet->client, .destination = packet->destination};
 	struct pool pool = {forward->pool, forward->count};
-	struct target *found = bpf_map_lookup_elem(&sent_on, &flow);
+	struct target *found = bpf_map_lookup_elem(&sent_on, flow);
 
 	if (found && !packet->begins) {
 		*endpoint = *found;
@@ -77,16 +78,19 @@ static __always_inline bool find_direct_endpoint(const struct packet *packet,
 /* Handles a packet from outside to a `direct` frontend. This node does not track its flow; only the
  * endpoint's node does.
  */
-static __always_inline int return_directly(struct __sk_buff *skb, const struct packet *packet,
-					   const struct forward *forward,
-					   const struct settings *set)
+VERIFIED_ONCE int return_directly(struct __sk_buff *skb, const struct packet *packet,
+				  const struct forward *forward, const struct settings *set)
 {
-	struct flow flow = {.client = packet->client, .destination = packet->destination};
-	struct pool here = {forward->inside, forward->inside_count};
 	struct target endpoint;
+	struct flow flow;
+	struct pool here;
 	int done;
 
-	if (!find_direct_endpoint(packet, forward, set, &endpoint))
+	if (!packet || !forward || !set)
+		return TC_ACT_UNSPEC;
+	flow = (struct flow){.client = packet->client, .destination = packet->destination};
+	here = (struct pool){forward->inside, forward->inside_count};
+	if (!find_direct_endpoint(packet, &flow, forward, set, &endpoint))
 		return TC_ACT_UNSPEC; /* the pool was replaced meanwhile */
 	if (has_member(&here, &endpoint.address, endpoint.port)) {
 		begin_flow(skb, packet, forward, &endpoint, &packet->client.address);

@@ -41,7 +41,9 @@ static __always_inline struct forward *find_forward(const struct target *destina
 	return bpf_map_lookup_elem(&frontends, &port);
 }
 
-/* Returns how the pool has this endpoint, 0 if it has not; port 0 stands for any port. */
+/* Returns how the pool has this endpoint, 0 if it has not; port 0 stands for any port, of Pods of this
+ * node.
+ */
 static __always_inline __u8 membership(const struct pool *pool, const struct address *address,
 				       __be16 port)
 {

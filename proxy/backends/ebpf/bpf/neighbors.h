@@ -119,7 +119,7 @@ static __always_inline bool is_opaque(struct __sk_buff *skb, bool is_4, struct p
 }
 
 /* True if the node has to route a packet that is neither TCP nor UDP, or no whole packet. */
-static __always_inline bool concerns_node(struct __sk_buff *skb)
+VERIFIED_ONCE int concerns_node(struct __sk_buff *skb)
 {
 	bool is_4 = skb->protocol == bpf_htons(ETH_P_IP);
 	struct packet packet = {}, answer = {};
@@ -188,7 +188,7 @@ static __always_inline bool is_icmp_of_bridge(struct __sk_buff *skb)
 /* True if policies leave it to the node's rules what becomes of a frame that is neither TCP nor UDP. What
  * the node would not route stays on the bridge, whose own rules drop it.
  */
-static __always_inline bool is_for_rules(struct __sk_buff *skb)
+VERIFIED_ONCE int is_for_rules(struct __sk_buff *skb)
 {
 	bool is_4 = skb->protocol == bpf_htons(ETH_P_IP);
 	struct packet packet = {};
@@ -213,15 +213,16 @@ static __always_inline bool needs_node(struct __sk_buff *skb, const struct packe
 }
 
 /* Handles a frame between neighbors. */
-static __always_inline void route_if_needed(struct __sk_buff *skb, const struct link *link)
+VERIFIED_ONCE int route_if_needed(struct __sk_buff *skb, const struct link *link)
 {
 	struct packet packet = {};
 
-	if (!(read_plain(skb, &packet) || read_packet(skb, &packet)
+	if (!link || !(read_plain(skb, &packet) || read_packet(skb, &packet)
 		  ? needs_node(skb, &packet)
 		  : concerns_node(skb) || (guard() == ENFORCING && is_for_rules(skb))))
-		return;
+		return 0;
 	if (!bpf_skb_store_bytes(skb, 0, link->own, ETH_ALEN, 0) &&
 	    !bpf_skb_change_type(skb, PACKET_HOST))
 		count(ROUTED);
+	return 0;
 }

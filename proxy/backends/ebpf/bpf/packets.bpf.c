@@ -53,31 +53,36 @@ static __always_inline bool masquerades(const struct forward *forward, bool from
 }
 
 /* Handles a flow's first packet. It is not from the node: the node's packets come in by no link. */
-static __always_inline void balance(struct __sk_buff *skb, const struct packet *packet,
-				    const struct forward *forward, const struct settings *set,
-				    bool from_pod)
+VERIFIED_ONCE int balance(struct __sk_buff *skb, const struct packet *packet,
+			  const struct forward *forward, const struct settings *set, bool from_pod)
 {
-	__u32 number = set->by_hash ? hash(packet) : bpf_get_prandom_u32();
-	struct pool pool = {forward->pool, forward->count};
-	struct address source = packet->client.address, ours = source;
+	struct address source, ours;
 	struct target *found, endpoint;
+	struct pool pool;
+	__u32 number;
 
+	if (!packet || !forward || !set)
+		return TC_ACT_UNSPEC;
+	number = set->by_hash ? hash(packet) : bpf_get_prandom_u32();
+	pool = (struct pool){forward->pool, forward->count};
+	source = ours = packet->client.address;
 	if (forward->has_inside && from_pod)
 		pool = (struct pool){forward->inside, forward->inside_count};
 	if (!pool.count || !admits(forward, &source))
-		return;
+		return TC_ACT_UNSPEC;
 	found = forward->affinity ? sticky_endpoint(forward, &pool, set, &source, number)
 				  : endpoint_at(&pool, set, number);
 	if (!found)
-		return; /* the pool was replaced meanwhile */
+		return TC_ACT_UNSPEC; /* the pool was replaced meanwhile */
 	endpoint = *found;
 	if (masquerades(forward, from_pod) || is_same(&endpoint.address, &source)) {
 		if (!find_source(skb, packet, &endpoint, &ours))
-			return;
+			return TC_ACT_UNSPEC;
 	} else if (may_others_masquerade(packet, &endpoint, set)) {
-		return;
+		return TC_ACT_UNSPEC;
 	}
 	begin_flow(skb, packet, forward, &endpoint, &ours);
+	return TC_ACT_UNSPEC;
 }
 
 static __always_inline bool is_direct(const struct packet *packet, const struct forward *forward,
@@ -123,9 +128,7 @@ int balance_ingress(struct __sk_buff *skb)
 	from_pod = is_pod(&packet, set, link->flags);
 	if (is_direct(&packet, forward, link->flags, from_pod))
 		return return_directly(skb, &packet, forward, set);
-	if (packet.begins)
-		balance(skb, &packet, forward, set, from_pod);
-	return TC_ACT_UNSPEC;
+	return packet.begins ? balance(skb, &packet, forward, set, from_pod) : TC_ACT_UNSPEC;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -70,27 +70,38 @@ struct addresses {
 
 MEMORY(pod_addresses, 4096, __u64, struct addresses);
 
-static __always_inline void addresses_v4(struct net_device *link, struct addresses *addresses)
+/* These functions are not inlined, so that the kernel verifies each once, not for each link and each
+ * program: that would take a quarter of the proxy's start. Such a function takes no kernel pointer, so
+ * structures of the kernel come as numbers.
+ */
+VERIFIED_ONCE int addresses_v4(__u64 of_link, struct addresses *addresses)
 {
+	struct net_device *link = (void *)of_link;
 	struct in_ifaddr *one = BPF_CORE_READ(link, ip_ptr, ifa_list);
+	int i;
 
-	for (int i = 0; i < ADDRESSES && one; i++) {
+	if (!addresses)
+		return 0;
+	for (i = 0; i < ADDRESSES && one; i++) {
 		addresses->address[0].word[3] = BPF_CORE_READ(one, ifa_local);
 		addresses->found[0]++;
 		one = BPF_CORE_READ(one, ifa_next);
 	}
+	return i;
 }
 
-static __always_inline void addresses_v6(struct net_device *link, struct addresses *addresses)
+VERIFIED_ONCE int addresses_v6(__u64 of_link, struct addresses *addresses)
 {
+	struct net_device *link = (void *)of_link;
 	struct inet6_dev *device = BPF_CORE_READ(link, ip6_ptr);
 	struct list_head *head, *at;
+	int i;
 
-	if (!device)
-		return;
+	if (!device || !addresses)
+		return 0;
 	head = (void *)device + bpf_core_field_offset(struct inet6_dev, addr_list);
 	at = BPF_CORE_READ(head, next);
-	for (int i = 0; i < ADDRESSES && at && at != head; i++) {
+	for (i = 0; i < ADDRESSES && at && at != head; i++) {
 		struct inet6_ifaddr *one =
 		    (void *)at - bpf_core_field_offset(struct inet6_ifaddr, if_list);
 		struct address address;
@@ -103,12 +114,11 @@ static __always_inline void addresses_v6(struct net_device *link, struct address
 		}
 		at = BPF_CORE_READ(at, next);
 	}
+	return i;
 }
 
-/* Reads the addresses of the namespace at `net_namespace`. It is not inlined, so that the kernel verifies it
- * once; such a function takes no kernel pointer, so `net_namespace` is a number.
- */
-__attribute__((noinline)) int read_addresses(__u64 net_namespace, struct addresses *addresses)
+/* Reads the addresses of the namespace at `net_namespace`. */
+VERIFIED_ONCE int read_addresses(__u64 net_namespace, struct addresses *addresses)
 {
 	struct net *net = (void *)net_namespace;
 	struct list_head *head = (void *)net + bpf_core_field_offset(struct net, dev_base_head);
@@ -123,8 +133,8 @@ __attribute__((noinline)) int read_addresses(__u64 net_namespace, struct address
 		    (void *)at - bpf_core_field_offset(struct net_device, dev_list);
 
 		if (!(BPF_CORE_READ(link, flags) & IFF_LOOPBACK)) {
-			addresses_v4(link, addresses);
-			addresses_v6(link, addresses);
+			addresses_v4((__u64)link, addresses);
+			addresses_v6((__u64)link, addresses);
 		}
 		at = BPF_CORE_READ(at, next);
 	}

@@ -153,15 +153,16 @@ static __always_inline bool lets_pass(__u32 profile, __u32 always, const struct 
 /* True if the policies of both Pods admit a flow of this first packet. Both are this node's. */
 static __always_inline bool is_admitted(const struct packet *packet)
 {
-	const struct address *from = &packet->client.address, *to = &packet->destination.address;
-	struct post *source = bpf_map_lookup_elem(&policy_posts, from), *target;
+	/* Copies: see VERIFIED_ONCE. */
+	struct address from = packet->client.address, to = packet->destination.address;
+	struct post *source = bpf_map_lookup_elem(&policy_posts, &from), *target;
 
 	if (!source)
 		return false;
-	target = bpf_map_lookup_elem(&policy_posts, to);
+	target = bpf_map_lookup_elem(&policy_posts, &to);
 	return target &&
-	       lets_pass(source->egress, source->egress_always, &packet->destination, to) &&
-	       lets_pass(target->ingress, target->ingress_always, &packet->destination, from);
+	       lets_pass(source->egress, source->egress_always, &packet->destination, &to) &&
+	       lets_pass(target->ingress, target->ingress_always, &packet->destination, &from);
 }
 
 static __always_inline __u32 guard(void)
@@ -174,11 +175,14 @@ static __always_inline __u32 guard(void)
 /* True if a TCP or UDP packet may stay on the bridge. While the program learns, before the first rules
  * are in force, it admits every flow.
  */
-static __always_inline bool may_pass(const struct packet *packet, __u32 guard)
+VERIFIED_ONCE int may_pass(const struct packet *packet, __u32 guard)
 {
-	bool is_tcp = packet->destination.protocol == IPPROTO_TCP;
 	struct flow flow = {};
+	bool is_tcp;
 
+	if (!packet)
+		return false;
+	is_tcp = packet->destination.protocol == IPPROTO_TCP;
 	fill_flow(packet, &flow);
 	if (!(is_tcp && packet->begins)) { /* a SYN is decided anew */
 		if (is_known(&flow, packet))

@@ -30,12 +30,15 @@ static __always_inline long find_route(struct __sk_buff *skb, const struct packe
 /* Finds the source that masquerading gives a packet to `endpoint`; false if it is unknown. Packets to
  * this node itself keep their source.
  */
-static __always_inline bool find_source(struct __sk_buff *skb, const struct packet *packet,
-					const struct target *endpoint, struct address *source)
+VERIFIED_ONCE int find_source(struct __sk_buff *skb, const struct packet *packet,
+			      const struct target *endpoint, struct address *source)
 {
 	struct bpf_fib_lookup route = {};
-	long found = find_route(skb, packet, endpoint, &route);
+	long found;
 
+	if (!packet || !endpoint || !source)
+		return false;
+	found = find_route(skb, packet, endpoint, &route);
 	if (found == BPF_FIB_LKUP_RET_NOT_FWDED)
 		return true;
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_FRAG_NEEDED)

@@ -7,6 +7,8 @@ import pytest
 
 from control.agent.config import ServerConfig
 from control.agent.server.app import ServerSettingsError, serve
+from control.runtime.base import ContainerRuntimeError
+from control.runtime.used import RuntimeUsage
 from control.tls import CertificateError
 from tests.support.control.agent_server import session
 from tests.support.control.streaming import Host, OneNode, PodTable, make_certificates
@@ -29,6 +31,15 @@ async def test_healthz_and_pods(agent):
     async with agent.http.get(f"{agent.url}/pods") as response:
         body = await response.json()
     assert (body["kind"], body["items"]) == ("PodList", [agent.pod.wire()])
+
+
+@pytest.mark.parametrize("path", ["/stats/summary", "/metrics/resource", "/metrics/cadvisor"])
+async def test_a_runtime_that_does_not_answer_is_named(agent, path):
+    async def down() -> RuntimeUsage:
+        raise ContainerRuntimeError("nobody listens on the socket")
+
+    agent.runtime.usage = down
+    assert await refused(agent, path) == (500, "nobody listens on the socket")
 
 
 async def test_a_server_without_an_authority_does_not_start(tmp_path):

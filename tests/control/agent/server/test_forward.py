@@ -14,7 +14,7 @@ from control.agent.server import forward
 from control.agent.server.dial import DialError, dial
 from control.agent.server.errors import HttpError
 from control.agent.server.forward import CHANNELS, PLAIN, TUNNEL, parse_ports
-from control.agent.server.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset
+from control.spdy import Data, Decoder, Encoder, Event, Opened, Ping, Reset
 from control.upgrade import Upgraded
 from tests.support.control.agent_server import Agent, agent_with
 from tests.support.control.talks import upgrading

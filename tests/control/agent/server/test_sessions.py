@@ -8,7 +8,7 @@ import pytest
 
 from control.agent.config import StreamLimits
 from control.agent.server.channels import V1, V2, V4, V4_BASE64, V5, Channel
-from control.agent.server.spdy import DICTIONARY, Data, Opened, Ping, Reset
+from control.spdy import DICTIONARY, Data, Opened, Ping, Reset
 from control.upgrade import SPDY, VERSIONS
 from tests.support.control.agent_server import agent_with
 from tests.support.control.cluster import until
@@ -171,13 +171,13 @@ async def test_a_session_without_a_byte_ends(tmp_path, transport):
 
 @two
 async def test_a_session_whose_bytes_move_goes_on(tmp_path, transport):
-    script = "for _ in 1 2 3 4 5 6; do sleep 0.2; echo x; done"
+    script = "for _ in 1 2 3 4 5 6 7 8 9; do sleep 0.3; echo x; done"
     async with (
-        agent_with(tmp_path, StreamLimits(idle=0.8)) as agent,
+        agent_with(tmp_path, StreamLimits(idle=2)) as agent,
         talking(agent, transport, EXEC, OUTPUTS, "sh", "-c", script) as talk,
     ):
         channels, _ = await talk.result()
-    assert channels == {Channel.STDOUT: b"x\n" * 6}
+    assert channels == {Channel.STDOUT: b"x\n" * 9}
 
 
 # -- SPDY alone ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.agent.server.spdy import (
+from control.spdy import (
     DICTIONARY,
     Data,
     Decoder,

@@ -88,6 +88,24 @@ async def allowed(server: Guarded, user: str, verb: str, resource: str, **more: 
             'tokenreviews.authentication.k8s.io is forbidden: User "alice" cannot create resource'
             ' "tokenreviews" in API group "authentication.k8s.io" at the cluster scope',
         ),
+        (
+            "GET",
+            "/apis/nope.io/v1/foos",
+            'foos.nope.io is forbidden: User "alice" cannot list resource "foos" in API group'
+            ' "nope.io" at the cluster scope',
+        ),
+        (
+            "GET",
+            f"{CORE}/foos/f",
+            'foos "f" is forbidden: User "alice" cannot get resource "foos" in API group "" in the'
+            ' namespace "default"',
+        ),
+        (
+            "PUT",
+            f"{CORE}/pods",
+            'pods is forbidden: User "alice" cannot update resource "pods" in API group "" in the'
+            ' namespace "default"',
+        ),
     ],
 )
 async def test_a_refusal_has_upstreams_words(
@@ -95,6 +113,15 @@ async def test_a_refusal_has_upstreams_words(
 ) -> None:
     reply = await server("alice", method, path, {} if method == "POST" else None)
     assert (reply.code, reply["reason"], reply["message"]) == (403, "Forbidden", message)
+
+
+async def test_only_who_may_ask_hears_that_a_kind_is_absent(server: Guarded) -> None:
+    rules = {"verbs": ["list"], "apiGroups": ["nope.io"], "resources": ["foos"]}
+    await server.make(f"{MINE}/roles", role(rules))
+    await server.make(f"{MINE}/rolebindings", binding("b", "r", ALICE))
+    path = "/apis/nope.io/v1/namespaces/default"
+    codes = [(await server("alice", "GET", f"{path}/{name}")).code for name in ("foos", "bars")]
+    assert codes == [404, 403]
 
 
 async def test_a_binding_to_an_absent_role_is_named_in_refusals(server: Guarded) -> None:
@@ -504,8 +531,8 @@ async def test_a_put_creates_only_for_users_who_may_create(server: Guarded) -> N
     refused = await server.api("PUT", f"{path}/a", {"metadata": {"name": "a"}}, **media)
     assert (refused.code, refused["reason"]) == (403, "Forbidden")
     assert 'cannot create resource "leases"' in refused["message"]
-    await server.make(path, {"metadata": {"name": "a"}})
-    assert (await server.api("PUT", f"{path}/a", {"metadata": {"name": "a"}}, **media)).code == 200
+    made = await server.make(path, {"metadata": {"name": "a"}})
+    assert (await server.api("PUT", f"{path}/a", made, **media)).code == 200
 
 
 async def test_a_put_creates_no_role_with_more_than_its_author_has(server: Guarded) -> None:

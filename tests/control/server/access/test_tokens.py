@@ -124,7 +124,11 @@ async def test_a_token_is_refused_that_is_over_forged_or_for_others(server: Guar
             404,
             'pods "gone" not found',
         ),
-        ({"boundObjectRef": {"kind": "Service", "apiVersion": "v1"}}, 400, "cannot bind token"),
+        (
+            {"boundObjectRef": {"kind": "Service", "apiVersion": "v1"}},
+            400,
+            "cannot bind token to object of type /v1, Kind=Service",
+        ),
     ],
 )
 async def test_a_token_request_is_refused(
@@ -155,7 +159,13 @@ async def test_a_review_answers_for_audiences(server: Guarded) -> None:
     found = await review(token, "vault", "other")
     assert (found["authenticated"], found["audiences"]) == (True, ["vault"])
     assert found["user"]["username"] == "system:serviceaccount:default:robot"
-    assert not (await review(token, "other")).get("authenticated")
+    other = await review(token, "other", "x")
+    assert (other.get("authenticated"), other["error"]) == (
+        None,
+        '[invalid bearer token, token audiences ["vault" "db"] is invalid for the target'
+        ' audiences ["other" "x"]]',
+    )
+    assert (await review("a.b.c", "other"))["error"] == "invalid bearer token"
     assert not (await review(token)).get("authenticated")
 
 

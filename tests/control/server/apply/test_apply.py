@@ -259,12 +259,12 @@ async def test_every_answer_has_the_managers_that_the_store_has(api: Api):
             'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Too long: may not be more than'
             " 128 bytes",
         ),
-        ("?fieldManager=x", {}, 400, "invalid object type: , Kind="),
+        ("?fieldManager=x", {}, 400, "invalid object type: /, Kind="),
         (
             "?fieldManager=x",
             {"apiVersion": "v1", "kind": "Secret"},
             400,
-            "invalid object type: v1, Kind=Secret",
+            "invalid object type: /v1, Kind=Secret",
         ),
         (
             "?fieldManager=x",

@@ -72,7 +72,9 @@ async def test_a_definition_waits_for_objects_with_finalizers(api: Api):
     await api("DELETE", f"{DEFINITIONS}/{NAME}")
     await until(api, f"{CRONTABS}/a", lambda it: "deletionTimestamp" in it["metadata"])
     refused = await api("POST", CRONTABS, crontab("b"))
-    assert (refused.code, "terminating" in refused["message"]) == (405, True)
+    why = "create not allowed while custom resource definition is terminating"
+    assert refused.code == 403
+    assert refused["message"] == f'crontabs.example.com "b" is forbidden: {why}'
     await api("PATCH", f"{CRONTABS}/a", {"metadata": {"finalizers": None}}, MERGE)
     await until_gone(api, f"{DEFINITIONS}/{NAME}")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from control.api.kinds import NODE, POD, SERVED, SERVICE
-from control.api.measured import MEASURED
+from control.api.unstored import UNSTORED
 from control.server.pages.discovery import (
     REVIEWS,
     discovery,
@@ -219,12 +219,13 @@ async def test_every_kubectl_finds_everything(secured, program):
     kubectl = at_version(secured, program)
     shown = await kubectl("api-resources", "-o", "name")
     assert set(shown.split()) == {
-        *(f"{kind.plural}.{kind.group}".rstrip(".") for kind in (*SERVED, *MEASURED)),
+        *(f"{kind.plural}.{kind.group}".rstrip(".") for kind in (*SERVED, *UNSTORED)),
         *(f"{review.plural}.{review.group}" for review in REVIEWS),
+        "bindings",
     }
     versions = await kubectl("api-versions")
     assert set(versions.split()) == {
-        f"{g}/{v}".lstrip("/") for g, v in group_versions((*SERVED, *MEASURED))
+        f"{g}/{v}".lstrip("/") for g, v in group_versions((*SERVED, *UNSTORED))
     }
     short = "po,svc,deploy,rs,ds,no,ns,cm,sa,lease,endpointslice,controllerrevisions"
     names = await kubectl("get", short, "-o", "name")
@@ -281,6 +282,8 @@ def test_hashes_of_stored_versions_are_those_of_upstream():
     assert rows["pods"]["storageVersionHash"] == "xPOwRZ+Yhw8="
     assert rows["deployments"]["storageVersionHash"] == "8aSe+NMegvE="
     assert "storageVersionHash" not in rows["pods/log"]
+    (definitions, *_) = found("/apis/apiextensions.k8s.io/v1")["resources"]
+    assert definitions["storageVersionHash"] == "jfWCUB31mvA="
 
 
 async def test_namespaces_are_not_deleted_together(api: Api):

@@ -5,6 +5,7 @@ Texts and values: kube-apiserver 1.36.2.
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -218,33 +219,31 @@ OTHERS = [
 ]
 
 
-async def test_an_autoscaler_of_v1_has_the_rest_of_v2_in_annotations(api: Api):
+async def autoscaler(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make an autoscaler with a status by version 2; return it as both versions show it."""
     spec = {
         "scaleTargetRef": TARGET,
         "maxReplicas": 3,
         "metrics": [*OTHERS, CPU],
         "behavior": {"scaleUp": {"stabilizationWindowSeconds": 7}},
     }
-    made = await api.make(V2, {"metadata": {"name": "a"}, "spec": spec})
+    await api.make(V2, {"metadata": {"name": "a"}, "spec": spec})
+    current = {"name": "cpu", "current": {"averageUtilization": 9, "averageValue": "1"}}
+    able = {"type": "AbleToScale", "status": "True", "lastTransitionTime": "2026-11-29T10:00:00Z"}
     status = {
         "currentReplicas": 1,
         "desiredReplicas": 2,
-        "currentMetrics": [
-            {
-                "type": "Resource",
-                "resource": {
-                    "name": "cpu",
-                    "current": {"averageUtilization": 9, "averageValue": "1"},
-                },
-            }
-        ],
-        "conditions": [
-            {"type": "AbleToScale", "status": "True", "lastTransitionTime": "2026-11-29T10:00:00Z"}
-        ],
+        "currentMetrics": [{"type": "Resource", "resource": current}],
+        "conditions": [able],
     }
     reply = await api("PATCH", f"{V2}/a/status", {"status": status}, MERGE)
     assert reply.code == 200, reply
-    shown = (await api("GET", f"{V1}/a")).body
+    assert reply["spec"]["metrics"] == spec["metrics"]
+    return (await api("GET", f"{V1}/a")).body, reply.body
+
+
+async def test_an_autoscaler_of_v1_has_the_rest_of_v2_in_annotations(api: Api):
+    shown, _ = await autoscaler(api)
     assert shown["apiVersion"] == "autoscaling/v1"
     assert shown["spec"] == {
         "scaleTargetRef": TARGET,
@@ -269,14 +268,18 @@ async def test_an_autoscaler_of_v1_has_the_rest_of_v2_in_annotations(api: Api):
     assert said["behavior"]["ScaleDown"]["SelectPolicy"] == "Max"
     assert said["current-metrics"][0]["resource"]["currentAverageUtilization"] == 9
     assert said["conditions"][0]["type"] == "AbleToScale"
-    # A client of v1 that writes back what it has read changes nothing.
+
+
+async def test_a_client_of_v1_that_writes_back_what_it_has_read_changes_nothing(api: Api):
+    shown, kept = await autoscaler(api)
     back = await api("PUT", f"{V1}/a", shown)
     assert back.code == 200, back
     assert back.body == shown
-    kept = (await api("GET", f"{V2}/a")).body
-    assert kept == reply.body
-    assert kept["spec"]["metrics"] == made["spec"]["metrics"]
-    # A status of v1 changes no spec, whatever its annotations say.
+    assert (await api("GET", f"{V2}/a")).body == kept
+
+
+async def test_a_status_of_v1_changes_no_spec_whatever_its_annotations_say(api: Api):
+    shown, kept = await autoscaler(api)
     broken = {name: "[" for name in shown["metadata"]["annotations"]}
     later = shown | {"status": shown["status"] | {"desiredReplicas": 3}}
     later["metadata"] = shown["metadata"] | {"annotations": broken}

@@ -108,11 +108,48 @@ async def test_writes_need_the_namespace_in_their_path(api: Api):
 async def test_an_update_is_warned_of_where_a_kind_has_no_spec(api: Api):
     path = "/apis/node.k8s.io/v1/runtimeclasses"
     plain = {"metadata": {"name": "r"}, "handler": "h"}
-    assert (await api("POST", path, plain)).warnings == ()
+    made = await api("POST", path, plain)
+    assert made.warnings == ()
+    plain |= {"metadata": made["metadata"]}
     old = plain | {"scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}
     changed_to = await api("PUT", f"{path}/r", old)
     assert [unquoted(text) for text in changed_to.warnings] == [
         'scheduling.nodeSelector: deprecated since v1.14; use "kubernetes.io/os" instead'
     ]
-    labelled = old | {"metadata": {"name": "r", "labels": {"a": "b"}}}
+    labelled = old | {"metadata": changed_to["metadata"] | {"labels": {"a": "b"}}}
     assert (await api("PUT", f"{path}/r", labelled)).warnings == ()
+
+
+# What differs from run to run.
+_OWN = {"uid", "creationTimestamp", "resourceVersion", "time", "lastPhaseTransitionTime"}
+_ALLOCATED = {"clusterIP", "clusterIPs", "nodePort"}
+
+
+def stripped(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = value.keys() - _OWN - _ALLOCATED
+        return {name: stripped(value[name]) for name in kept}
+    return [stripped(each) for each in value] if isinstance(value, list) else value
+
+
+async def test_upstream_stores_the_same(api: Api):
+    """``recorded/stored.json`` has rows of (path, object, what upstream makes of it)."""
+    rows = json.loads((Path(__file__).parent / "recorded/stored.json").read_text())
+    assert len(rows) > 30
+    for path, wire, expected in rows:
+        made = await api.make(f"{path}?dryRun=All&fieldManager=recorder", wire)
+        assert stripped(made) == expected, path
+
+
+async def test_upstream_refuses_the_same_bodies(api: Api):
+    """Bodies that are no JSON, no object or of another kind, and what upstream answered.
+
+    ``recorded/bodies.json`` has rows of (method, path, body, media type, code, message). Words that
+    differ between releases of Go are those of Go 1.26, which upstream's release is built by.
+    """
+    rows = json.loads((Path(__file__).parent / "recorded/bodies.json").read_text())
+    await api.make("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "a"}})
+    assert len(rows) > 90
+    for method, path, text, media, code, message in rows:
+        answer = await api(method, path, text.encode(), media)
+        assert (answer.code, answer["message"]) == (code, message), (method, path, text, media)

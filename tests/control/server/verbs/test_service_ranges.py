@@ -29,7 +29,7 @@ async def test_each_cluster_ip_is_an_address_of_its_service(api: Api):
     parent = {"resource": "services", "namespace": "default", "name": "s"}
     assert shown["spec"] == {"parentRef": parent}
     assert shown["metadata"]["creationTimestamp"] >= made["metadata"]["creationTimestamp"]
-    selected = await api("GET", f"{ADDRESSES}?fieldSelector=spec.parentRef.name%3Dkubernetes")
+    selected = await api("GET", f"{ADDRESSES}?fieldSelector=metadata.name%3D10.96.0.1")
     assert [each["metadata"]["name"] for each in selected["items"]] == ["10.96.0.1"]
     await api("PATCH", f"{SERVICES}/s", {"spec": {"type": "NodePort"}}, MERGE)
     assert (await api("GET", f"{ADDRESSES}/10.96.0.7")).body == shown

@@ -43,7 +43,8 @@ async def test_an_object_is_made_read_changed_and_deleted(api: Api, kind: Kind):
     name = name_of(kind)
     made = await api.make(place(kind), smallest(kind, labels={"app": "web"}))
     assert (made["kind"], made["apiVersion"]) == (kind.name, kind.api_version)
-    assert ("generation" in made["metadata"]) == rules_of(kind).generation
+    rules = rules_of(kind)
+    assert ("generation" in made["metadata"]) == (rules.generation and rules.born_numbered)
     assert (await api("GET", place(kind, name))).body == made
     for selector, count in (("labelSelector=app%3Dweb", 1), ("fieldSelector=metadata.name%3Db", 0)):
         listed = await api("GET", f"{place(kind)}?{selector}")

@@ -18,6 +18,7 @@ from tests.support.control.requests import (
 )
 
 PODS = f"{CORE}/pods"
+CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 
 
@@ -25,7 +26,10 @@ async def test_quantities_are_stored_in_canonical_form(api: Api):
     """YAML's ``cpu: 1`` is a number; a typed client reads text only."""
     resources = {"limits": {"cpu": 1, "memory": "1024Mi"}, "requests": {"cpu": 0.5}}
     containers = [{"name": "c", "image": "i", "resources": resources}]
-    made = await api.make(PODS, pod(containers=containers, overhead={"cpu": 2}))
+    of_class = {"overhead": {"podFixed": {"cpu": 2}}, "handler": "h"}
+    await api.make(CLASSES, {"metadata": {"name": "c"}, **of_class})
+    wanted = {"runtimeClassName": "c", "overhead": {"cpu": 2}}
+    made = await api.make(PODS, pod(containers=containers, **wanted))
     assert made["spec"]["overhead"] == {"cpu": "2"}
     stored = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}}
     assert made["spec"]["containers"][0]["resources"] == stored

@@ -55,7 +55,7 @@ async def test_yaml_is_validated_as_json_is(api: Api):
     ("text", "code", "message"),
     [
         (b"a: [", 400, "error decoding YAML: error converting YAML to JSON: yaml:"),
-        (b"- a", 400, "the request body must be a JSON object"),
+        (b"- a", 400, "the object provided is unrecognized (must be of type ConfigMap): "),
         (b"data: {x: 1}", 400, "ConfigMap in version"),
         (b"data: {x: yes}", 400, "ConfigMap in version"),
         (b"data: {x: 1" + b"0" * 6000 + b"}", 400, "error decoding YAML: a number of 6001 digits"),

@@ -8,14 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.backends.ebpf.contents import MapChanges, MapContents
-from proxy.backends.ebpf.layout import ForwardEntry, pack_frontend, pack_settings, pack_target
+from proxy.backends.ebpf.layout import (
+    ForwardEntry,
+    pack_address,
+    pack_frontend,
+    pack_settings,
+    pack_targets,
+)
 from proxy.backends.ebpf.options import EbpfOptions
 from proxy.backends.ebpf.room import room_for
 from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
 from proxy.model.settings import PodDetector, ProxySettings
-from proxy.model.values import Family, Protocol, Target
+from proxy.model.values import Endpoint, Family, Port, Protocol, Service, Slice, Target
 from tests.support.proxy.fate import rows
 from tests.support.proxy.rulesets import FakeMaps
 from tests.support.proxy.strategies import NODE, few, histories, replay
@@ -91,6 +97,18 @@ def test_equal_pools_are_one() -> None:
     maps = follow([desired([case])])
     assert len(maps.endpoints) == 3
     assert len(maps.frontends) == 4 * len(Protocol)
+
+
+def test_only_pods_that_may_be_here_can_call_themselves() -> None:
+    here, there, somewhere = (Target(ip_address(f"10.244.0.{last}"), 8080) for last in (1, 2, 3))
+    ends = (Endpoint(here, local=True), Endpoint(there, elsewhere=True), Endpoint(somewhere))
+    key, port = ("ns", "a"), Port("p", Protocol.TCP, 80)
+    tracker = Tracker(NODE, tuple(Family))
+    tracker.set_service(key, Service(key, (port,), (ip_address("10.96.0.1"),)))
+    tracker.set_slice(("ns", "a-x"), Slice(key, {("p", Protocol.TCP): ends}))
+    maps = follow([tracker.desired()])
+    assert len(maps.endpoints) == 3
+    assert maps.callers() == {pack_address(one.address) for one in (here, somewhere)}
 
 
 def test_sctp_is_left_to_nftables() -> None:
@@ -180,7 +198,7 @@ def test_addresses_are_packed_as_ipv6_sockets_see_them(
     key = pack_frontend(family, where, 0x1234, Protocol.TCP)
     assert key == bytes.fromhex(f"{packed}12340600")
     if where:
-        assert pack_target(Target(where, 0x1234)) == bytes.fromhex(f"{packed}12340000")
+        assert pack_targets([Target(where, 0x1234)]) == [bytes.fromhex(f"{packed}12340000")]
 
 
 def test_settings() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from types import SimpleNamespace
 
 import pytest
 
@@ -129,6 +130,18 @@ def test_an_ended_pods_flows_go_before_anothers_frames_come(world: World) -> Non
     assert FakeMaps.done[2:] == ["drop"]
 
 
+@pytest.mark.parametrize("pinned", [True, False])
+def test_ended_pods_are_remembered_while_programs_know_their_flows(
+    world: World, monkeypatch, *, pinned: bool
+) -> None:
+    monkeypatch.setattr(frames, "are_pinned", lambda: pinned)
+    world.frames.plan(world.index.take(), {ip_address("10.244.1.7")}, whole=False)
+    world.frames.plan(world.index.take(), whole=False)
+    world.ports = {PORT: BRIDGE}
+    world.write()
+    assert ("end ['10.244.1.7']" in FakeMaps.done) == pinned
+
+
 def test_a_full_map_leaves_all_to_the_rules(world: World) -> None:
     world.ports, FakeMaps.full = {PORT: BRIDGE}, True
     with pytest.raises(KernelRefusedError):
@@ -137,3 +150,16 @@ def test_a_full_map_leaves_all_to_the_rules(world: World) -> None:
     is_new, text = world.write()
     assert (is_new, world.shown, text) == (True, 1, "remove the bridges' rules\n")
     assert FakeMaps.done == ["rules", "UNGUARDED"]
+
+
+def test_a_port_that_comes_after_the_look_waits_for_the_next_one(world: World, monkeypatch) -> None:
+    """Its Pod may have an address that was taken after the sets were read."""
+    bridge = SimpleNamespace(name="br0", number=BRIDGE)
+    monkeypatch.setattr(kernel, "bridges_of", lambda *_: ([bridge], frozenset()))
+    world.ports = {PORT: BRIDGE}
+    assert f"guarded {{ {PORT} }}" in world.write()[1]
+    world.frames.look()
+    world.ports = {PORT: BRIDGE, PORT + 1: BRIDGE}  # the proxy's thread sees the new port
+    assert world.frames.plan(world.index.take(), whole=False) == ""
+    world.frames.look()
+    assert f"guarded {{ {PORT + 1} }}" in world.frames.plan(world.index.take(), whole=False)

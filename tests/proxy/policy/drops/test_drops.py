@@ -3,6 +3,9 @@
 import asyncio
 import socket
 import struct
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -12,10 +15,12 @@ from msgspec import convert
 
 from proxy.linux import nflog
 from proxy.linux.netlink import attribute, pack_message
+from proxy.model.errors import KernelRefusedError
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, NodeView
 from proxy.objects.parse import Complaints
 from proxy.policy import wire
+from proxy.policy.drops import counts
 from proxy.policy.drops.counts import DropCounts, Place
 from proxy.policy.drops.naming import Drop, End, name_drop
 from proxy.policy.drops.packet import Flow, read_flow
@@ -241,6 +246,56 @@ def test_counts_grow_whatever_the_kernel_forgets() -> None:
     assert made.sums() == {("ingress", "ns", "a,b"): 7, ("egress", "", ""): 3}
     line = 'kubeproxy_network_policy_dropped_packets_total{direction="ingress",namespace="ns",'
     assert f'{line}policy="a,b"}} 7\n' in made.text()
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[DropWatch]:
+    made, told = DropWatch(), Told()
+    async with made.watching(View(index(), lambda: NODE, lambda: ProxySettings()), told):
+        yield made
+
+
+def reader(*found: int) -> Callable[[object], dict[Place, int]]:
+    """Return what reads these counts of the kernel's, one after the other."""
+    left = iter(found)
+    return lambda _: {Place(Direction.EGRESS, Family.V4): next(left)}
+
+
+async def test_a_reading_that_takes_long_is_not_taken_for_a_new_table(
+    watch: DropWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was: it had less than the one that began later, and all of it counted again."""
+    begun, may_end, quick = threading.Event(), threading.Event(), reader(5, 6)
+
+    def read(families: object) -> dict[Place, int]:
+        found = quick(families)
+        if not begun.is_set():
+            begun.set()
+            may_end.wait()
+        return found
+
+    monkeypatch.setattr(counts, "read", read)
+    first = asyncio.create_task(watch.read_counts())
+    await asyncio.to_thread(begun.wait)
+    second = asyncio.create_task(watch.read_counts())
+    await asyncio.wait({second}, timeout=0.1)  # it would end now
+    may_end.set()
+    await asyncio.gather(first, second)
+    assert watch.counts.sums() == {("egress", "", ""): 6}
+
+
+@pytest.mark.parametrize(("is_refused", "total"), [(True, 7), (False, 12)])
+async def test_counts_go_on_in_tables_that_the_kernel_does_not_renew(
+    watch: DropWatch, monkeypatch: pytest.MonkeyPatch, *, is_refused: bool, total: int
+) -> None:
+    monkeypatch.setattr(counts, "read", reader(5, 7))
+    await watch.read_counts()
+    with suppress(KernelRefusedError):
+        async with watch.renewing():
+            if is_refused:
+                raise KernelRefusedError("no")
+    await watch.read_counts()
+    assert watch.counts.sums() == {("egress", "", ""): total}
 
 
 async def test_a_drop_is_reported_once_and_ends_the_wait() -> None:

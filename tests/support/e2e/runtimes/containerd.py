@@ -8,12 +8,12 @@ from typing import Any
 
 import grpc
 
+from control.runtime.cri.v1 import api_pb2
 from tests.support.e2e.harness import eventually
 from tests.support.e2e.runtimes.images import write_image
 from tests.support.e2e.runtimes.machine import Machine
 
 IMAGE = "docker.io/podwire/busybox:test"
-_PROTO = "tests/support/e2e/runtimes/cri.proto"
 _CONFIG = """
 version = 2
 root = "{files}/containerd"
@@ -85,14 +85,16 @@ class Containerd:
 
     def __init__(self, machine: Machine, channel: grpc.Channel) -> None:
         self.machine = machine
-        self._messages, services = grpc.protos_and_services(_PROTO)
-        self._service = services.RuntimeServiceStub(channel)
+        self._channel = channel
         self._numbers = itertools.count()
 
     def call(self, method: str, **fields: Any) -> Any:
         """Make one call. Raises grpc.RpcError."""
-        request = getattr(self._messages, f"{method}Request")(**fields)
-        return getattr(self._service, method)(request, timeout=60)
+        request = getattr(api_pb2, f"{method}Request")(**fields)
+        answer = getattr(api_pb2, f"{method}Response")
+        path = f"/runtime.v1.RuntimeService/{method}"
+        ask = self._channel.unary_unary(path, type(request).SerializeToString, answer.FromString)
+        return ask(request, timeout=60)
 
     def run_sandbox(self, name: str, **options: Any) -> Sandbox:
         """Run a Pod's sandbox; ``options`` are fields of PodSandboxConfig."""

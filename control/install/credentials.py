@@ -1,0 +1,208 @@
+"""Make the certificates of a control plane in /etc/podwire/pki, and keep those that still serve.
+
+A certificate is made anew if it is missing, is not of the authority, ends soon, or lacks a name;
+the authority and the key of tokens are made once.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from control.api.signing import host_names
+from control.client.kubeconfig import KubeconfigError, load
+from control.install.layout import InstallError, Layout
+from control.install.settings import ControlPlaneSettings
+from control.linux import whole
+from control.pki import (
+    Identity,
+    Pair,
+    create_authority,
+    create_key,
+    hosts_of_server,
+    issue,
+    kubeconfig,
+)
+
+AUTHORITY_LIFE = timedelta(days=3650)  # kubeadm's
+SOON = timedelta(days=90)
+_USERS = {
+    "scheduler": Identity("system:kube-scheduler"),
+    "controllers": Identity("system:kube-controller-manager"),
+    "dns": Identity("system:coredns"),
+}
+_ADMIN = Identity("kubernetes-admin", ("system:masters",))
+
+
+def write(
+    layout: Layout,
+    settings: ControlPlaneSettings,
+    now: datetime,
+    soon: timedelta = SOON,
+    *,
+    before: Callable[[], None] = lambda: None,
+) -> tuple[str, ...]:
+    """Make what is missing, or ends ``soon``; return the files that changed.
+
+    ``before`` is called if there are any, ahead of the first. Raises InstallError, OSError.
+    """
+    layout.pki.mkdir(mode=0o755, parents=True, exist_ok=True)
+    changed: list[str] = []
+    for name in _written(layout, settings, now, soon):
+        if not changed:
+            before()
+        changed.append(name)
+    return tuple(changed)
+
+
+def _written(
+    layout: Layout, settings: ControlPlaneSettings, now: datetime, soon: timedelta
+) -> Iterator[str]:
+    """Yield the name of each file that is to change, then write it."""
+    yield from _authorities(layout.pki)
+    authority, front = _authority(layout.pki, "ca"), _authority(layout.pki, "front-proxy-ca")
+    wanted = (
+        ("apiserver", authority, Identity("kube-apiserver", hosts=_hosts(settings))),
+        (
+            "kubelet-client",
+            authority,
+            Identity("kube-apiserver-kubelet-client", ("system:masters",)),
+        ),
+        ("front-proxy-client", front, Identity("front-proxy-client")),
+    )
+    for name, signer, identity in wanted:
+        if not _serves(layout.pki / f"{name}.crt", signer, identity, now, soon):
+            yield name
+            _save(layout.pki, name, issue(signer, identity, now))
+    for path, identity in _kubeconfigs(layout):
+        if not _is_current(path, authority, settings.url, now, soon):
+            yield path.name
+            pair = issue(authority, identity, now)
+            text = kubeconfig("podwire", settings.url, authority.certificate, identity.user, pair)
+            whole.write(path, text, 0o600)
+
+
+def _authorities(pki: Path) -> Iterator[str]:
+    for name, title in (("ca", "podwire"), ("front-proxy-ca", "podwire front proxy")):
+        key, certificate = pki / f"{name}.key", pki / f"{name}.crt"
+        if certificate.exists() and not key.exists():
+            raise InstallError(
+                f"{certificate} has no key beside it: put {name}.key there, or run: podwire reset"
+            )
+        if not certificate.exists():
+            yield name
+            _save(pki, name, _create_authority(title, key))
+    if not (pki / "sa.key").exists():
+        yield "sa.key"
+        whole.write(pki / "sa.key", create_key().decode(), 0o600)
+
+
+def _create_authority(title: str, path: Path) -> Pair:
+    """Make an authority, of the key that a run has left which was cut short, if there is one."""
+    held = path.read_bytes() if path.exists() else None
+    try:
+        return create_authority(title, AUTHORITY_LIFE, held)
+    except ValueError as err:
+        raise InstallError(f"{path}: {err}: remove it, or run: podwire reset") from err
+
+
+def _authority(pki: Path, name: str) -> Pair:
+    return Pair.load(pki, name)
+
+
+def _save(folder: Path, name: str, pair: Pair) -> None:
+    """Write the key first: of it an authority is made anew, and without it not at all."""
+    whole.write(folder / f"{name}.key", pair.key.decode(), 0o600)
+    whole.write(folder / f"{name}.crt", pair.certificate.decode(), 0o644)
+
+
+def _hosts(settings: ControlPlaneSettings) -> tuple[str, ...]:
+    first = [str(ip_network(cidr)[1]) for cidr in settings.network.serviceCIDRs]
+    endpoint = settings.endpoint.rpartition(":")[0].strip("[]")
+    domain = settings.dns.domain
+    found = hosts_of_server(
+        (settings.node.name,),
+        (
+            *settings.node.ips,
+            *first,
+            endpoint,
+            *settings.api.certSANs,
+            f"kubernetes.default.svc.{domain}",
+        ),
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _kubeconfigs(layout: Layout) -> Iterator[tuple[Path, Identity]]:
+    yield layout.admin, _ADMIN
+    for part, identity in _USERS.items():
+        yield layout.kubeconfig(part), identity
+
+
+def _serves(path: Path, signer: Pair, identity: Identity, now: datetime, soon: timedelta) -> bool:
+    try:
+        held = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return (
+        _is_signed(held, signer, now, soon)
+        and _is_of(held, path.with_suffix(".key"))
+        and set(identity.hosts) <= host_names(held)
+    )
+
+
+def _is_of(held: x509.Certificate, key: Path) -> bool:
+    """Return True if a file has a certificate's key: a run may have ended between the two."""
+    try:
+        return load_pem_private_key(key.read_bytes(), None).public_key() == held.public_key()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_signed(held: x509.Certificate, signer: Pair, now: datetime, soon: timedelta) -> bool:
+    """Return True if an authority has signed a certificate that is valid and does not end soon.
+
+    One that begins later was made while the clock was wrong.
+    """
+    try:
+        held.verify_directly_issued_by(x509.load_pem_x509_certificate(signer.certificate))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return held.not_valid_before_utc <= now and held.not_valid_after_utc - now > soon
+
+
+def _is_current(path: Path, authority: Pair, url: str, now: datetime, soon: timedelta) -> bool:
+    """Return True for a kubeconfig of this cluster whose certificate does not end soon."""
+
+    try:
+        config = load(path)
+        held = x509.load_pem_x509_certificate(config.credentials.certificate or b"")
+    except (KubeconfigError, ValueError):
+        return False
+    return config.server == url and _is_signed(held, authority, now, soon)
+
+
+def authority_hash(pem: bytes) -> str:
+    """Return ``sha256:HEX`` of an authority's public key, as kubeadm does; raises ValueError."""
+    key = x509.load_pem_x509_certificate(pem).public_key()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"sha256:{hashlib.sha256(der).hexdigest()}"
+
+
+def is_valid(path: Path, authority: bytes) -> bool:
+    """Return True if a node's certificate is of this authority, and has not ended."""
+    try:
+        held = x509.load_pem_x509_certificate(path.read_bytes())
+        held.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+    except (OSError, ValueError, TypeError, InvalidSignature):
+        return False
+    return held.not_valid_after_utc > datetime.now(UTC)
