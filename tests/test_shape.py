@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.e2e.harness import CHECKOUT
 
-ROOMS = ("cni_plugin", "proxy", "control", "lab")
+ROOMS = ("cni_plugin", "proxy", "control", "lab", "debug")
 SOURCES = [path for room in ROOMS for path in sorted((CHECKOUT / room).rglob("*.py"))]
 MOST_LINES, USUAL_LINES = 40, 7
 MOST_FILES = 15

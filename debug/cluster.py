@@ -1,0 +1,121 @@
+"""The API's objects that decide about packets, and the names that they give to addresses.
+
+They are what the proxy reads of them, so a snapshot holds them in the API's own form, and neither
+Secrets nor environments of containers.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+from msgspec import Struct
+
+from control.api.kind import Kind, M
+from control.client import ApiError, Client
+from proxy.model.values import Key
+from proxy.objects.wire import ENDPOINT_SLICE, NODE, SERVICE, EndpointSlice, Node, Service
+from proxy.policy.wire import (
+    CLUSTER_NETWORK_POLICY,
+    NAMESPACE,
+    NETWORK_POLICY,
+    POD,
+    ClusterNetworkPolicy,
+    Namespace,
+    NetworkPolicy,
+    Pod,
+)
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+_ENDED = ("Succeeded", "Failed")  # phases of Pods whose addresses others may have
+
+
+class ClusterState(Struct, frozen=True, omit_defaults=True):
+    """The objects at one time."""
+
+    pods: tuple[Pod, ...] = ()
+    services: tuple[Service, ...] = ()
+    slices: tuple[EndpointSlice, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    policies: tuple[NetworkPolicy, ...] = ()
+    cluster_policies: tuple[ClusterNetworkPolicy, ...] = ()
+
+    def service(self, key: Key) -> Service | None:
+        """The Service of a namespace and a name."""
+        return next((one for one in self.services if one.key == key), None)
+
+    def slices_of(self, service: Key) -> Iterator[EndpointSlice]:
+        """The EndpointSlices of a Service."""
+        for one in self.slices:
+            if one.key[0] == service[0] and one.metadata.labels.get(SERVICE_LABEL) == service[1]:
+                yield one
+
+
+def read_cluster(kubeconfig: Path) -> ClusterState:
+    """Read the objects of a cluster; raises ClientError, KubeconfigError."""
+    return asyncio.run(_read(kubeconfig))
+
+
+async def _read(kubeconfig: Path) -> ClusterState:
+    async with Client.from_kubeconfig(kubeconfig) as client:
+        return ClusterState(
+            pods=await _list(client, POD),
+            services=await _list(client, SERVICE),
+            slices=await _list(client, ENDPOINT_SLICE),
+            nodes=await _list(client, NODE),
+            namespaces=await _list(client, NAMESPACE),
+            policies=await _list(client, NETWORK_POLICY),
+            cluster_policies=await _list(client, CLUSTER_NETWORK_POLICY, optional=True),
+        )
+
+
+async def _list(client: Client, kind: Kind[M], optional: bool = False) -> tuple[M, ...]:
+    """List the objects of a kind; none if the cluster does not have the kind."""
+    try:
+        return (await client.list(kind)).items
+    except ApiError as err:
+        if optional and err.not_found:
+            return ()
+        raise
+
+
+class Names:
+    """The names of addresses: of Pods, Services and nodes, first of all those that own them."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._names = dict(_named(state))
+
+    def of(self, address: str) -> str:
+        """Return "Pod default/web", "Service default/web" or "Node node1"; "" for a stranger."""
+        return self._names.get(_plain(address), "")
+
+    def shown(self, address: str) -> str:
+        """Return an address with its name, if it has one."""
+        name = self.of(address)
+        return f"{address} ({name})" if name else address
+
+
+def _named(state: ClusterState) -> Iterator[tuple[str, str]]:
+    """Yield addresses with names; of two names of one address the later one counts."""
+    for pod in state.pods:
+        if not pod.spec.host_network and pod.status.phase not in _ENDED:
+            for one in pod.status.pod_ips:
+                yield _plain(one.ip or ""), f"Pod {'/'.join(pod.key)}"
+    for service in state.services:
+        spec, balancer = service.spec, service.status.load_balancer
+        ingress = [one.ip or "" for one in balancer.ingress] if balancer else []
+        for ip in (*spec.cluster_ips, *spec.external_ips, *ingress):
+            if ip not in ("", "None"):
+                yield _plain(ip), f"Service {'/'.join(service.key)}"
+    for node in state.nodes:
+        for address in node.status.addresses:
+            yield _plain(address.address), f"Node {node.metadata.name}"
+
+
+def _plain(text: str) -> str:
+    """Return an address in its usual form; what is none stays as it is."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text

@@ -1,0 +1,51 @@
+"""Options of several debugging commands."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from debug.places import Ground, of_host, of_lab
+from lab.completion import complete_lab
+from lab.options import output_option
+from lab.shared import need_root
+from lab.state import lab_dir
+
+__all__ = ["ground", "ground_options", "output_option"]
+
+_OPTIONS = (
+    click.option("--name", help="Of this lab.  [default: lab]", shell_complete=complete_lab),
+    click.option("--here", is_flag=True, help="Of this machine, which is a node."),
+    click.option(
+        "--kubeconfig",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Of the cluster that this machine is a node of; means --here.",
+    ),
+)
+_ENTER = "other network namespaces are entered, for which you need root"
+
+
+def ground_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which cluster is meant: --name, --here, --kubeconfig."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def ground(name: str | None, here: bool, kubeconfig: Path | None) -> Ground:
+    """Return the places of these options; without any, of the lab ``lab`` or of this machine.
+
+    Raises ClickException, PlaceError.
+    """
+    need_root(_ENTER)
+    if name and (here or kubeconfig):
+        raise click.UsageError("--name is of a lab, --here and --kubeconfig are of this machine")
+    if here or kubeconfig or not (name or _is_up("lab")):
+        return of_host(kubeconfig=kubeconfig)
+    return of_lab(name or "lab")
+
+
+def _is_up(name: str) -> bool:
+    keeper = lab_dir(name).keeper()
+    return keeper is not None and keeper.alive

@@ -1,0 +1,192 @@
+"""The network namespaces that can be looked into: those of a lab's machines, or of this one.
+
+The namespaces of Pods are found by libcni's result cache, which containerd, CRI-O and podwire's own
+runtime keep. Source of its format: containernetworking/cni, libcni/api.go ("cniCacheV1").
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cni_plugin.linux import namespace
+from control.reported import ReportedError
+from lab.parts import machines
+from lab.state import lab_dir
+from lab.status import MachineNotFoundError, locate
+
+T = TypeVar("T")
+
+SWITCH = "switch"  # the network between a lab's machines
+_MOST_CACHED = 10_000  # files of one node's cache; a node has at most some hundreds
+_LONGEST_FILE = 1 << 20
+
+
+class PlaceError(ReportedError):
+    """A namespace is not there, or may not be entered; the text says which, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A network namespace: of a Pod on a node, or a node's own.
+
+    ``pid`` is a process of the node: its files are below /proc/PID/root.
+    """
+
+    node: str
+    pid: int
+    netns: str  # a path that can be opened from here
+    pod: tuple[str, str] | None = None  # namespace, name
+
+    @property
+    def name(self) -> str:
+        """The place in words, as reports have it."""
+        return f"Pod {'/'.join(self.pod)}" if self.pod else f"Node {self.node}"
+
+    @property
+    def root(self) -> Path:
+        """The node's files, seen from here."""
+        return Path(f"/proc/{self.pid}/root")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """All places of a cluster that can be entered from here, and how its API is asked."""
+
+    places: tuple[Place, ...]
+    kubeconfig: Path | None = None
+
+    def nodes(self) -> tuple[Place, ...]:
+        """The nodes' own namespaces."""
+        return tuple(place for place in self.places if place.pod is None)
+
+    def node(self, name: str) -> Place:
+        """A node's own namespace; raises PlaceError."""
+        for place in self.nodes():
+            if place.node == name:
+                return place
+        known = ", ".join(place.node for place in self.nodes())
+        raise PlaceError(f"no node {name} can be entered from here: there are {known}")
+
+    def pod(self, key: tuple[str, str]) -> Place:
+        """A Pod's namespace; raises PlaceError."""
+        for place in self.places:
+            if place.pod == key:
+                return place
+        raise PlaceError(
+            f"Pod {'/'.join(key)} has no network namespace on a node that can be entered from "
+            "here: it is in its node's network, has ended, or runs elsewhere"
+        )
+
+
+def of_lab(name: str) -> Ground:
+    """Return the places of a running lab, its control plane and its switch among them.
+
+    Raises PlaceError.
+    """
+    lab = lab_dir(name)
+    spec = lab.spec()
+    if spec is None:
+        raise PlaceError(f"no lab {name}; start it with: podwire lab up --name {name}")
+    found: list[Place] = []
+    for machine in (*(one.name for one in machines(spec)), SWITCH):
+        try:
+            pid = locate(lab, machine).pid
+        except MachineNotFoundError as err:
+            if machine == SWITCH:
+                raise PlaceError(f"lab {name} is not up: {err}") from err
+            continue  # stopped, or killed: it has no namespaces
+        found += _of_machine(machine, pid)
+    return Ground(tuple(found), lab.kubeconfig)
+
+
+def of_host(node: str = "", kubeconfig: Path | None = None) -> Ground:
+    """Return the places of this machine, whose Node has the name ``node``."""
+    return Ground(tuple(_of_machine(node or socket.gethostname(), os.getpid())), kubeconfig)
+
+
+def _of_machine(node: str, pid: int) -> Iterator[Place]:
+    here = Place(node, pid, f"/proc/{pid}/ns/net")
+    yield here
+    if node != SWITCH:
+        yield from _pods(here)
+
+
+def _pods(node: Place) -> Iterator[Place]:
+    """Yield the Pods' namespaces: those of the cache that exist."""
+    folder = node.root / "var/lib/cni/results"
+    paths = sorted(folder.iterdir())[:_MOST_CACHED] if folder.is_dir() else []
+    seen: set[str] = set()
+    for path in paths:
+        if (found := _cached(path)) is None:
+            continue
+        pod, inside = found
+        netns = f"{node.root}{inside}"
+        if netns not in seen and _is_namespace(netns):
+            seen.add(netns)
+            yield Place(node.node, node.pid, netns, pod)
+
+
+def _cached(path: Path) -> tuple[tuple[str, str], str] | None:
+    """Return a Pod and the path of its namespace; None for a file that tells neither."""
+    try:
+        if path.stat().st_size > _LONGEST_FILE:
+            return None
+        item: Any = json.loads(path.read_bytes())
+        words = dict(item["cniArgs"])
+        pod = str(words["K8S_POD_NAMESPACE"]), str(words["K8S_POD_NAME"])
+        netns = str(item["netns"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of something else, or just being written or removed
+    return (pod, netns) if netns.startswith("/") and ".." not in netns else None
+
+
+def _is_namespace(path: str) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return namespace.is_namespace(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def entered(place: Place) -> Iterator[None]:
+    """Run the block in a place's network, this thread only; sockets made there stay there.
+
+    Raises PlaceError.
+    """
+    try:
+        fd = os.open(place.netns, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as err:
+        raise PlaceError(f"{place.name}: its network is gone ({err.strerror})") from err
+    try:
+        context = namespace.entered(fd)
+        try:
+            context.__enter__()
+        except OSError as err:
+            raise PlaceError(f"{place.name}: {err.strerror}: use sudo") from err
+        try:
+            yield
+        finally:
+            context.__exit__(None, None, None)
+    finally:
+        os.close(fd)
+
+
+def inside(place: Place, act: Callable[[], T]) -> T:
+    """Return what ``act`` returns in a thread that has entered a place. Raises PlaceError."""
+
+    def enter() -> T:
+        with entered(place):
+            return act()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(enter).result()

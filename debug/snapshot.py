@@ -1,0 +1,122 @@
+"""A snapshot: the cluster's objects and what its nodes' kernels hold, as one JSON file.
+
+Analysis takes a snapshot, so that it works on another machine too. Annotations are left out: they
+may hold whole objects with what is secret in them (kubectl's last-applied-configuration).
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from control.client.errors import ClientError
+from control.linux import whole
+from control.reported import ReportedError
+from debug.cluster import ClusterState, read_cluster
+from debug.kernel.read import read_space
+from debug.kernel.values import SpaceState
+from debug.places import Ground, Place, PlaceError, inside
+from proxy.objects.wire import WireObject
+
+VERSION = 1
+_LONGEST = 1 << 30  # bytes of a file
+_AT_ONCE = 8  # namespaces that are read beside each other
+_KEPT = ("proxy.podwire.dev/", "service.kubernetes.io/")  # annotations that decide about packets
+
+W = TypeVar("W", bound=WireObject)
+
+
+class SnapshotError(ReportedError):
+    """A file is no snapshot of this version; the text names the file and the cause."""
+
+
+class SpaceSnapshot(Struct, frozen=True, omit_defaults=True):
+    """One network namespace: of a Pod, or of the node itself."""
+
+    node: str
+    state: SpaceState
+    pod: tuple[str, str] | None = None
+
+
+class Snapshot(Struct, frozen=True, omit_defaults=True):
+    """What was read of a cluster. ``unread`` says of what is missing why it is."""
+
+    taken: str  # RFC 3339
+    cluster: ClusterState | None = None
+    spaces: tuple[SpaceSnapshot, ...] = ()
+    unread: tuple[str, ...] = ()
+    version: int = VERSION
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def node(self, name: str) -> SpaceState | None:
+        """The namespace of a node."""
+        return next((one.state for one in self.spaces if one.node == name and not one.pod), None)
+
+    def nodes(self) -> tuple[SpaceSnapshot, ...]:
+        """The namespaces of all nodes."""
+        return tuple(one for one in self.spaces if one.pod is None)
+
+
+def take(ground: Ground) -> Snapshot:
+    """Read all places, and the cluster's objects if it is known how to ask for them."""
+    unread: list[str] = []
+    cluster = None
+    if ground.kubeconfig is not None:
+        try:
+            cluster = read_cluster(ground.kubeconfig)
+        except (ClientError, ReportedError) as err:
+            unread.append(f"the API: {err}")
+    spaces = []
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for place, found in zip(ground.places, pool.map(_read, ground.places), strict=True):
+            if isinstance(found, SpaceState):
+                spaces.append(SpaceSnapshot(place.node, found, place.pod))
+            else:
+                unread.append(f"{place.name}: {found}")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Snapshot(now, cluster, tuple(spaces), tuple(unread))
+
+
+def _read(place: Place) -> SpaceState | str:
+    """Read a place, or say why it cannot be read: a Pod may end meanwhile."""
+    try:
+        return inside(place, read_space)
+    except (OSError, PlaceError) as err:
+        return str(err)
+
+
+def save(snapshot: Snapshot, path: Path) -> None:
+    """Write a file that only its owner reads; raises OSError."""
+    kept = snapshot.cluster and _without_secrets(snapshot.cluster)
+    text = msgspec.json.encode(replace(snapshot, cluster=kept)).decode()
+    whole.write(path, text, 0o600)
+
+
+def load(path: Path) -> Snapshot:
+    """Read a file; raises SnapshotError, OSError."""
+    if path.stat().st_size > _LONGEST:
+        raise SnapshotError(f"{path} is no snapshot: it is longer than {_LONGEST} bytes")
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+    except (msgspec.DecodeError, RecursionError) as err:
+        raise SnapshotError(f"{path} is no snapshot of podwire: {err}") from err
+    if found.version != VERSION:
+        raise SnapshotError(f"{path} has version {found.version}; this podwire reads {VERSION}")
+    return found
+
+
+def _without_secrets(cluster: ClusterState) -> ClusterState:
+    parts = {name: tuple(_stripped(getattr(cluster, name))) for name in cluster.__struct_fields__}
+    return replace(cluster, **parts)
+
+
+def _stripped(objects: Iterable[W]) -> Iterable[W]:
+    for one in objects:
+        notes = one.metadata.annotations.items()
+        kept = {key: value for key, value in notes if key.startswith(_KEPT)}
+        yield replace(one, metadata=replace(one.metadata, annotations=kept))
