@@ -83,6 +83,10 @@ class StoreFullError(StoreError):
         super().__init__(f"the store has reached its quota of {quota} bytes: remove objects")
 
 
+class StoreUrlError(ValueError):
+    """A ``--store`` value that names no store; the message says what is allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyValue:
     """A value and the revision of the commit that wrote it."""
@@ -174,7 +178,7 @@ class StorePage:
 
 
 class Store(Protocol):
-    """One log of commits. Revisions start at 1 with the first and grow with every commit.
+    """One log of commits. Revisions grow with every commit.
 
     All methods belong to one event loop. A finished ``commit`` is as durable as the implementation
     promises, and every later read sees it.
@@ -182,12 +186,20 @@ class Store(Protocol):
 
     @property
     def revision(self) -> int:
-        """The revision of the last commit; 0 for an empty store."""
+        """The revision of the last commit that watchers have heard of."""
         ...
 
     @property
     def compacted(self) -> int:
         """The newest compacted revision; 0 at first."""
+        ...
+
+    async def newest(self) -> int:
+        """Return the revision of the last commit that anybody has finished before this call.
+
+        It differs from ``revision`` where several processes write to one store. Raises
+        StoreUnavailableError.
+        """
         ...
 
     async def get(self, key: str) -> KeyValue | None:

@@ -38,6 +38,9 @@ class MemoryStore:
     def compacted(self) -> int:
         return self._compacted
 
+    async def newest(self) -> int:
+        return self.revision
+
     async def get(self, key: str) -> KeyValue | None:
         self._check_open()
         return self._at(key, self.revision)

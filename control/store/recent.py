@@ -35,6 +35,18 @@ class RecentCommits:
         self.revision = commit[0].revision
         self.wake()
 
+    def advance(self, revision: int) -> None:
+        """Note that the store has reached a revision without events of ours."""
+        self.revision = max(self.revision, revision)
+        self.wake()
+
+    def restart(self, revision: int) -> None:
+        """Forget all commits: what follows a revision comes next."""
+        self._commits.clear()
+        self._bytes = 0
+        self._start = self.revision = revision
+        self.wake()
+
     def wake(self) -> None:
         """Wake all waiters."""
         self._changed.set()

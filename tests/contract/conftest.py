@@ -12,6 +12,12 @@ from tests.support.spaces import spaces
 __all__ = ["spaces"]
 
 
+@pytest.fixture
+def zero(store: Store) -> int:
+    """The revision at which a test's store begins: other tests may have written before."""
+    return store.revision
+
+
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     made = await make_store(request.param, tmp_path)

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +52,8 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
-        self.states: list[State] = [{}]
+        self.zero: int | None = None  # the revision that the store began with
+        self.states: list[State] = [{}]  # by the revision after that one
         self.events: list[list[StoreEvent]] = [[]]
         self.compacted = 0
 
@@ -61,16 +63,19 @@ class History(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.store: Store = self.run_(make_store(self.name, Path(self.folder.name)))
+        if self.zero is None:
+            self.zero = self.store.revision
 
     @rule(wanted=st.lists(changes, min_size=1, max_size=3, unique_by=lambda c: c.key))
     def commit(self, wanted: list[Write]) -> None:
         state = self.states[-1]
+        wanted = [self.absolute(change) for change in wanted]
         if not all(permitted(state, change) for change in wanted):
             with pytest.raises(StoreError):
                 self.run_(self.store.commit(*wanted))
             return
         revision = self.run_(self.store.commit(*wanted))
-        assert revision == len(self.states)
+        assert revision == self.zero + len(self.states)
         after = dict(state)
         for change in wanted:
             if isinstance(change, Delete):
@@ -85,10 +90,15 @@ class History(RuleBasedStateMachine):
             ]
         )
 
+    def absolute(self, change: Write) -> Write:
+        """Return a change that expects a revision of this store."""
+        expected = 0 if isinstance(change, Create) else change.expected
+        return replace(change, expected=self.zero + expected) if expected else change
+
     @rule(back=st.integers(0, 4))
     def compact(self, back: int) -> None:
         revision = max(len(self.states) - 1 - back, 0)
-        self.run_(self.store.compact(revision))
+        self.run_(self.store.compact(self.zero + revision))
         self.compacted = max(self.compacted, revision)
 
     @rule(back=st.integers(0, 4), prefix=st.sampled_from(["/", "/a/", "/b"]))
@@ -98,9 +108,9 @@ class History(RuleBasedStateMachine):
             return
         if revision < self.compacted:
             with pytest.raises(CompactedError):
-                self.run_(self.store.list(prefix, revision=revision))
+                self.run_(self.store.list(prefix, revision=self.zero + revision))
             return
-        page = self.run_(self.store.list(prefix, revision=revision))
+        page = self.run_(self.store.list(prefix, revision=self.zero + revision))
         assert page.records == records(self.states[revision], prefix)
 
     @rule(limit=st.integers(1, 3))
@@ -121,7 +131,7 @@ class History(RuleBasedStateMachine):
 
     async def heard(self, since: int, count: int) -> list[StoreEvent]:
         found: list[StoreEvent] = []
-        events = self.store.watch("/", since)
+        events = self.store.watch("/", self.zero + since)
         while len(found) < count:
             found += await anext(events)
         await events.aclose()
@@ -137,8 +147,8 @@ class History(RuleBasedStateMachine):
     @invariant()
     def knows_its_revision(self) -> None:
         if hasattr(self, "store"):
-            assert self.store.revision == len(self.states) - 1
-            assert self.store.compacted == self.compacted
+            assert self.store.revision == self.zero + len(self.states) - 1
+            assert max(self.store.compacted - self.zero, 0) == self.compacted
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -164,6 +174,7 @@ def case(store: str) -> type:
     return test
 
 
-assert STORES == ("memory", "sqlite")
+assert STORES == ("memory", "sqlite", "etcd")
 TestMemory = case("memory")
+TestEtcd = case("etcd")
 TestSqlite = case("sqlite")

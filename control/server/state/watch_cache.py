@@ -201,7 +201,7 @@ class WatchCache:
 
     async def fresh(self) -> int:
         """Wait until the cache has reached the store's revision; return the cache's revision."""
-        await self.reach(self._store.revision)
+        await self.reach(await self._store.newest())
         return self.revision
 
     async def reach(self, revision: int) -> None:

@@ -83,6 +83,9 @@ class SqliteStore:
     def compacted(self) -> int:
         return self._compacted
 
+    async def newest(self) -> int:
+        return self.revision
+
     async def get(self, key: str) -> KeyValue | None:
         return await self._read(lambda: self._reading.get(key))
 

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
+from control.store import open_store
 from control.store.base import Store
 from control.store.memory import MemoryStore
 from control.store.sqlite.store import SqliteStore
+from tests.support.control.etcd import shared_etcd
 
-STORES = ("memory", "sqlite")
+STORES = ("memory", "sqlite", "etcd")
 
 
 async def make_store(name: str, folder: Path) -> Store:
-    """Open the store that ``STORES`` calls ``name``; its files go into ``folder``."""
-    return MemoryStore() if name == "memory" else await SqliteStore.open(folder / "store.db")
+    """Open the store that ``STORES`` calls ``name``, whose files, or keys, ``folder`` names."""
+    if name == "memory":
+        return MemoryStore()
+    if name == "etcd":
+        return await open_store(f"etcd:{shared_etcd().url}?prefix={folder}")
+    return await SqliteStore.open(folder / "store.db")
