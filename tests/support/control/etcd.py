@@ -6,6 +6,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,12 +30,14 @@ class Etcd:
     cluster: str = ""
     port: int = field(default_factory=free_port)
     peer: int = field(default_factory=free_port)
+    more: tuple[str, ...] = ()  # of etcd's options
+    scheme: str = "http"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where clients ask."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def peer_url(self) -> str:
@@ -56,7 +60,8 @@ class Etcd:
         words = [f"--{name}={value}" for name, value in options.items()]
         log = (self.folder / f"{self.name}.log").open("ab")
         with log:
-            self.process = subprocess.Popen(["etcd", *words], stdout=log, stderr=log)
+            argv = ["etcd", *words, *self.more]
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log)
 
     def wait(self) -> None:
         """Wait until it listens."""
@@ -75,6 +80,23 @@ class Etcd:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+@contextmanager
+def etcd_cluster(folder: Path, names: tuple[str, ...] = ("a", "b", "c")) -> Iterator[list[Etcd]]:
+    """Give the members of a cluster that runs while the context lasts."""
+    members = [Etcd(folder, name) for name in names]
+    cluster = ",".join(f"{member.name}={member.peer_url}" for member in members)
+    try:
+        for member in members:
+            member.cluster = cluster
+            member.start()
+        for member in members:
+            member.wait()
+        yield members
+    finally:
+        for member in members:
+            member.kill()
 
 
 @cache
