@@ -1,4 +1,5 @@
-# What bin/test-vm keeps, under the hash of what it was made of. Who sources it has note(), and $cache.
+# What bin/test-vm keeps, under the hash of what it was made of. Who sources it has note(), $cache and $root,
+# and before a kernel is made $package and $modules.
 shopt -s inherit_errexit # or in $(keep ...) a maker that failed would be taken for one that is done
 
 keep() {
@@ -17,3 +18,10 @@ keep() {
 }
 
 digest() { cat "$@" | sha256sum | cut -c -16; }
+
+key_of_kernel() { # its package, the modules in its initramfs, and the scripts that make that
+  # shellcheck disable=SC2154  # who sources this has them
+  local made_by=("$root/tests/vm/init" "$root/tests/kernel/kernel.bash")
+  # shellcheck disable=SC2154
+  echo "${package#linux-image-}-$(printf '%s\n' "${modules[@]}" | digest - "${made_by[@]}")"
+}

@@ -66,6 +66,27 @@ def test_only_what_was_made_to_its_end_is_kept(tmp_path: Path, maker: str, code:
     assert (tmp_path / "thing-k/made").exists() == (not code)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "echo >> {root}/tests/kernel/kernel.bash",
+        "echo >> {root}/tests/vm/init",
+        "modules+=(xfs)",
+        "package=linux-image-6.1.2",
+    ],
+)
+def test_a_kernel_is_made_anew_when_what_makes_it_changes(tmp_path: Path, change: str) -> None:
+    for name in ("vm/init", "kernel/kernel.bash"):
+        path = tmp_path / "tests" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("#")
+    begin = f"root={tmp_path}; package=linux-image-6.1.1; modules=(ext4); . {HERE}/keep.bash"
+    twice = f"key_of_kernel; key_of_kernel; {change.format(root=tmp_path)}; key_of_kernel"
+    first, second, changed = bash(tmp_path, f"{begin}; {twice}").stdout.split()
+    assert first == second != changed
+    assert first.startswith("6.1.1-")
+
+
 @pytest.mark.parametrize("words", [["--workers", "0"], ["--workers"], ["--other"]])
 def test_wrong_options_are_refused_before_anything_is_made(words: list[str]) -> None:
     done = run(CHECKOUT / "bin/test-vm", *words)
