@@ -4,12 +4,14 @@ Units end first, then Pods, then rules and links, then files. What fails is told
 rest is removed all the same, but for the files, by which a second run finds what is left.
 """
 
+import errno
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from control.install import systemd
+from control.install.alone import alone
 from control.install.layout import InstallError, Layout, Program
 from control.install.progress import Progress
 from control.install.settings import NodeSettings, check, read
@@ -19,7 +21,15 @@ _SECONDS = 120.0
 
 
 def reset(layout: Layout, program: Program, progress: Progress) -> tuple[str, ...]:
-    """Remove everything; return what was removed. Raises InstallError, which lists what was not."""
+    """Remove everything; return what was removed. Raises OSError, InstallError.
+
+    The latter lists what was not removed.
+    """
+    with alone(layout, progress):
+        return _reset(layout, program, progress)
+
+
+def _reset(layout: Layout, program: Program, progress: Progress) -> tuple[str, ...]:
     removed: list[str] = []
     faults: list[str] = []
     for text, act in _steps(layout, program):
@@ -91,17 +101,43 @@ def _cni(layout: Layout, program: Program) -> list[str]:
 
 
 def _files(layout: Layout) -> list[str]:
-    """Remove all folders; those of dynamic users are links into ``private``."""
+    """Remove all folders; those of dynamic users are links into ``private``.
+
+    The lock's is the last: who waits for it begins when all is gone.
+    """
     private = layout.root / "var/lib/private/podwire"
     run = layout.root / "run/podwire"
-    found = [path for path in (layout.config, layout.state, private, run) if path.exists()]
+    found = [path for path in (layout.config, private, run) if path.exists()]
     for path in found:
-        _remove(path)
+        _unmount(path)
+        shutil.rmtree(path)
+    if kept := [path for path in layout.state.iterdir() if path != layout.lock]:
+        _unmount(layout.state)
+        for path in kept:
+            _remove(path)
+        found.append(layout.state)
+    _remove_lock(layout)
     return list(map(str, found))
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder; raises InstallError if something is mounted in it that cannot be undone.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _remove_lock(layout: Layout) -> None:
+    layout.lock.unlink()
+    try:
+        layout.state.rmdir()
+    except OSError as err:
+        if err.errno != errno.ENOTEMPTY:  # another run has begun
+            raise
+
+
+def _unmount(path: Path) -> None:
+    """Unmount all in a folder; raises InstallError if something is mounted then all the same.
 
     What is mounted there may be a folder of the host, which a Pod has had: its files stay.
     """
@@ -109,7 +145,6 @@ def _remove(path: Path) -> None:
         syscalls.unmount(point)
     if left := _mounted(path):
         raise InstallError(f"{left[0]} is mounted: unmount it; all of {path} is kept until then")
-    shutil.rmtree(path)
 
 
 def _mounted(path: Path) -> list[Path]:
