@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
-from control.install import renewal
+from control.install import credentials, renewal
 from control.install.layout import InstallError, Layout, this_program
 from control.install.options import HELP, output_option, progress_of, reported, require_root, table
 
@@ -42,13 +42,21 @@ def renew(every: bool, output: str) -> None:
     """Renew the control plane's certificates that end within 90 days.
 
     What reads them restarts; new connections wait meanwhile. A timer does this once a day.
+    An authority is not renewed: a warning says when it ends within a year.
     """
     with reported("certs"):
         require_root()
         changed, restarted = renewal.renew(
             _LAYOUT, this_program(), datetime.now(UTC), progress_of(output), every=every
         )
+        warnings = credentials.warnings(_LAYOUT, datetime.now(UTC))
+    for line in warnings:
+        click.echo(line, err=True)
     if output == "json":
-        shown = {"renewed": list(changed), "restarted": list(restarted)}
+        shown = {
+            "renewed": list(changed),
+            "restarted": list(restarted),
+            "warnings": list(warnings),
+        }
         return click.echo(json.dumps(shown, indent=2))
     return click.echo(f"renewed: {', '.join(changed) or 'nothing, for nothing ends soon'}")

@@ -98,6 +98,8 @@ def write_files(
         layout.config.mkdir(mode=0o755, parents=True, exist_ok=True)
         layout.state.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_credentials(layout, settings, every, datetime.now(UTC))
+    for line in credentials.warnings(layout, datetime.now(UTC)):
+        progress.note(line)
     with progress.step(f"settings in {layout.cluster_file}"):
         write(layout.cluster_file, settings)
     with progress.step(f"units in {layout.units}"):

@@ -11,7 +11,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -24,6 +25,7 @@ from control.install.layout import InstallError, Layout
 from control.install.settings import ControlPlaneSettings
 from control.linux import whole
 from control.pki import (
+    LIFETIME,
     Identity,
     Pair,
     create_authority,
@@ -35,11 +37,14 @@ from control.pki import (
 
 AUTHORITY_LIFE = timedelta(days=3650)  # kubeadm's
 SOON = timedelta(days=90)
+AUTHORITIES = ("ca", "front-proxy-ca")
 _USERS = {
     "scheduler": Identity("system:kube-scheduler"),
     "controllers": Identity("system:kube-controller-manager"),
     "dns": Identity("system:coredns"),
 }
+_REMEDY = "put back both files as they were, or run: podwire reset"
+_ANEW = "install the cluster anew and let its nodes join: podwire reset on each machine comes first"
 _ADMIN = Identity("kubernetes-admin", ("system:masters",))
 
 
@@ -116,7 +121,41 @@ def _create_authority(title: str, path: Path) -> Pair:
 
 
 def _authority(pki: Path, name: str) -> Pair:
-    return Pair.load(pki, name)
+    path = pki / f"{name}.crt"
+    pair = Pair.load(pki, name)
+    try:
+        held = x509.load_pem_x509_certificate(pair.certificate)
+        is_elliptic = isinstance(held.public_key(), EllipticCurvePublicKey)
+    except (ValueError, UnsupportedAlgorithm) as err:
+        raise InstallError(f"{path} cannot be read: {err}; {_REMEDY}") from err
+    if not is_elliptic:
+        raise InstallError(f"{path} is not of an elliptic curve, and podwire's are; {_REMEDY}")
+    if not _is_of(held, path.with_suffix(".key")):
+        raise InstallError(f"{path} is not of the key beside it; {_REMEDY}")
+    return pair
+
+
+def warnings(layout: Layout, now: datetime) -> tuple[str, ...]:
+    """Say which authorities have ended, or end before what they sign now. Raises OSError."""
+    ends = ((path, _end(path)) for path in (layout.pki / f"{name}.crt" for name in AUTHORITIES))
+    return tuple(_warning(path, end, now) for path, end in ends if end - now < LIFETIME)
+
+
+def _end(authority: Path) -> datetime:
+    return x509.load_pem_x509_certificate(authority.read_bytes()).not_valid_after_utc
+
+
+def _warning(path: Path, end: datetime, now: datetime) -> str:
+    day = f"{end:%Y-%m-%d}"
+    if end <= now:
+        return (
+            f"[WARNING Authority] {path} ended on {day}: nobody trusts a certificate of it any "
+            f"more, and podwire renews no authority; {_ANEW}"
+        )
+    return (
+        f"[WARNING Authority] {path} ends on {day}, before certificates that it signs now: all of "
+        f"them end with it, and podwire renews no authority; before that day, {_ANEW}"
+    )
 
 
 def _save(folder: Path, name: str, pair: Pair) -> None:
@@ -164,7 +203,7 @@ def _is_of(held: x509.Certificate, key: Path) -> bool:
     """Return True if a file has a certificate's key: a run may have ended between the two."""
     try:
         return load_pem_private_key(key.read_bytes(), None).public_key() == held.public_key()
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return False
 
 

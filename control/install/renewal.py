@@ -17,7 +17,6 @@ from control.install.layout import InstallError, Layout, Program
 from control.install.progress import Progress
 
 _TIMER, _AGENT, _NOBODY = "podwire-certs.timer", "podwire-agent", "nobody"
-_AUTHORITIES = ("ca", "front-proxy-ca")
 _ISSUED = ("apiserver", "kubelet-client", "front-proxy-client")
 _USERS = ("admin", "scheduler", "controllers", "dns")
 _OF_NODE = ("agent-client", "agent-server")
@@ -38,7 +37,7 @@ def endings(layout: Layout) -> tuple[Ending, ...]:
         *((layout.pki / f"{name}.crt", _TIMER) for name in _ISSUED),
         *((layout.kubeconfig(name), _TIMER) for name in _USERS),
         *((layout.node_pki / f"{name}-current.pem", _AGENT) for name in _OF_NODE),
-        *((layout.pki / f"{name}.crt", _NOBODY) for name in _AUTHORITIES),
+        *((layout.pki / f"{name}.crt", _NOBODY) for name in credentials.AUTHORITIES),
     )
     return tuple(Ending(path, _end(path), by) for path, by in places if path.exists())
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -11,12 +12,18 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from control.install import certs_cli, credentials, renewal, systemd
 from control.install.alone import alone
 from control.install.layout import InstallError, Layout, Program
 from control.install.progress import Progress
 from control.install.settings import ControlPlaneSettings, check, write
+from control.pki import create_authority, create_key
 
 NOW = datetime.now(UTC)
 QUIET, PROGRAM = Progress(quiet=True), Program("/opt/podwire/bin/python")
@@ -40,6 +47,14 @@ def layout(tmp_path: Path) -> Layout:
     credentials.write(made, settings, NOW)
     write(made.cluster_file, settings)
     return made
+
+
+@pytest.fixture
+def commands(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """The layout, which is that of the commands too."""
+    monkeypatch.setattr(certs_cli, "_LAYOUT", layout)
+    monkeypatch.setattr(certs_cli, "require_root", lambda: None)
+    return layout
 
 
 def test_what_ends_soon_is_renewed_and_its_readers_restart(layout: Layout, restarted: list[str]):
@@ -126,10 +141,8 @@ def test_a_node_alone_has_nothing_to_renew(tmp_path: Path):
         renewal.renew(Layout(tmp_path), PROGRAM, NOW, QUIET)
 
 
-def test_ends_are_shown(layout: Layout, monkeypatch: pytest.MonkeyPatch):
-    (layout.pki / "kubelet-client.crt").write_text("")
-    monkeypatch.setattr(certs_cli, "_LAYOUT", layout)
-    monkeypatch.setattr(certs_cli, "require_root", lambda: None)
+def test_ends_are_shown(commands: Layout):
+    (commands.pki / "kubelet-client.crt").write_text("")
     runner = CliRunner()
     rows = {
         Path(row["certificate"]).name: row
@@ -143,6 +156,67 @@ def test_ends_are_shown(layout: Layout, monkeypatch: pytest.MonkeyPatch):
     assert rows["kubelet-client.crt"]["expires"] == "<unreadable>"
     text = runner.invoke(certs_cli.certs, ["check-expiration"]).output.splitlines()
     assert text[0].split("   ")[0] == "CERTIFICATE" and len(text) == len(rows) + 1
+
+
+def sign_anew(pki: Path, left: timedelta) -> None:
+    """Give the authority of the front proxy another end; its key stays."""
+    path = pki / "front-proxy-ca.crt"
+    key = path.with_suffix(".key").read_bytes()
+    path.write_bytes(create_authority("podwire front proxy", left, key).certificate)
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (timedelta(days=366), ""),
+        (timedelta(days=360), "ends on {day}, before certificates that it signs now"),
+        (timedelta(minutes=-1), "ended on {day}: nobody trusts"),
+    ],
+)
+def test_a_renewal_warns_of_an_authority_that_it_cannot_renew(
+    commands: Layout, restarted: list[str], left: timedelta, said: str
+):
+    sign_anew(commands.pki, left)
+    done = CliRunner().invoke(certs_cli.certs, ["renew", "-o", "json"])
+    warnings = json.loads(done.stdout)["warnings"]
+    assert done.exit_code == 0 and done.stderr.splitlines() == warnings
+    assert len(warnings) == bool(said), "that of the cluster lives for ten years"
+    day = f"{datetime.now(UTC) + left:%Y-%m-%d}"
+    path = commands.pki / "front-proxy-ca.crt"
+    assert all(f"{path} {said.format(day=day)}" in each for each in warnings)
+    text = CliRunner().invoke(certs_cli.certs, ["renew"])
+    assert text.stdout == "renewed: nothing, for nothing ends soon\n"
+    assert all(each in text.stderr.splitlines() for each in warnings)
+
+
+def rsa_pair() -> tuple[bytes, bytes]:
+    """A certificate that says it is an authority's, as kubeadm's are, and its key."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(9))
+    held = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    return held, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (lambda: (b"", create_key()), "cannot be read"),
+        (lambda: (create_authority("other").certificate, create_key()), "is not of the key"),
+        (rsa_pair, "is not of an elliptic curve"),
+    ],
+    ids=["unreadable", "of another key", "RSA"],
+)
+def test_an_authority_that_cannot_sign_is_told(
+    commands: Layout, pair: Callable[[], tuple[bytes, bytes]], said: str
+):
+    certificate, key = commands.pki / "ca.crt", commands.pki / "ca.key"
+    for path, pem in zip((certificate, key), pair(), strict=True):
+        path.write_bytes(pem)
+    done = CliRunner().invoke(certs_cli.certs, ["renew"])
+    assert isinstance(done.exception, SystemExit)
+    told = str(done.exception)
+    assert told.startswith(f"podwire certs: {certificate} {said}") and "put back" in told
 
 
 def test_an_end_is_told_in_days_then_in_hours():
