@@ -7,6 +7,7 @@ may hold whole objects with what is secret in them (kubectl's last-applied-confi
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from control.client.errors import ClientError
 from control.linux import whole
 from control.reported import ReportedError
 from debug.cluster import ClusterState, read_cluster
-from debug.kernel.read import read_space
+from debug.kernel.read import identity, read_numbers, read_space
 from debug.kernel.values import SpaceState
 from debug.places import Ground, Place, PlaceError, inside
 from proxy.objects.wire import WireObject
@@ -36,11 +37,16 @@ class SnapshotError(ReportedError):
 
 
 class SpaceSnapshot(Struct, frozen=True, omit_defaults=True):
-    """One network namespace: of a Pod, or of the node itself."""
+    """One network namespace: of a Pod, or of the node itself.
+
+    ``peers`` has the ``identity`` of other namespaces by ``Link.peer_netns``.
+    """
 
     node: str
     state: SpaceState
     pod: tuple[str, str] | None = None
+    identity: int = 0  # differs from that of every other namespace; 0 if it is not known
+    peers: dict[int, int] = field(default_factory=dict)
 
 
 class Snapshot(Struct, frozen=True, omit_defaults=True):
@@ -73,21 +79,36 @@ def take(ground: Ground) -> Snapshot:
             unread.append(f"the API: {err}")
     spaces = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for place, found in zip(ground.places, pool.map(_read, ground.places), strict=True):
-            if isinstance(found, SpaceState):
-                spaces.append(SpaceSnapshot(place.node, found, place.pod))
+        reading = partial(_read, ground)
+        for place, found in zip(ground.places, pool.map(reading, ground.places), strict=True):
+            if isinstance(found, SpaceSnapshot):
+                spaces.append(found)
             else:
                 unread.append(f"{place.name}: {found}")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Snapshot(now, cluster, tuple(spaces), tuple(unread))
 
 
-def _read(place: Place) -> SpaceState | str:
+def _read(ground: Ground, place: Place) -> SpaceSnapshot | str:
     """Read a place, or say why it cannot be read: a Pod may end meanwhile."""
     try:
-        return inside(place, read_space)
+        return inside(place, lambda: _space(place, _neighbors(ground, place)))
     except (OSError, PlaceError) as err:
         return str(err)
+
+
+def _neighbors(ground: Ground, place: Place) -> list[str]:
+    """Return the namespaces that links of a place may lead to: of a Pod, its node's."""
+    return [
+        other.netns
+        for other in ground.places
+        if other != place and (place.pod is None or (other.node == place.node and not other.pod))
+    ]
+
+
+def _space(place: Place, neighbors: list[str]) -> SpaceSnapshot:
+    state = read_space()  # first: the kernel numbers what links lead to as they are read
+    return SpaceSnapshot(place.node, state, place.pod, identity(), read_numbers(neighbors))
 
 
 def save(snapshot: Snapshot, path: Path) -> None:

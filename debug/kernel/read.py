@@ -4,7 +4,9 @@ Source: rtnetlink(7), Documentation/networking/ip-sysctl.rst, linux/neighbour.h,
 """
 
 import errno
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,32 @@ def read_space() -> SpaceState:
             sysctls=dict(_sysctls(link.name for link in links)),
             counters=read_counters(),
         )
+
+
+def identity() -> int:
+    """Return what tells this thread's network namespace from others: the inode of its file."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino
+
+
+def read_numbers(paths: Iterable[str]) -> dict[int, int]:
+    """Return which number of a peer's namespace (``Link.peer_netns``) stands for which identity.
+
+    ``paths`` are files of the namespaces in question. The kernel has numbers for those that links
+    lead to, once these were read.
+    """
+    with _netlink() as ip:
+        return dict(found for path in paths for found in _numbered(ip, path))
+
+
+def _numbered(ip: Any, path: str) -> Iterator[tuple[int, int]]:
+    with suppress(FileNotFoundError):  # its Pod has just ended
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            number = ip.get_netnsid(fd=fd)["nsid"]
+            if number >= 0:  # -1: no link leads there
+                yield number, os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
 
 
 def sysctl(name: str) -> str | None:

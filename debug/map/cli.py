@@ -1,0 +1,41 @@
+"""Declares ``podwire map``; debug/map/commands.py carries it out."""
+
+from pathlib import Path
+
+import click
+
+from debug.options import ground_options
+
+snapshot_option = click.option(
+    "--snapshot",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of a file that podwire snapshot has written, instead of this machine's state.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Draw the network: its topology, a Service's endpoints, and how nodes reach each other."""
+
+
+@main.command()
+@ground_options
+@snapshot_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["drawing", "json"]),
+    default="drawing",
+    show_default=True,
+)
+def topology(
+    name: str | None, here: bool, kubeconfig: Path | None, snapshot: Path | None, output: str
+) -> None:
+    """Draw namespaces, their devices, and what joins them: veth pairs, tunnels, uplinks, routes.
+
+    Red is broken: a device that is down or has no carrier, or an address that two places have.
+    Blue is what could not be read. The command only reads.
+    """
+    from debug.map import commands
+
+    commands.topology((name, here, kubeconfig), snapshot, output)
