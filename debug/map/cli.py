@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from debug.options import ground_options
+from debug.options import ground_options, output_option
 
 snapshot_option = click.option(
     "--snapshot",
@@ -39,3 +39,27 @@ def topology(
     from debug.map import commands
 
     commands.topology((name, here, kubeconfig), snapshot, output)
+
+
+@main.command()
+@ground_options
+@snapshot_option
+@output_option
+@click.argument("service", metavar="[NAMESPACE/]NAME")
+def service(
+    service: str,
+    name: str | None,
+    here: bool,
+    kubeconfig: Path | None,
+    snapshot: Path | None,
+    output: str,
+) -> None:
+    """Follow a Service to its endpoints: who gets which share of the connections of each node.
+
+    Shares are what the nodes' proxies compute, with weights, topology hints and traffic policies.
+    CONNECTIONS are those that the nodes track now; a snapshot has none, and in eBPF mode
+    connections have their endpoint before they are tracked.
+    """
+    from debug.map import commands
+
+    commands.service((name, here, kubeconfig), snapshot, service, output)

@@ -4,15 +4,21 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 
+from control.client.errors import ClientError
 from debug import snapshot as snapshots
-from debug.map import text
+from debug.cluster import read_cluster
+from debug.map import service_text, text
+from debug.map.service import MapError, ServiceMap, find, follow
 from debug.map.topology import topology as make
+from debug.map.tracked import connections
 from debug.options import ground
 from debug.snapshot import Snapshot
 from lab.shared import plain_errors
 
+_WIDTH = 120  # columns that a table has at least, as kubectl's has
 Ground = tuple[str | None, bool, Path | None]  # of the options
 
 
@@ -24,6 +30,39 @@ def topology(options: Ground, path: Path | None, output: str) -> None:
         click.echo(msgspec.json.encode(graph))
     else:
         Console(soft_wrap=True, highlight=False).print(text.draw(graph))
+
+
+def service(options: Ground, path: Path | None, name: str, output: str) -> None:
+    """Print where a Service leads."""
+    with plain_errors():
+        found = followed(options, path, name)
+    if output == "json":
+        click.echo(msgspec.json.encode(found))
+    else:
+        width = max(Console().width, _WIDTH)
+        Console(width=width, highlight=False).print(service_text.draw(found))
+
+
+def followed(options: Ground, path: Path | None, name: str) -> ServiceMap:
+    """Return a Service's map, of a file or as it is now. Raises ReportedError, OSError."""
+    if path is not None:
+        return of_snapshot(snapshots.load(path), name)
+    here = ground(*options)
+    if here.kubeconfig is None:
+        raise MapError("a Service is an object of the API: say which cluster by --kubeconfig")
+    counted, unread = connections(here)
+    try:
+        cluster = read_cluster(here.kubeconfig)
+    except ClientError as err:
+        raise MapError(f"Service {name} cannot be read: {err}") from err
+    return replace(follow(cluster, find(cluster, name), counted), unread=tuple(unread))
+
+
+def of_snapshot(snapshot: Snapshot, name: str) -> ServiceMap:
+    """Return a Service's map, without connections, which a snapshot does not have."""
+    if snapshot.cluster is None:
+        raise MapError("the snapshot has no objects of the API, so no Service")
+    return follow(snapshot.cluster, find(snapshot.cluster, name))
 
 
 def taken(options: Ground, path: Path | None) -> Snapshot:

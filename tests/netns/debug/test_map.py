@@ -1,11 +1,9 @@
 """The map of namespaces: what joins them, and that what is broken turns red."""
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from rich.console import Console
 
 from debug.map import text
 from debug.map.graph import Cable, CableKind, Graph, Spot
@@ -13,6 +11,7 @@ from debug.map.topology import topology
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot, take
 from tests.support.debug.cluster import Spaces, cluster
+from tests.support.debug.screen import screen
 from tests.support.space import Space
 
 pytestmark = pytest.mark.netns
@@ -42,9 +41,7 @@ def joining(graph: Graph, one: str, other: str, kind: CableKind) -> Cable:
 
 
 def drawn(graph: Graph) -> str:
-    out = io.StringIO()
-    Console(file=out, width=200).print(text.draw(graph))
-    return out.getvalue()
+    return screen(text.draw(graph))
 
 
 @contextmanager
