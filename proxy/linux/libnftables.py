@@ -34,6 +34,12 @@ class Libnftables:
             message = self._nft.nft_ctx_get_error_buffer(self._context) or b""
             raise KernelRefusedError(f"nft: {message.decode(errors='replace').strip()[:500]}")
 
+    def close(self) -> None:
+        """Close the context, and its socket: the kernel removes the tables that the socket owns."""
+        if "_context" in self.__dict__:
+            with _alone:
+                self._nft.nft_ctx_free(self.__dict__.pop("_context"))
+
     @cached_property
     def _nft(self) -> ctypes.CDLL:
         try:
@@ -43,6 +49,7 @@ class Libnftables:
         nft.nft_ctx_new.restype = ctypes.c_void_p
         nft.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
         nft.nft_ctx_get_error_buffer.argtypes = [ctypes.c_void_p]
+        nft.nft_ctx_free.argtypes = [ctypes.c_void_p]
         nft.nft_ctx_buffer_error.argtypes = [ctypes.c_void_p]
         nft.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
         return nft

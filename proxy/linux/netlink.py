@@ -88,6 +88,14 @@ class Netlink:
         if interrupted:
             raise InterruptedDumpError(errno.EAGAIN, "the kernel's table changed while it was read")
 
+    def get(self, kind: int, body: bytes) -> bytes:
+        """Ask for one object, and return its message's body. Raises OSError."""
+        self._send(kind, REQUEST, body)
+        answer = next(self._answers())
+        if answer.kind == _ERROR:
+            _raise(answer.body)
+        return answer.body
+
     def request(self, kind: int, body: bytes) -> None:
         """Make one change, and wait until the kernel confirms it. Raises OSError."""
         self._send(kind, REQUEST | ACK, body)

@@ -1,0 +1,49 @@
+"""Declares ``podwire trace``; commands.py carries it out, and is imported when it runs."""
+
+from typing import Any
+
+import click
+
+from debug.options import ground_options
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=_CONTEXT)
+@ground_options
+@click.option("-n", "--namespace", default="default", show_default=True, help="Of names without.")
+@click.option("--handshake", is_flag=True, help="TCP: open a connection, and close it.")
+@click.option("--count", type=click.IntRange(1, 100), default=1, show_default=True, help="Probes.")
+@click.option("--size", type=click.IntRange(0, 9000), default=0, help="Bytes of the IP packet.")
+@click.option("--fragment", is_flag=True, help="Let routers fragment it (IPv4: without DF).")
+@click.option("--source-port", type=click.IntRange(1, 65535), help="[default: a free one]")
+@click.option("--ttl", type=click.IntRange(1, 255), default=64, show_default=True)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0.05, 60),
+    default=1.0,
+    show_default=True,
+    help="Seconds for which an answer is waited.",
+)
+@click.option("--all", "every", is_flag=True, help="Show every rule, not only those that act.")
+@click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False, writable=True),
+    help="Write the packets to a pcapng file, with hops and rules as comments.",
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST[:PORT][/PROTOCOL]")
+def main(**options: Any) -> None:
+    """Send a packet, and show what the kernels on its way did with it.
+
+    SRC and DST are [KIND/][NAMESPACE/]NAME of a Pod, a Service (DST only) or a node, or an
+    address. PROTOCOL is tcp, udp or icmp; without it tcp if there is a port, else icmp.
+
+    The exit code is 0 if the packet arrived and an answer came back, else 1.
+    """
+    from debug.trace import commands
+
+    commands.trace(**options)

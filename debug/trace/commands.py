@@ -1,0 +1,195 @@
+"""Carries out ``podwire trace``, which cli.py declares."""
+
+import os
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from ipaddress import ip_address
+from typing import Any
+
+import click
+import msgspec
+
+from control.client.errors import ClientError
+from debug.cluster import ClusterState, Names, read_cluster
+from debug.options import ground
+from debug.places import Ground, Place, entered, inside
+from debug.trace.ends import End, EndError, Target, find_source, find_target, parse_end, watched
+from debug.trace.model import PacketTrace, Trace
+from debug.trace.packet import TCP, UDP, Flow
+from debug.trace.probe import DNS_PORT, Probe, Recognizer, dns_mark, new_mark
+from debug.trace.result import Rules, Teller, chains_of
+from debug.trace.run import Observed, observe
+from debug.trace.send import free_port, source_address
+from debug.trace.text import lines
+from debug.trace.walk import Passage, connections_of, walk
+from debug.trace.watch.connections import find
+from debug.trace.watch.nftrace import NftTrace
+from debug.trace.watch.rulebook import ChainKey, ChainRules, read_chains, read_element
+from debug.trace.watch.spaces import Seen
+from lab.shared import plain_errors
+
+_MOST_PODS = 64  # namespaces of Pods that are listened to
+_DISCARD = 9  # the port of a UDP or TCP probe without one
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is traced, once its names are found."""
+
+    source: Place
+    target: Target
+    protocol: str
+    places: tuple[Place, ...]
+    names: Names
+
+
+def trace(source: str, destination: str, **options: Any) -> None:
+    """Send the probes, and print what was seen."""
+    threading.Thread(target=_warm, daemon=True).start()
+    with plain_errors():
+        began = time.monotonic()
+        found = ground(options["name"], options["here"], options["kubeconfig"])
+        asked = _ask(source, destination, options["namespace"], found)
+        observed = observe_all(asked, options)
+        result = told(asked, observed, time.monotonic() - began)
+        if options["output"] == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
+        else:
+            click.echo("\n".join(lines(result, every=options["every"])))
+    sys.exit(0 if succeeded(result) else 1)
+
+
+def _warm() -> None:
+    """Import scapy while other work waits: it takes as long as all of that."""
+    import scapy.layers.inet  # noqa: F401
+
+
+def _ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
+    ends = parse_end(source, namespace), parse_end(destination, namespace)
+    cluster = _cluster(found)
+    start, target = find_source(ends[0], found, cluster), find_target(ends[1], cluster)
+    places = watched(found, start, target, _MOST_PODS)
+    protocol = _protocol(ends[1], target)
+    return Asked(start, target, protocol, places, Names(cluster or ClusterState()))
+
+
+def _protocol(end: End, target: Target) -> str:
+    if end.protocol:
+        return end.protocol
+    return "icmp" if target.port is None else "tcp"
+
+
+def _cluster(found: Ground) -> ClusterState | None:
+    if found.kubeconfig is None:
+        return None
+    try:
+        return read_cluster(found.kubeconfig)
+    except ClientError as err:
+        raise EndError(f"the API cannot be asked: {err}") from err
+
+
+def observe_all(asked: Asked, options: Mapping[str, Any]) -> list[Observed]:
+    """Send the probes one after the other. Raises OSError, PlaceError."""
+    how = asked.source, asked.places, options["wait"], os.getpid()
+    return [observe(_probe(asked, options), *how) for _ in range(options["count"])]
+
+
+def _probe(asked: Asked, options: Mapping[str, Any]) -> Probe:
+    destination = asked.target.addresses[0]
+    ports: tuple[int | None, int | None] = (None, None)
+    with entered(asked.source):
+        address = source_address(destination)
+        if asked.protocol != "icmp":
+            ports = options["source_port"] or free_port(), asked.target.port or _DISCARD
+    name = "icmpv6" if asked.protocol == "icmp" and ":" in destination else asked.protocol
+    is_dns = asked.protocol == "udp" and ports[1] == DNS_PORT
+    return Probe(
+        Flow(name, address, destination, *ports),
+        dns_mark() if is_dns else new_mark(),
+        size=options["size"],
+        fragment=options["fragment"],
+        hops=options["ttl"],
+        handshake=options["handshake"] and asked.protocol == "tcp",
+        answer_ports=asked.target.answer_ports,
+    )
+
+
+def told(asked: Asked, observed: Sequence[Observed], seconds: float) -> Trace:
+    """Return the trace of what was observed, with the texts of rules and the names of addresses."""
+    rules = read_rules(observed)
+    started = observed[0].started
+    packets: list[PacketTrace] = []
+    for number, one in enumerate(observed, 1):
+        seen = [*one.seen, *_untold(one)]
+        known = connections_of(seen)
+        teller = Teller(rules, asked.names.of, started, known, lru_cache(read_service))
+        ways = walk(seen, Recognizer(one.probe), one.links)
+        packets += (teller.packet(number, identity, stays) for identity, stays in ways.items())
+    flow = observed[0].probe.flow
+    port = "" if flow.destination_port is None else f":{flow.destination_port}"
+    return Trace(
+        source=asked.source.name,
+        destination=f"{asked.target.shown}{port}/{asked.protocol}",
+        started=datetime.fromtimestamp(started / 1e9, UTC).isoformat(timespec="milliseconds"),
+        packets=tuple(packets),
+        unseen=tuple(dict.fromkeys(line for one in observed for line in one.unseen)),
+        seconds=round(seconds, 3),
+    )
+
+
+def _untold(one: Observed) -> Iterator[Seen]:
+    """Yield the probe's connections that were tracked without an event."""
+    told = connections_of(one.seen)
+    for identity, stays in walk(one.seen, Recognizer(one.probe), one.links).items():
+        for stay in stays if identity.direction == "forward" else ():
+            first = next((met for met in stay.met if isinstance(met, Passage)), None)
+            if first is None or told.get(stay.place):
+                continue
+            flow = (first.packet.inner or first.packet).flow
+            if found := inside(stay.place, partial(find, flow)):
+                told[stay.place] = [found]
+                yield Seen(stay.place, found)
+
+
+def read_service(place: Place, key: ChainKey, flow: Flow) -> str:
+    """Return the comment of a map's element for a flow, by the keys of kube-proxy and podwire."""
+    if flow.destination_port is None:
+        return ""
+    number = {"tcp": TCP, "udp": UDP}.get(flow.protocol, 0)
+    port = struct.pack("!BxxxHxx", number, flow.destination_port)
+    address = ip_address(flow.destination).packed
+    return read_element(place, key, address + port) or read_element(place, key, port)
+
+
+def read_rules(observed: Sequence[Observed]) -> Rules:
+    """Read the chains that the probes passed; what says nothing more is missing."""
+    events = (
+        (one.place, one.event)
+        for each in observed
+        for one in each.seen
+        if isinstance(one.event, NftTrace)
+    )
+    found: dict[Place, dict[ChainKey, ChainRules]] = {}
+    for place, keys in chains_of(events).items():
+        found[place] = read_chains(place, keys)
+    return found
+
+
+def succeeded(result: Trace) -> bool:
+    """True if every probe arrived, and something answered it."""
+    probes = {one.probe for one in result.packets}
+    arrived = {
+        direction: {
+            one.probe
+            for one in result.packets
+            if one.direction == direction and one.outcome == "arrived"
+        }
+        for direction in ("forward", "reply")
+    }
+    return bool(probes) and probes <= arrived["forward"] & arrived["reply"]

@@ -1,0 +1,212 @@
+"""Which namespace a probe starts from, and to which address it goes.
+
+An end is ``[KIND/][NAMESPACE/]NAME`` or an address; KIND is pod, service (svc) or node.
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from control.reported import ReportedError
+from debug.cluster import ClusterState
+from debug.places import Ground, Place, PlaceError
+
+PROTOCOLS = ("tcp", "udp", "icmp")
+_KINDS = {"pod": "pod", "service": "service", "svc": "service", "node": "node"}
+_LONGEST = 600
+
+
+class EndError(ReportedError):
+    """An end does not exist, or its text is none; the text says what it can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An end as it was asked for. ``kind`` is "" if any fits; ``name`` may be an address."""
+
+    kind: str
+    namespace: str
+    name: str
+    port: int | None = None
+    protocol: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The namespace and the name."""
+        return self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the probe goes: an address, and the Pods that may receive it."""
+
+    shown: str
+    addresses: tuple[str, ...]
+    port: int | None = None
+    pods: tuple[tuple[str, str], ...] = ()
+    answer_ports: tuple[int, ...] = ()  # of a Service's endpoints
+
+
+def parse_end(text: str, namespace: str = "default") -> End:
+    """Return what a text asks for: NAME[:PORT][/PROTOCOL]. Raises EndError."""
+    if not text or len(text) > _LONGEST:
+        raise EndError(f"{text[:40]!r} is no end: give a Pod, a Service, a node or an address")
+    head, _, last = text.rpartition("/")
+    protocol = last.lower() if head and last.lower() in PROTOCOLS else ""
+    if protocol:
+        text = head
+    text, port = _split(text)
+    kind, space, name = _named(text)
+    return End(kind, space or namespace, name, port, protocol)
+
+
+def _named(text: str) -> tuple[str, str, str]:
+    *spaces, name = text.split("/")
+    kind = _KINDS[spaces.pop(0)] if spaces and spaces[0] in _KINDS else ""
+    if len(spaces) > 1 or not name:
+        raise EndError(f"{text[:80]!r} is no end: write [KIND/][NAMESPACE/]NAME, or an address")
+    return kind, spaces[0] if spaces else "", name
+
+
+def _split(text: str) -> tuple[str, int | None]:
+    """Split off the port. An IPv6 address with a port stands in brackets."""
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") > 1:
+        address, port = text, ""
+    else:
+        address, _, port = text.partition(":")
+    if not port:
+        return address, None
+    if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
+        raise EndError(f"{port[:40]!r} is no port: give a number, such as {address[:80]}:80")
+    return address, int(port)
+
+
+def find_source(end: End, ground: Ground, cluster: ClusterState | None) -> Place:
+    """Return the namespace that a probe starts from. Raises EndError, PlaceError."""
+    if _is_address(end.name):
+        return _place_of(end.name, ground, cluster)
+    if end.kind in ("", "pod"):
+        for place in ground.places:
+            if place.pod == end.key:
+                return place
+    for place in ground.nodes() if end.kind in ("", "node") else ():
+        if place.node == end.name:
+            return place
+    if end.kind == "service":
+        raise EndError("a Service sends no packets: start from a Pod or from a node")
+    nodes = ", ".join(place.node for place in ground.nodes())
+    raise EndError(
+        f"no Pod {'/'.join(end.key)} with a network of its own, and no node {end.name}, can be "
+        f"entered from here: there are the nodes {nodes}"
+    )
+
+
+def _place_of(address: str, ground: Ground, cluster: ClusterState | None) -> Place:
+    """Return the place that has an address, which only the API's objects tell."""
+    for pod in cluster.pods if cluster else ():
+        if address in [one.ip for one in pod.status.pod_ips] and not pod.spec.host_network:
+            return ground.pod(pod.key)
+    for node in cluster.nodes if cluster else ():
+        if address in [one.address for one in node.status.addresses]:
+            return ground.node(node.metadata.name)
+    raise EndError(f"no Pod and no node of the cluster has the address {address}")
+
+
+def find_target(end: End, cluster: ClusterState | None) -> Target:
+    """Return where a probe goes. Raises EndError."""
+    if _is_address(end.name):
+        address = str(ip_address(end.name))
+        return Target(address, (address,), end.port, _behind(address, cluster))
+    if cluster is None:
+        raise EndError(f"{end.name} is no address, and without --kubeconfig no name is known")
+    found = [
+        target
+        for kind, look in (("pod", _pod), ("service", _service), ("node", _node))
+        if end.kind in ("", kind) and (target := look(end, cluster))
+    ]
+    if len(found) > 1:
+        names = " and ".join(one.shown for one in found)
+        raise EndError(f"{end.name} is {names}: write the kind, such as service/{end.name}")
+    if not found:
+        raise EndError(f"no Pod, Service or node {'/'.join(end.key)} has an address")
+    return found[0]
+
+
+def _pod(end: End, cluster: ClusterState) -> Target | None:
+    for pod in cluster.pods:
+        if pod.key == end.key:
+            addresses = tuple(one.ip for one in pod.status.pod_ips if one.ip)
+            return Target(f"Pod {'/'.join(end.key)}", addresses, end.port, (pod.key,))
+    return None
+
+
+def _service(end: End, cluster: ClusterState) -> Target | None:
+    service = cluster.service(end.key)
+    if service is None:
+        return None
+    addresses = tuple(ip for ip in service.spec.cluster_ips if ip not in ("", "None"))
+    if not addresses:
+        raise EndError(f"Service {'/'.join(end.key)} has no address: it is headless")
+    port = end.port or (service.spec.ports[0].port if service.spec.ports else None)
+    ports = {one.port or 0 for each in cluster.slices_of(end.key) for one in each.ports}
+    pods = _endpoints(end.key, cluster)
+    return Target(f"Service {'/'.join(end.key)}", addresses, port, pods, tuple(sorted(ports)))
+
+
+def _node(end: End, cluster: ClusterState) -> Target | None:
+    for node in cluster.nodes:
+        if node.metadata.name == end.name:
+            wanted = [one.address for one in node.status.addresses if one.type == "InternalIP"]
+            return Target(f"Node {end.name}", tuple(wanted), end.port, _all(cluster))
+    return None
+
+
+def _endpoints(key: tuple[str, str], cluster: ClusterState) -> tuple[tuple[str, str], ...]:
+    references = (one.target_ref for each in cluster.slices_of(key) for one in each.endpoints)
+    return tuple(
+        dict.fromkeys(
+            (one.namespace or key[0], one.name or "")
+            for one in references
+            if one and one.kind == "Pod"
+        )
+    )
+
+
+def _behind(address: str, cluster: ClusterState | None) -> tuple[tuple[str, str], ...]:
+    """Return the Pods that may receive what is sent to an address."""
+    if cluster is None:
+        return ()
+    for pod in cluster.pods:
+        if address in [one.ip for one in pod.status.pod_ips]:
+            return (pod.key,)
+    for service in cluster.services:
+        if address in (*service.spec.cluster_ips, *service.spec.external_ips):
+            return _endpoints(service.key, cluster)
+    return _all(cluster)
+
+
+def _all(cluster: ClusterState) -> tuple[tuple[str, str], ...]:
+    """Return the Pods behind all Services: a node's port may lead to any of them."""
+    found = (pod for service in cluster.services for pod in _endpoints(service.key, cluster))
+    return tuple(dict.fromkeys(found))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def watched(ground: Ground, source: Place, target: Target, most: int) -> tuple[Place, ...]:
+    """Return the places on the way: all nodes, and the Pods that may receive the probe."""
+    pods: list[Place] = []
+    for key in target.pods[:most]:
+        try:
+            pods.append(ground.pod(key))
+        except PlaceError:
+            continue  # in its node's network, or not on a node that can be entered
+    return tuple(dict.fromkeys((source, *ground.nodes(), *pods)))

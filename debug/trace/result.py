@@ -1,0 +1,220 @@
+"""Makes a trace's packets of what was met: names, rules' texts, rewrites, how it ended. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from debug.places import Place
+from debug.trace.model import Ends, Hop, PacketTrace, Step
+from debug.trace.packet import TUNNEL_PORTS, Flow, Packet
+from debug.trace.probe import Identity
+from debug.trace.walk import Passage, Stay, Visit
+from debug.trace.watch.connections import Connection
+from debug.trace.watch.nftrace import NftTrace
+from debug.trace.watch.rulebook import ChainKey, ChainRules, RuleText
+
+Rules = Mapping[Place, Mapping[ChainKey, ChainRules]]
+Namer = Callable[[str], str]  # "Pod default/web" of an address; "" for a stranger
+
+_REWRITING = ("prerouting", "input", "output", "postrouting")
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Says what a trace means, with the rules that were read and the names of addresses."""
+
+    rules: Rules
+    name: Namer
+    started: int  # nanoseconds since 1970
+    connections: Mapping[Place, Sequence[Connection]] = field(default_factory=dict)
+    element: Callable[[Place, ChainKey, Flow], str] = lambda *_: ""  # a map's comment for a flow
+
+    def packet(self, probe: int, identity: Identity, stays: Sequence[Stay]) -> PacketTrace:
+        """Return the way of one packet."""
+        hops = _Hops(self)
+        for stay in stays:
+            hops.add(stay)
+        outcome, why = _ended(hops.done)
+        return PacketTrace(
+            probe=probe,
+            direction=identity.direction.value,
+            name=identity.name,
+            outcome=outcome,
+            where=hops.done[-1].place if hops.done else "",
+            why=why,
+            hops=tuple(hops.done),
+        )
+
+    def ends(self, flow: Flow) -> Ends:
+        """Return a flow with names."""
+        return Ends(
+            protocol=flow.protocol,
+            source=flow.source,
+            destination=flow.destination,
+            source_port=flow.source_port,
+            destination_port=flow.destination_port,
+            source_name=self.name(flow.source),
+            destination_name=self.name(flow.destination),
+        )
+
+    def after(self, time: int) -> float:
+        """Return the milliseconds since the start."""
+        return round((time - self.started) / 1e6, 3)
+
+
+@dataclass(slots=True)
+class _Hops:
+    """Tells stays one after the other, and remembers which flow the packet had."""
+
+    teller: Teller
+    done: list[Hop] = field(default_factory=list)
+    _flow: Flow | None = None
+    _stay: Stay | None = None
+    _steps: list[Step] = field(default_factory=list)
+
+    def add(self, stay: Stay) -> None:
+        """Tell one stay."""
+        self._steps, self._stay = [], stay
+        chains = self.teller.rules.get(stay.place, {})
+        for one in stay.met:
+            if isinstance(one, Passage):
+                self._pass(one)
+            elif isinstance(one, Visit):
+                self._visit(one, chains)
+            else:
+                self._steps.append(self._tracked(one))
+        pod = "/".join(stay.place.pod) if stay.place.pod else ""
+        self.done.append(Hop(stay.place.node, stay.place.name, pod, tuple(self._steps)))
+
+    def _pass(self, one: Passage) -> None:
+        inner = one.packet.inner
+        self._notice(inner or one.packet)
+        self._steps.append(
+            Step(
+                kind="out" if one.out else "in",
+                time=self.teller.after(one.time),
+                link=one.link,
+                tunnel=_shown(one.packet.flow) if inner else "",
+                ends=self.teller.ends((inner or one.packet).flow),
+            )
+        )
+
+    def _visit(self, one: Visit, chains: Mapping[ChainKey, ChainRules]) -> None:
+        if one.packet.flow.destination_port not in TUNNEL_PORTS:
+            self._notice(one.packet)
+        first = one.events[0]
+        base = chains.get((first.family, first.table, first.chain))
+        for event in filter(_says_something, one.events):
+            known = chains.get((event.family, event.table, event.chain))
+            said = known.rules.get(event.handle, RuleText()) if known else RuleText()
+            if said.map and event.target:
+                said = self._element(event, said, one.packet.flow)
+            self._steps.append(_ruled(event, base.hook if base else "", said))
+
+    def _element(self, event: NftTrace, said: RuleText, flow: Flow) -> RuleText:
+        """Return a rule's text, which a verdict map's element may tell better."""
+        key = (event.family, event.table, said.map)
+        comment = self.teller.element(self._stay.place, key, flow) if self._stay else ""
+        return RuleText(comment, True, said.map) if comment else said
+
+    def _tracked(self, one: Connection) -> Step:
+        back = one.reply.reverse
+        return Step(
+            kind="connection",
+            rule="" if one.heard else "without an event: by a program, or by an earlier packet",
+            before=self.teller.ends(one.original) if one.translated else None,
+            ends=self.teller.ends(back),
+        )
+
+    def _notice(self, packet: Packet) -> None:
+        """Write a changed flow down where it changed: at the last rule that accepted before."""
+        before, self._flow = self._flow, packet.flow
+        if before is None or before == packet.flow:
+            return
+        was, now = self.teller.ends(before), self.teller.ends(packet.flow)
+        for at in range(len(self._steps) - 1, -1, -1):
+            step = self._steps[at]
+            if step.kind in ("in", "out"):
+                break
+            if step.verdict == "accept" and step.kind == "rule" and step.hook in _REWRITING:
+                self._steps[at] = replace(step, before=was, ends=now)
+                return
+        place = self._stay.place if self._stay else None
+        known = self.teller.connections.get(place, ()) if place else ()
+        tracked = any(_belongs(before, packet.flow, one) for one in known)
+        by = "connection tracking" if tracked else ""
+        self._steps.append(Step(kind="rewrite", rule=by, before=was, ends=now))
+
+
+def _belongs(before: Flow, after: Flow, connection: Connection) -> bool:
+    """True if a change of a packet is what a connection's translation makes."""
+    ends = _ends(connection.original) | _ends(connection.reply)
+    return connection.translated and _ends(before) | _ends(after) <= ends
+
+
+def _ends(flow: Flow) -> set[tuple[str, int | None]]:
+    """Return a flow's ends, also without ports: an ICMP error of a connection has none."""
+    ends = {(flow.source, flow.source_port), (flow.destination, flow.destination_port)}
+    return ends | {(flow.source, None), (flow.destination, None)}
+
+
+def _says_something(event: NftTrace) -> bool:
+    """False for the end of a chain, which the kernel tells as a rule without a number."""
+    return event.kind != "rule" or bool(event.handle)
+
+
+def _ruled(event: NftTrace, hook: str, said: RuleText) -> Step:
+    return Step(
+        kind="rule" if event.kind == "rule" else "policy",
+        family=event.family,
+        table=event.table,
+        chain=event.chain,
+        hook=hook,
+        handle=event.handle or None,
+        rule=said.text,
+        named=said.is_comment,
+        verdict="return" if event.kind == "return" else event.verdict,
+        target=event.target,
+        state=event.state,
+    )
+
+
+def _shown(flow: Flow) -> str:
+    return f"VXLAN {flow.source} → {flow.destination}"
+
+
+def _ended(hops: Sequence[Hop]) -> tuple[str, str]:
+    """Return how a packet ended, and why, as far as that was seen."""
+    steps = [step for hop in hops for step in hop.steps]
+    for step in reversed(steps):
+        if step.kind == "dropped":
+            return "dropped", step.reason
+        if step.verdict == "drop":
+            return "dropped", _by(step)
+    if not steps:
+        return "unknown", "it was seen nowhere"
+    last = [step for step in hops[-1].steps if step.kind in ("in", "out")]
+    if last and last[-1].kind == "in" and _is_received(hops[-1]):
+        return "arrived", ""
+    return "unknown", "it was not seen any more; no event says why"
+
+
+def _is_received(hop: Hop) -> bool:
+    """True if nothing sends the packet on from there: the node's own, or the Pod's."""
+    return not any(step.hook == "forward" for step in hop.steps)
+
+
+def _by(step: Step) -> str:
+    what = f"rule {step.rule!r}" if step.rule else f"rule {step.handle}"
+    if step.kind == "policy":
+        what = "the policy"
+    return f"{what} of chain {step.chain} (table {step.family} {step.table})"
+
+
+def chains_of(seen: Iterator[tuple[Place, NftTrace]]) -> dict[Place, list[ChainKey]]:
+    """Return the chains that events name, place by place, each once."""
+    found: dict[Place, dict[ChainKey, None]] = {}
+    for place, event in seen:
+        found.setdefault(place, {})[event.family, event.table, event.chain] = None
+    return {place: list(keys) for place, keys in found.items()}

@@ -1,0 +1,130 @@
+"""A trace as text: a hop, and below it what happened there."""
+
+from collections.abc import Iterator
+
+from debug.trace.model import Ends, PacketTrace, Step, Trace
+
+_ARROW = "→"
+_INDENT = "    "
+
+
+def lines(trace: Trace, *, every: bool = False) -> Iterator[str]:
+    """Yield a trace's lines; ``every`` rule, or only those that decide or rewrite."""
+    yield f"{trace.source} {_ARROW} {trace.destination}"
+    for packet in trace.packets:
+        yield ""
+        yield from _packet(packet, every=every)
+    yield ""
+    yield from answers(trace)
+    if trace.unseen:
+        yield ""
+        yield from (f"unseen: {one}" for one in trace.unseen)
+
+
+def answers(trace: Trace) -> Iterator[str]:
+    """Yield how each probe was answered."""
+    for probe in dict.fromkeys(packet.probe for packet in trace.packets):
+        ways = [one for one in trace.packets if one.probe == probe]
+        back = [one for one in ways if one.direction == "reply" and one.outcome == "arrived"]
+        first = _times(ways[0])[:1] + (_times(back[0])[-1:] if back else [])
+        name = f"probe {probe}: " if probe > 1 else ""
+        if len(first) == 2:
+            yield f"{name}answered by {back[0].name} after {first[1] - first[0]:.3f} ms"
+        else:
+            yield f"{name}no answer came back"
+
+
+def _times(packet: PacketTrace) -> list[float]:
+    steps = (step for hop in packet.hops for step in hop.steps)
+    return [step.time for step in steps if step.time is not None]
+
+
+def _packet(packet: PacketTrace, *, every: bool) -> Iterator[str]:
+    number = f"probe {packet.probe}, " if packet.probe > 1 else ""
+    answer = "answer " if packet.direction == "reply" else ""
+    yield f"{number}{answer}{packet.name}: {outcome(packet)}"
+    shown: Ends | None = None
+    for hop in packet.hops:
+        on = f" on {hop.node}" if hop.pod else ""
+        yield f"  {hop.place}{on}"
+        for step in hop.steps:
+            if every or _says_much(step):
+                yield f"{_INDENT}{_time(step)} {_step(step, shown)}"
+            shown = step.ends if step.ends and step.kind != "connection" else shown
+
+
+def outcome(packet: PacketTrace) -> str:
+    """Return in words how a packet ended."""
+    if packet.outcome == "arrived":
+        return f"arrived at {packet.where}"
+    if packet.outcome == "dropped":
+        return f"dropped at {packet.where} by {packet.why}"
+    return f"unknown after {packet.where or 'the source'}: {packet.why}"
+
+
+def _says_much(step: Step) -> bool:
+    if step.kind not in ("rule", "policy"):
+        return True
+    if step.verdict in ("jump", "goto"):
+        return step.named
+    return bool(step.before) or step.verdict in ("drop", "queue", "stolen")
+
+
+def _time(step: Step) -> str:
+    return f"{step.time:9.3f} ms" if step.time is not None else " " * 12
+
+
+def _step(step: Step, shown: Ends | None) -> str:
+    """Return a step in words; a flow that was shown before is not repeated."""
+    if step.kind in ("in", "out"):
+        tunnel = f" in {step.tunnel}" if step.tunnel else ""
+        flow = "" if step.ends == shown else f"  {ends(step.ends)}"
+        return f"{step.kind:3} {step.link}{tunnel}{flow}"
+    if step.kind == "connection":
+        how = f" {step.rule}" if step.rule else ""
+        return f"connection tracked{how}{f': {change(step)}' if step.before else ''}"
+    if step.kind == "rewrite":
+        return f"rewritten by {step.rule or 'unknown'}: {change(step)}"
+    if step.kind == "dropped":
+        return f"dropped by the kernel: {step.reason}"
+    return rule(step)
+
+
+def rule(step: Step) -> str:
+    """Return a rule's step in words."""
+    hook = f"{step.hook}: " if step.hook else ""
+    where = f"{step.family} {step.table} {step.chain}"
+    what = f" {step.rule!r}" if step.named else f" ({step.rule})" if step.rule else ""
+    at = f" #{step.handle}" if step.handle else ""
+    kind = " policy" if step.kind == "policy" else ""
+    to = f" {step.target}" if step.target else ""
+    changed = f", {change(step)}" if step.before else ""
+    return f"{hook}{where}{at}{what}{kind} {_ARROW} {step.verdict}{to}{changed}"
+
+
+def change(step: Step) -> str:
+    """Return what a step rewrote."""
+    if not step.before or not step.ends:
+        return ""
+    parts = []
+    for side in ("source", "destination"):
+        old, new = (_end(one, side) for one in (step.before, step.ends))
+        if old != new:
+            parts.append(f"{side} {old} becomes {new}")
+    return ", ".join(parts)
+
+
+def ends(flow: Ends | None) -> str:
+    """Return a flow in words."""
+    if flow is None:
+        return ""
+    return f"{flow.protocol} {_end(flow, 'source')} {_ARROW} {_end(flow, 'destination')}"
+
+
+def _end(flow: Ends, side: str) -> str:
+    address: str = getattr(flow, side)
+    port: int | None = getattr(flow, f"{side}_port")
+    name: str = getattr(flow, f"{side}_name")
+    shown = f"[{address}]" if ":" in address and port is not None else address
+    shown += f":{port}" if port is not None else ""
+    return f"{shown} ({name})" if name else shown

@@ -1,0 +1,68 @@
+"""Taps: which packets pass the links of a network namespace (packet(7))."""
+
+import ctypes
+import socket
+import struct
+from dataclasses import dataclass
+
+_ALL = 0x0003  # ETH_P_ALL
+_ATTACH_FILTER, _TIMESTAMP, _RECEIVE_FORCED = 26, 35, 33  # SO_*: asm-generic/socket.h
+_OUTGOING = 4  # PACKET_OUTGOING: linux/if_packet.h
+_LONGEST = 1 << 16
+_ROOM = 1 << 21  # bytes of the queue
+_TIME = struct.Struct("=qq")
+
+
+@dataclass(frozen=True, slots=True)
+class Tapped:
+    """A packet on a link, from its IP header on. ``time`` is in nanoseconds since 1970."""
+
+    time: int
+    link: str
+    out: bool
+    data: bytes
+
+
+class Tap:
+    """Hears all links of the namespace where it was made. Raises OSError."""
+
+    def __init__(self, program: bytes) -> None:
+        """``program`` is the filter (classic BPF), with which the kernel selects packets."""
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        # What it hears before it has the filter is passed over later, as all that is not the probe.
+        self._socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ALL))
+        self.names = dict(socket.if_nameindex())
+        self.lost = 0
+        try:
+            self._filter(program)
+            self._socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, _RECEIVE_FORCED, _ROOM)
+        except OSError:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for selectors."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def read(self) -> list[Tapped]:
+        """Return the packets since the last call. Raises OSError."""
+        found: list[Tapped] = []
+        while True:
+            try:
+                data, extra, _, address = self._socket.recvmsg(_LONGEST, 64)
+            except BlockingIOError:
+                return found
+            times = [value for _, kind, value in extra if kind == _TIMESTAMP]
+            seconds, nanoseconds = _TIME.unpack(times[0][: _TIME.size]) if times else (0, 0)
+            when = seconds * 1_000_000_000 + nanoseconds
+            found.append(Tapped(when, address[0], address[2] == _OUTGOING, data))
+
+    def _filter(self, program: bytes) -> None:
+        kept = ctypes.create_string_buffer(program, len(program))
+        head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(kept))
+        self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, head)
