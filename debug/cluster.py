@@ -14,7 +14,16 @@ from msgspec import Struct
 from control.api.kind import Kind, M
 from control.client import ApiError, Client
 from proxy.model.values import Key
-from proxy.objects.wire import ENDPOINT_SLICE, NODE, SERVICE, EndpointSlice, Node, Service
+from proxy.objects.wire import (
+    ENDPOINT_SLICE,
+    NODE,
+    SERVICE,
+    SERVICE_CIDR,
+    EndpointSlice,
+    Node,
+    Service,
+    ServiceCIDR,
+)
 from proxy.policy.wire import (
     CLUSTER_NETWORK_POLICY,
     NAMESPACE,
@@ -40,6 +49,7 @@ class ClusterState(Struct, frozen=True, omit_defaults=True):
     namespaces: tuple[Namespace, ...] = ()
     policies: tuple[NetworkPolicy, ...] = ()
     cluster_policies: tuple[ClusterNetworkPolicy, ...] = ()
+    ranges: tuple[ServiceCIDR, ...] = ()
 
     def service(self, key: Key) -> Service | None:
         """The Service of a namespace and a name."""
@@ -67,6 +77,7 @@ async def _read(kubeconfig: Path) -> ClusterState:
             namespaces=await _list(client, NAMESPACE),
             policies=await _list(client, NETWORK_POLICY),
             cluster_policies=await _list(client, CLUSTER_NETWORK_POLICY, optional=True),
+            ranges=await _list(client, SERVICE_CIDR, optional=True),
         )
 
 

@@ -21,7 +21,9 @@ from control.reported import ReportedError
 from debug.cluster import ClusterState, read_cluster
 from debug.kernel.read import identity, read_numbers, read_space
 from debug.kernel.values import SpaceState
-from debug.places import Ground, Place, PlaceError, inside
+from debug.machine.read import read_machine
+from debug.machine.values import MachineState
+from debug.places import SWITCH, Ground, Place, PlaceError, inside
 from proxy.objects.wire import WireObject
 
 VERSION = 1
@@ -55,6 +57,7 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
     taken: str  # RFC 3339
     cluster: ClusterState | None = None
     spaces: tuple[SpaceSnapshot, ...] = ()
+    machines: tuple[MachineState, ...] = ()
     unread: tuple[str, ...] = ()
     version: int = VERSION
     labels: dict[str, str] = field(default_factory=dict)
@@ -63,13 +66,20 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
         """The namespace of a node."""
         return next((one.state for one in self.spaces if one.node == name and not one.pod), None)
 
+    def machine(self, name: str) -> MachineState | None:
+        """What was read of a node beside its namespace."""
+        return next((one for one in self.machines if one.node == name), None)
+
     def nodes(self) -> tuple[SpaceSnapshot, ...]:
         """The namespaces of all nodes."""
         return tuple(one for one in self.spaces if one.pod is None)
 
 
-def take(ground: Ground) -> Snapshot:
-    """Read all places, and the cluster's objects if it is known how to ask for them."""
+def take(ground: Ground, *, machines: bool = False) -> Snapshot:
+    """Read all places, and the cluster's objects if it is known how to ask for them.
+
+    ``machines`` asks for what nodes have besides: the whole ruleset, which may take seconds.
+    """
     unread: list[str] = []
     cluster = None
     if ground.kubeconfig is not None:
@@ -85,8 +95,10 @@ def take(ground: Ground) -> Snapshot:
                 spaces.append(found)
             else:
                 unread.append(f"{place.name}: {found}")
+        nodes = [place for place in ground.nodes() if machines and place.node != SWITCH]
+        facts = tuple(pool.map(read_machine, nodes))
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Snapshot(now, cluster, tuple(spaces), tuple(unread))
+    return Snapshot(now, cluster, tuple(spaces), facts, tuple(unread))
 
 
 def _read(ground: Ground, place: Place) -> SpaceSnapshot | str:

@@ -36,6 +36,8 @@ COMMANDS = {
     "dns": "control.dns.cli:main",
     "trace": "debug.trace.cli:main",
     "speaker": "control.cloud.speaker.cli:main",
+    "doctor": "debug.doctor.cli:main",
+    "snapshot": "debug.snapshot_cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -61,6 +63,8 @@ SUMMARIES = {
     "dns": "Answer the names of Services and Pods.",
     "trace": "Send a packet, and show what the kernels on its way did with it.",
     "speaker": "Announce a node's load balancers in its network.",
+    "doctor": "What is wrong with a cluster's network, why, and what to do.",
+    "snapshot": "Keep what doctor and drift read, as one file.",
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }

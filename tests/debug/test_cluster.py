@@ -65,7 +65,7 @@ def test_addresses_have_the_names_of_what_owns_them(address: str, name: str) -> 
 
 def test_a_snapshot_comes_back_without_annotations(tmp_path: Path) -> None:
     space = SpaceSnapshot("node1", SpaceState(links=(Link(1, "lo", up=True),)), ("ns", "web"))
-    taken = Snapshot("2026-01-01T00:00:00+00:00", STATE, (space,), ("Node node2: gone",))
+    taken = Snapshot("2026-01-01T00:00:00+00:00", STATE, (space,), unread=("Node node2: gone",))
     path = tmp_path / "taken.json"
     save(taken, path)
     assert "password" not in path.read_text()

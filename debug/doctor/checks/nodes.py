@@ -1,0 +1,209 @@
+"""Checks of nodes: their addresses, their Pod ranges, forwarding, reverse-path filters."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from debug.doctor.look import Look, NodeLook, found, ok, peer_of, unknown
+from debug.model import Finding, Level
+from proxy.model.values import Address, Network
+
+
+def duplicate_node_ip(look: Look) -> Iterator[Finding]:
+    """Every node has an address of its own: each Vagrant VM has 10.0.2.15 (flannel#535)."""
+    owners: dict[Address, list[str]] = defaultdict(list)
+    for node in look.cluster.nodes:
+        for address in peer_of(node).addresses:
+            owners[address].append(node.metadata.name)
+    for address, names in owners.items():
+        if len(names) > 1:
+            yield found(
+                "duplicate-node-ip",
+                Level.FAIL,
+                "",
+                f"nodes {', '.join(names)} have the same InternalIP {address}",
+                *(f"Node {name}: InternalIP {address}" for name in names),
+                about=f"Node {names[1]}",
+                cause="each node announces the address of a network that only it is in, as "
+                "VirtualBox's NAT network (10.0.2.15) is",
+                consequence="packets to the other nodes' Pods are delivered on the node itself",
+                fix="give each node the address of the shared network: --node-ip",
+            )
+    for seen in look.nodes:
+        yield from _own_address(seen)
+
+
+def _own_address(node: NodeLook) -> Iterator[Finding]:
+    lacking = [str(one) for one in node.peer.addresses if one not in node.local]
+    evidence = f"addresses of links: {', '.join(sorted(map(str, node.local)))}"
+    if lacking:
+        yield found(
+            "duplicate-node-ip",
+            Level.FAIL,
+            node.name,
+            f"no link has the Node's InternalIP {', '.join(lacking)}",
+            evidence,
+            about=f"Node {node.name}",
+            cause="the address was removed or changed after the agent had announced it",
+            consequence="other nodes send this node's Pods packets that nobody takes",
+            fix="add the address again, or restart the agent so that it announces the present one",
+        )
+    else:
+        addresses = ", ".join(map(str, node.peer.addresses)) or "none announced"
+        yield ok("duplicate-node-ip", node.name, f"InternalIP {addresses} is its own", evidence)
+
+
+def duplicate_cidr(look: Look) -> Iterator[Finding]:
+    """No two nodes share a Pod range, and no range overlaps a node's own network."""
+    ranges = [
+        (cidr, node.metadata.name) for node in look.cluster.nodes for cidr in peer_of(node).cidrs
+    ]
+    clashes = [
+        (first, second)
+        for number, first in enumerate(ranges)
+        for second in ranges[number + 1 :]
+        if _overlap(first[0], second[0])
+    ]
+    for (cidr, name), (other, owner) in clashes:
+        yield found(
+            "duplicate-cidr",
+            Level.FAIL,
+            "",
+            f"the Pod ranges of {name} and {owner} overlap",
+            f"Node {name}: podCIDR {cidr}",
+            f"Node {owner}: podCIDR {other}",
+            about=f"Node {owner}",
+            cause="two controllers allocate ranges, or one was given by hand",
+            consequence="packets to some Pods go to the wrong node",
+            fix=f"kubectl delete node {owner}; its agent registers it again with a free range",
+        )
+    if not clashes and ranges:
+        yield ok(
+            "duplicate-cidr", "", "Pod ranges do not overlap", *(f"{n}: {c}" for c, n in ranges)
+        )
+
+
+def _overlap(first: Network, second: Network) -> bool:
+    return first.version == second.version and first.overlaps(second)
+
+
+def forwarding(look: Look) -> Iterator[Finding]:
+    """Nodes forward packets of the families that their Pods have (k/k#39823)."""
+    settings = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+    for node in look.nodes:
+        versions = sorted({cidr.version for cidr in node.peer.cidrs} or {4})
+        for version in versions:
+            name, value = settings[version], node.sysctl(settings[version])
+            if value == "0":
+                yield found(
+                    "forwarding",
+                    Level.FAIL,
+                    node.name,
+                    f"the node forwards no IPv{version} packets",
+                    f"/proc/sys/{name}: {value}",
+                    about=f"Node {node.name}",
+                    cause="another program, or a file of /etc/sysctl.d, set it back",
+                    consequence="Pods reach nothing beyond their node, and nobody reaches them",
+                    fix=f"sysctl -w {name.replace('/', '.')}=1",
+                )
+            else:
+                yield ok("forwarding", node.name, f"forwards IPv{version}", f"{name}: {value}")
+
+
+def rp_filter(look: Look) -> Iterator[Finding]:
+    """No strict reverse-path filter stands where packets come by another way (cilium#13130)."""
+    for node in look.nodes:
+        strict = [link for link in _ways_in(node) if _filter_of(node, link) == 1]
+        for link in strict:
+            yield found(
+                "rp-filter",
+                Level.FAIL,
+                node.name,
+                f"strict reverse-path filter at link {link}",
+                f"net/ipv4/conf/all/rp_filter: {node.sysctl('net/ipv4/conf/all/rp_filter')}",
+                f"net/ipv4/conf/{link}/rp_filter: "
+                f"{node.sysctl(f'net/ipv4/conf/{link}/rp_filter')} (the larger counts)",
+                about=f"link {link}",
+                cause="the distribution's sysctl.d sets rp_filter 1 for new links",
+                consequence="the kernel drops, without a rule, what comes in where it would not "
+                "send the answer out: translated answers, a second uplink, a tunnel",
+                fix=f"sysctl -w net.ipv4.conf.{link}.rp_filter=2 (and all.rp_filter=2 or 0)",
+            )
+        if not strict:
+            everywhere = node.sysctl("net/ipv4/conf/all/rp_filter")
+            yield ok("rp-filter", node.name, "no strict filter", f"all/rp_filter: {everywhere}")
+
+
+def _ways_in(node: NodeLook) -> list[str]:
+    """The links where Pods' packets come in by ways that need not be the ways back."""
+    links = (node.bridge, *node.tunnels, *([node.uplink] if _is_multihomed(node) else []))
+    return [link.name for link in links if link]
+
+
+def _is_multihomed(node: NodeLook) -> bool:
+    """True if packets of peers may come by another link than their routes say."""
+    links = Counter(route.link for route in node.space.routes if route.destination == "0.0.0.0/0")
+    return len(links) > 1
+
+
+def _filter_of(node: NodeLook, link: str) -> int:
+    values = (node.sysctl(f"net/ipv4/conf/{name}/rp_filter") for name in ("all", link))
+    return max(int(value) if value.isdecimal() else 0 for value in values)
+
+
+def neighbors(look: Look) -> Iterator[Finding]:
+    """The neighbor tables have room (kops#4533)."""
+    for node in look.nodes:
+        limit = node.sysctl("net/ipv4/neigh/default/gc_thresh3")
+        count = sum(one.state not in ("noarp", "permanent") for one in node.space.neighbors)
+        counted = node.machine.statistics if node.machine else {}
+        full = counted.get("arp_cache/table_fulls", 0)
+        evidence = (
+            f"neighbors: {count} entries of {limit or 'unknown'} (gc_thresh3)",
+            f"arp_cache/table_fulls: {full if 'arp_cache/table_fulls' in counted else 'unknown'}",
+        )
+        if limit.isdecimal() and count >= int(limit) * 0.9:
+            yield found(
+                "neighbor-table",
+                Level.FAIL if full or count >= int(limit) else Level.WARN,
+                node.name,
+                "the neighbor table is (nearly) full",
+                *evidence,
+                about=f"Node {node.name}",
+                cause="more Pods and hosts on one link than gc_thresh3 allows",
+                consequence="new neighbors cannot be resolved: packets to them are dropped",
+                fix="sysctl -w net.ipv4.neigh.default.gc_thresh3=16384 (and thresh1, thresh2)",
+            )
+        elif not limit.isdecimal():
+            why = "the limit is readable in the machine's first network namespace only"
+            yield unknown("neighbor-table", node.name, why, *evidence)
+        else:
+            yield ok("neighbor-table", node.name, "there is room", *evidence)
+
+
+def ipv6_dad(look: Look) -> Iterator[Finding]:
+    """No IPv6 address waits for, or failed, duplicate address detection (RFC 4862)."""
+    for node in look.nodes:
+        places = [(f"Node {node.name}", node.space)]
+        places += [(f"Pod {'/'.join(key)}", state) for key, state in node.spaces]
+        bad = [
+            (where, state.link(one.link), one)
+            for where, state in places
+            for one in state.addresses
+            if one.tentative or one.duplicate
+        ]
+        for where, link, one in bad:
+            name = link.name if link else str(one.link)
+            state = "is another host's too" if one.duplicate else "is tentative"
+            yield found(
+                "ipv6-dad",
+                Level.FAIL if one.duplicate else Level.WARN,
+                node.name,
+                f"{one.ip} at {name} of {where} {state}",
+                f"{where}: link {name}: {one.ip}: {'dadfailed' if one.duplicate else 'tentative'}",
+                about=where,
+                cause="another host has the address, or the link has come up just now",
+                consequence="the kernel neither sends from it nor answers for it",
+                fix=f"find who else has it, then: ip -6 addr replace {one.ip} dev {name} nodad",
+            )
+        if not bad:
+            yield ok("ipv6-dad", node.name, "no IPv6 address is tentative or duplicate")

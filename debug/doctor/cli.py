@@ -1,0 +1,67 @@
+"""``podwire doctor``."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from debug.doctor.examine import examine, exit_code
+from debug.doctor.show import lines
+from debug.doctor.table import CHECKS
+from debug.options import ground, ground_options, output_option
+from debug.snapshot import Snapshot, load, take
+from lab.shared import plain_errors
+
+snapshot_option = click.option(
+    "--snapshot",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read this file, which `podwire snapshot` wrote, instead of the cluster.",
+)
+
+
+def seen(name: str | None, here: bool, kubeconfig: Path | None, file: Path | None) -> Snapshot:
+    """Return a snapshot file's, or a new one of what the options name."""
+    if file is None:
+        return take(ground(name, here, kubeconfig), machines=True)
+    if name or here or kubeconfig:
+        raise click.UsageError("--snapshot is read instead of a cluster: name no cluster beside it")
+    return load(file)
+
+
+@click.command("doctor", epilog="Exit code: 0 well, 1 a warning, 2 a fail.")
+@ground_options
+@snapshot_option
+@click.option("--node", default="", help="Check this node only.")
+@click.option(
+    "--check", "checks", multiple=True, type=click.Choice(list(CHECKS)), help="Only this check."
+)
+@click.option("--all", "every", is_flag=True, help="Show what is well, too, with what was read.")
+@output_option
+def main(
+    name: str | None,
+    here: bool,
+    kubeconfig: Path | None,
+    file: Path | None,
+    node: str,
+    checks: tuple[str, ...],
+    every: bool,
+    output: str,
+) -> None:
+    """Say what is wrong with a cluster's network, why, and what to do.
+
+    Each finding is ok, warn, fail or unknown, with what was read and where. Nothing is changed.
+    """
+    with plain_errors():
+        snapshot = seen(name, here, kubeconfig, file)
+        if node and all(one.node != node for one in snapshot.spaces):
+            known = ", ".join(sorted({one.node for one in snapshot.spaces}))
+            raise click.UsageError(f"no node {node} was read: there are {known}")
+        findings = examine(snapshot, node, checks)
+        if output == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
+        else:
+            for line in lines(findings, every=every):
+                click.echo(line)
+    sys.exit(exit_code(findings))

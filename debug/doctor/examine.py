@@ -1,0 +1,38 @@
+"""Runs the checks over a snapshot. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from debug.doctor.look import look_at, unknown
+from debug.doctor.table import CHECKS
+from debug.model import Finding, Level
+from debug.snapshot import Snapshot
+
+SURE = {Level.OK: 0, Level.UNKNOWN: 0, Level.WARN: 1, Level.FAIL: 2}
+
+
+def examine(snapshot: Snapshot, node: str = "", only: Iterable[str] = ()) -> tuple[Finding, ...]:
+    """Return every finding, of one node if it is named, and of some checks if those are."""
+    look, wanted = look_at(snapshot), frozenset(only)
+    findings = [*_unread(snapshot)]
+    for name, check in CHECKS.items():
+        if not wanted or name in wanted:
+            findings += check(look)
+    return tuple(one for one in findings if not node or one.node in (node, ""))
+
+
+def _unread(snapshot: Snapshot) -> Iterator[Finding]:
+    for line in snapshot.unread:
+        yield unknown("snapshot", "", f"not read: {line}", fix="run it as root, on each node")
+    if snapshot.cluster is None:
+        fix = "name the cluster: --kubeconfig FILE"
+        yield unknown("snapshot", "", "the API's objects were not read", fix=fix)
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """The worst level; unknown is not worse than ok for the exit code."""
+    return max((one.level for one in findings), key=lambda level: level.weight, default=Level.OK)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """0 if nothing is known to be wrong, 1 for a warning, 2 for a fail."""
+    return max((SURE[one.level] for one in findings), default=0)

@@ -1,0 +1,158 @@
+"""Reads a node beside its namespace. All programs run in the node's network, by lists of words.
+
+Sources: nft(8) -j, iptables-save(8), Documentation/networking/nf_conntrack-sysctl.rst,
+net/netfilter/nf_conntrack_standalone.c (the columns of /proc/net/stat/nf_conntrack).
+"""
+
+import http.client
+import json
+import platform
+import subprocess
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+
+from debug.machine import files
+from debug.machine.values import MachineState, ProxyFacts, TrackedFlow
+from debug.places import Place, PlaceError, inside
+from proxy.backends.iptables.tool import Flavor, IptablesTool, in_use
+from proxy.flows.stale import FlowPeer
+from proxy.flows.table import flows
+from proxy.linux.links import all_links
+from proxy.model.errors import KernelRefusedError
+from proxy.model.values import Family, Protocol
+
+T = TypeVar("T")
+
+_PROXY = ("127.0.0.1", "::1")
+_PROXY_PORT = 10249
+_SECONDS = 3.0
+_LONGEST_PAGE = 1 << 20
+_PROC = Path("/proc/thread-self")  # /proc/net is of the process's first thread
+_PINS = "sys/fs/bpf/podwire-proxy"
+_MOST_PINS = 4096
+
+
+class _Reader:
+    """Reads one part after another, and notes which could not be read."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.unread: dict[str, str] = {}
+
+    def part(self, name: str, read: Callable[[], T], default: T) -> T:
+        """Return what ``read`` returns, or ``default`` if it cannot read."""
+        try:
+            return read()
+        except (OSError, KernelRefusedError, PlaceError, ValueError) as err:
+            self.unread[name] = str(err)
+            return default
+
+    def within(self, name: str, read: Callable[[], T], default: T) -> T:
+        """The same in the node's network."""
+        return self.part(name, lambda: inside(self.place, read), default)
+
+
+def read_machine(place: Place) -> MachineState:
+    """Read a node, whose own namespace ``place`` is. Never raises for what cannot be read."""
+    reader, root = _Reader(place), place.root
+    return MachineState(
+        node=place.node,
+        kernel=platform.release(),
+        proxy=reader.within("proxy", _proxy, None),
+        nft=reader.within("nft", _nft, None),
+        iptables=reader.within("iptables", lambda: dict(_iptables()), {}),
+        flows=reader.within("flows", lambda: tuple(_flows()), ()),
+        statistics=reader.within("statistics", _statistics, {}),
+        filtered=reader.within("bridges", lambda: dict(_filtered()), {}),
+        reservations=reader.part("leases", lambda: tuple(files.reservations(root)), ()),
+        attachments=reader.part("attachments", lambda: tuple(files.attachments(root)), ()),
+        cni=reader.part("cni", lambda: files.network(root), None),
+        pinned=reader.part("pins", lambda: tuple(_pins(root)), ()),
+        unread=reader.unread,
+    )
+
+
+def _proxy() -> ProxyFacts | None:
+    """Ask a proxy for its pages; None if none answers."""
+    for host in _PROXY:
+        try:
+            mode = _page(host, "/proxyMode")
+        except OSError:
+            continue
+        document: Any = json.loads(_page(host, "/configz") or b"{}")
+        found = document.get("kubeproxy.config.k8s.io", {}) if isinstance(document, dict) else {}
+        return ProxyFacts(mode.decode(errors="replace").strip()[:40], dict(found))
+    return None
+
+
+def _page(host: str, path: str) -> bytes:
+    """Return a page, empty if there is no such one. Raises OSError."""
+    asking = http.client.HTTPConnection(host, _PROXY_PORT, timeout=_SECONDS)
+    try:
+        asking.request("GET", path)
+        answer = asking.getresponse()
+        body = answer.read(_LONGEST_PAGE)
+        return body if answer.status == http.client.OK else b""
+    except http.client.HTTPException as err:
+        raise OSError(f"port {_PROXY_PORT} of {host} does not speak HTTP") from err
+    finally:
+        asking.close()
+
+
+def _nft() -> str:
+    done = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip())
+    return done.stdout.decode(errors="replace")
+
+
+def _iptables() -> Iterator[tuple[str, str]]:
+    """Yield the rules of each flavor and family that is in use; listing makes no tables."""
+    for flavor in Flavor:
+        for family in Family:
+            tool = IptablesTool(family, flavor)
+            if tool.exists and in_use(tool, _PROC):
+                yield f"{flavor} {int(family)}", tool.save(every_table=True)
+
+
+def _flows() -> Iterator[TrackedFlow]:
+    for family in Family:
+        for flow in flows(family, Protocol.UDP):
+            yield TrackedFlow(_peer(flow.called), _peer(flow.answering))
+
+
+def _peer(peer: FlowPeer) -> str:
+    address = ip_address(peer.address)
+    return f"[{address}]:{peer.port}" if address.version == 6 else f"{address}:{peer.port}"
+
+
+def _statistics() -> dict[str, int]:
+    """Return what all processors have counted in /proc/net/stat."""
+    found: dict[str, int] = {}
+    for name in ("nf_conntrack", "arp_cache", "ndisc_cache"):
+        path = _PROC / "net/stat" / name
+        if not path.exists():
+            continue
+        titles, *rows = (line.split() for line in path.read_text().splitlines())
+        for row in rows:
+            for title, value in zip(titles, row, strict=False):
+                key = f"{name}/{title}"
+                same = title == "entries"  # each processor's row has the number of all
+                found[key] = int(value, 16) + (0 if same else found.get(key, 0))
+    return found
+
+
+def _filtered() -> Iterator[tuple[str, bool]]:
+    for link in all_links():
+        if link.is_bridge:
+            yield link.name, bool(link.is_filtered) and all(link.is_filtered)
+
+
+def _pins(root: Path) -> Iterator[str]:
+    folder = root / _PINS
+    for count, path in enumerate(sorted(folder.rglob("*"))):
+        if count >= _MOST_PINS:
+            return
+        yield str(path.relative_to(folder))

@@ -1,0 +1,119 @@
+"""What was read of a node, as values that a JSON file can hold."""
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class ProxyFacts(Struct, frozen=True, omit_defaults=True):
+    """A proxy, as its own pages tell: /proxyMode and /configz, which kube-proxy has too."""
+
+    mode: str
+    config: dict[str, Any] = field(default_factory=dict)  # a KubeProxyConfiguration
+
+
+class TrackedFlow(Struct, frozen=True, omit_defaults=True):
+    """A UDP flow that conntrack knows: what its first packet called, and who answers it."""
+
+    called: str  # ADDRESS:PORT, [ADDRESS]:PORT
+    answering: str
+    protocol: str = "UDP"
+
+
+class Reservation(Struct, frozen=True, omit_defaults=True):
+    """An address that IPAM has given to a container."""
+
+    network: str
+    address: str
+    container: str
+    ifname: str = ""
+
+
+class Attachment(Struct, frozen=True, omit_defaults=True):
+    """A container in a network, as libcni's cache has it; ``exists``: its namespace is there."""
+
+    network: str
+    container: str
+    ifname: str
+    netns: str = ""
+    exists: bool = False
+    pod: str = ""  # NAMESPACE/NAME
+    host_links: tuple[str, ...] = ()  # the node's ends, by name
+    addresses: tuple[str, ...] = ()
+
+
+class CniNetwork(Struct, frozen=True, omit_defaults=True):
+    """The network that a runtime gives to Pods: the first file of /etc/cni/net.d."""
+
+    path: str
+    name: str = ""
+    plugins: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The plugin that makes the interface; empty if the file has none."""
+        return self.plugins[0] if self.plugins else {}
+
+
+class BaseChain(Struct, frozen=True):
+    """A chain that the kernel calls, with its rules as nft's JSON has them."""
+
+    family: str
+    table: str
+    name: str
+    hook: str
+    kind: str
+    policy: str
+    rules: tuple[Any, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The chain in nft's words."""
+        return f"nft chain {self.family} {self.table} {self.name}"
+
+
+class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
+    """All that was read of one node beside its namespace."""
+
+    node: str
+    kernel: str = ""  # uname -r
+    proxy: ProxyFacts | None = None
+    nft: str | None = None  # nft -j list ruleset
+    iptables: dict[str, str] = field(default_factory=dict)  # "legacy 4": iptables-save's text
+    flows: tuple[TrackedFlow, ...] = ()
+    statistics: dict[str, int] = field(default_factory=dict)  # "nf_conntrack/insert_failed": 0
+    filtered: dict[str, bool] = field(default_factory=dict)  # a bridge passes frames to rules
+    reservations: tuple[Reservation, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    cni: CniNetwork | None = None
+    pinned: tuple[str, ...] = ()  # below /sys/fs/bpf/podwire-proxy
+    unread: dict[str, str] = field(default_factory=dict)  # what could not be read, and why
+
+    @cached_property
+    def objects(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """The ruleset: (sort, object), sort being table, chain, rule, set, map and so on."""
+        items = json.loads(self.nft)["nftables"] if self.nft else []
+        return tuple(next(iter(item.items())) for item in items)
+
+    @cached_property
+    def base_chains(self) -> tuple[BaseChain, ...]:
+        """The chains that the kernel calls."""
+        return tuple(self._base_chains())
+
+    def _base_chains(self) -> Iterator[BaseChain]:
+        rules: dict[tuple[str, str, str], list[Any]] = {}
+        for sort, one in self.objects:
+            if sort == "rule":
+                rules.setdefault((one["family"], one["table"], one["chain"]), []).append(one)
+        for sort, one in self.objects:
+            if sort == "chain" and "hook" in one:
+                place = one["family"], one["table"], one["name"]
+                found = tuple(rules.get(place, ()))
+                yield BaseChain(*place, one["hook"], one["type"], one.get("policy", ""), found)
+
+    def tables(self) -> set[tuple[str, str]]:
+        """The (family, name) of each nft table."""
+        return {(one["family"], one["name"]) for sort, one in self.objects if sort == "table"}
