@@ -38,6 +38,8 @@ COMMANDS = {
     "speaker": "control.cloud.speaker.cli:main",
     "doctor": "debug.doctor.cli:main",
     "snapshot": "debug.snapshot_cli:main",
+    "services": "debug.views.cli:services",
+    "endpoints": "debug.views.cli:endpoints",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -65,6 +67,8 @@ SUMMARIES = {
     "speaker": "Announce a node's load balancers in its network.",
     "doctor": "What is wrong with a cluster's network, why, and what to do.",
     "snapshot": "Keep what doctor and drift read, as one file.",
+    "services": "What each node's kernel has of every Service, and what differs.",
+    "endpoints": "The endpoints that kernels send Services' connections to.",
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }

@@ -1,9 +1,10 @@
 """Packs values as the maps hold them: pure. bpf/maps.h declares the same structures."""
 
 import struct
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
 from proxy.backends.ebpf.options import EbpfOptions
@@ -24,6 +25,7 @@ _MASQUERADE = {
     Masquerade.NOT_PODS: 3,
     Masquerade.THIS_NODE: 4,
 }
+_MASQUERADED = {number: one for one, number in _MASQUERADE.items()}
 _ANY: Mapping[Family, Address] = {Family.V4: IPv4Address(0), Family.V6: IPv6Address(0)}
 ROW = 64  # seats in one entry
 PRESENT = b"\1"  # the value of a set's entry
@@ -33,6 +35,8 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, as IPv6 sockets see IPv4
 _NUMBER = struct.Struct("=I")
 _TARGET_V4 = struct.Struct("!12sIHH")
 _PORTS = struct.Struct("!HH")
+_FORWARD = struct.Struct("=IIIIQIIBBBBBB2x")
+FORWARD, TARGET, SLOT, ADMITTED = _FORWARD.size, 20, 8, 24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,7 @@ class ForwardEntry(NamedTuple):
     def pack(self) -> bytes:
         """Pack ``struct forward``."""
         inside = self.inside or NO_POOL
-        return struct.pack(
-            "=IIIIQIIBBBBBB2x",
+        return _FORWARD.pack(
             self.pool.number,
             self.pool.count,
             inside.number,
@@ -94,6 +97,54 @@ class ForwardEntry(NamedTuple):
 def pack_address(address: Address) -> bytes:
     """Pack ``struct address``: IPv4 as IPv6 sockets see it."""
     return address.packed if address.version == 6 else _MAPPED + address.packed
+
+
+def unpack_address(data: bytes) -> Address:
+    """The way back from ``pack_address``."""
+    return ip_address(data.removeprefix(_MAPPED) if data.startswith(_MAPPED) else data)
+
+
+def unpack_forward(data: bytes) -> ForwardEntry:
+    """The way back from ``ForwardEntry.pack``."""
+    pool, count, inside, inside_count, portal, affinity, ranges, *flags = _FORWARD.unpack(data)
+    masquerade, has_inside, rejects, by_nftables, direct, least = flags
+    return ForwardEntry(
+        pool=Pool(pool, count),
+        inside=Pool(inside, inside_count) if has_inside or direct else None,
+        portal=portal,
+        affinity=affinity,
+        ranges=ranges,
+        masquerade=_MASQUERADED.get(masquerade, Masquerade.NEVER),
+        rejects=bool(rejects),
+        by_nftables=bool(by_nftables),
+        direct=bool(direct),
+        least_connections=bool(least),
+    )
+
+
+def unpack_target(data: bytes) -> tuple[Address, int, int]:
+    """Return the address, the port and the protocol's number of ``struct target``."""
+    port = int.from_bytes(data[16:18], "big")
+    return unpack_address(data[:16]), port, int.from_bytes(data[18:20], sys.byteorder)
+
+
+def unpack_slot(data: bytes) -> tuple[int, int]:
+    """Return the numbers of the pool and of its slot, or row, in ``struct slot``."""
+    pool, number = struct.unpack("=II", data)
+    return pool, number
+
+
+def unpack_row(data: bytes) -> tuple[int, ...]:
+    """Return the slots of ``struct row``."""
+    return struct.unpack(f"={ROW}H", data)
+
+
+def unpack_admitted(data: bytes) -> tuple[int, Network]:
+    """Return the ID and the network of ``struct admitted``."""
+    bits, ranges = struct.unpack("=I", data[:4])[0] - 32, int.from_bytes(data[4:8], "big")
+    address = unpack_address(data[8:24])
+    length = bits - 96 if address.version == 4 else bits
+    return ranges, ip_network(f"{address}/{length}")
 
 
 def pack_frontend(family: Family, address: Address | None, port: int, protocol: Protocol) -> bytes:

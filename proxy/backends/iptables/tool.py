@@ -130,10 +130,10 @@ def detect(proc: Path = Path("/proc")) -> Flavor:
     return max(counts, key=lambda flavor: counts[flavor])
 
 
-def has_ours(tool: IptablesTool) -> bool:
+def has_ours(tool: IptablesTool, proc: Path = Path("/proc")) -> bool:
     """Return True if there may be chains of ours. Raises KernelRefusedError."""
     if tool.flavor is Flavor.LEGACY:
-        return in_use(tool) and ":KUBE-" in tool.save()
+        return in_use(tool, proc) and ":KUBE-" in tool.save()
     return tool.exists and any(name.startswith("KUBE-") for _, name in chains(tool.family))
 
 

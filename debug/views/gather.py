@@ -1,0 +1,84 @@
+"""Reads all nodes and the API's objects, once or until they agree."""
+
+import http.client
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from control.client.errors import ClientError
+from control.reported import ReportedError
+from debug.cluster import ClusterState, read_cluster
+from debug.places import SWITCH, Ground, Place, PlaceError, inside
+from debug.views.join import NodeState, join
+from debug.views.layers import UnreadError, read
+from debug.views.report import ServicesReport
+
+_PAGES = ("127.0.0.1", 10249)  # of a node's proxy
+_PATIENCE = 2.0
+_LONGEST = 100  # bytes of a mode's name
+_SETTLING = 0.5  # seconds: a change of an object is on its way to the kernel for some of them
+_TRIES = 3
+_APART = ("control", SWITCH)  # machines of a lab that have no proxy
+
+
+def gather(ground: Ground, node: str = "") -> ServicesReport:
+    """Return what all nodes have, or one; what differs still does after a moment."""
+    found = _once(ground, node)
+    for _ in range(_TRIES - 1):
+        if not any(one.is_wrong for one in found.frontends):
+            break
+        time.sleep(_SETTLING)
+        found = _once(ground, node)
+    return found
+
+
+def _once(ground: Ground, node: str) -> ServicesReport:
+    places = (ground.node(node),) if node else ground.nodes()
+    unread: list[str] = []
+    cluster = objects(ground, unread)
+    with ThreadPoolExecutor(max(len(places), 1)) as pool:
+        answers = list(pool.map(_state, places))
+    states = []
+    for place, answer in zip(places, answers, strict=True):
+        if isinstance(answer, str):
+            unread.append(f"{place.name}: {answer}")
+        elif answer.layers or node or place.node not in _APART:
+            states.append(answer)
+    return join(states, cluster, unread)
+
+
+def objects(ground: Ground, unread: list[str]) -> ClusterState | None:
+    """Return the API's objects; None if there is no API, or none that answers."""
+    if ground.kubeconfig is None:
+        return None
+    try:
+        return read_cluster(ground.kubeconfig)
+    except (ClientError, ReportedError) as err:
+        unread.append(f"the API: {err}; nodes are compared with each other alone")
+        return None
+
+
+def _state(place: Place) -> NodeState | str:
+    try:
+        layers = read(place)
+    except UnreadError as err:
+        return str(err)
+    return NodeState(place.node, layers, _mode(place))
+
+
+def _mode(place: Place) -> str:
+    """Return the mode that a node's proxy tells; "" if none answers."""
+    try:
+        return inside(place, _ask_mode)
+    except (OSError, PlaceError, http.client.HTTPException):
+        return ""
+
+
+def _ask_mode() -> str:
+    connection = http.client.HTTPConnection(*_PAGES, timeout=_PATIENCE)
+    try:
+        connection.request("GET", "/proxyMode")
+        answer = connection.getresponse()
+        text = answer.read(_LONGEST).decode(errors="replace")
+    finally:
+        connection.close()
+    return text if answer.status == http.client.OK and text.isidentifier() else ""
