@@ -1,7 +1,7 @@
-"""Declares the commands of ``podwire lab``; lab/commands.py carries them out.
+"""Declares the commands of ``podwire lab``; commands.py and light_commands.py carry them out.
 
-That module is imported only when a command runs: it imports most of podwire (0.6 s), and a shell
-that completes a word needs only the declarations.
+These are imported only when a command runs: commands.py imports most of podwire (a second), and a
+shell that completes a word needs only the declarations.
 """
 
 from typing import Any
@@ -137,18 +137,18 @@ def down(name: str) -> None:
 
     Also removes the remains of a lab that was killed or half made.
     """
-    from lab import commands
+    from lab import light_commands
 
-    commands.down(name)
+    light_commands.down(name)
 
 
 @main.command("list")
 @output_option
 def list_(output: str) -> None:
     """List the labs of this machine."""
-    from lab import commands
+    from lab import light_commands
 
-    commands.show_labs(output)
+    light_commands.show_labs(output)
 
 
 @main.command()
@@ -184,9 +184,9 @@ def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
 
     MACHINE is node1 …, control, or switch, which stands for the network outside.
     """
-    from lab import commands
+    from lab import light_commands
 
-    commands.execute(name, machine, command)
+    light_commands.execute(name, machine, command)
 
 
 @main.command()
@@ -224,9 +224,9 @@ def set_() -> None:
 @click.argument("mode", type=click.Choice(list(BACKENDS)))
 def proxy(name: str, mode: str) -> None:
     """Balance Services by MODE from now on; connections continue."""
-    from lab import commands
+    from lab import light_commands
 
-    commands.set_proxy(name, mode)
+    light_commands.set_proxy(name, mode)
 
 
 @set_.command()
@@ -237,9 +237,9 @@ def counters(name: str, detail: str) -> None:
 
     ``podwire proxy top`` on a node shows them.
     """
-    from lab import commands
+    from lab import light_commands
 
-    commands.set_counters(name, detail)
+    light_commands.set_counters(name, detail)
 
 
 @main.command()
@@ -288,9 +288,9 @@ def schema() -> None:
 @name_option
 def kubeconfig(name: str) -> None:
     """Print the path of the kubeconfig."""
-    from lab import commands
+    from lab import light_commands
 
-    commands.show_kubeconfig(name)
+    light_commands.show_kubeconfig(name)
 
 
 @main.command()
@@ -304,9 +304,9 @@ def logs(name: str, component: str, **options: Any) -> None:
 
     COMPONENT is apiserver, scheduler, controllers, dns, dns-2, agent, cni or proxy.
     """
-    from lab import commands
+    from lab import light_commands
 
-    commands.show_logs(name, component, **options)
+    light_commands.show_logs(name, component, **options)
 
 
 main.add_command(node)

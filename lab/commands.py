@@ -1,22 +1,21 @@
-"""Carries out the commands of ``podwire lab``, which lab/cli.py declares."""
+"""Carries out the commands of ``podwire lab`` that make a lab, or ask its API server.
+
+lab/cli.py declares them; the others are in lab/light_commands.py.
+"""
 
 import dataclasses
 import json
 import os
 import shutil
-import sysconfig
-from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
 
-from lab import addons, change, halt, join, needs, resume
+from lab import addons, halt, join, needs, resume
 from lab import demo as demonstration
 from lab import dns as cluster_dns
-from lab import logs as reader
 from lab import publish as publishing
-from lab.down import remove
 from lab.file import commands as lab_file
 from lab.goals import Published
 from lab.link import cable
@@ -28,18 +27,13 @@ from lab.report import Steps, columns
 from lab.resolve import NoSuchNameError, resolve
 from lab.shared import absent, need_root, plain_errors, running, staying_up
 from lab.spec import LabSpec, make_spec
-from lab.state import LabDir, all_labs, lab_dir, locked
+from lab.state import LabDir, lab_dir, locked
 from lab.status import LabStatus, killed_machines, locate, look, named, published
 from lab.status_table import status_table
 from lab.up import make
 from proxy.backends.base import show_command
 
 _COLORS = {"up": "green", "degraded": "yellow", "stopped": "yellow"}
-_COUNTED = {
-    "off": "calls of Services are not counted",
-    "connections": "connections to Services are counted",
-    "packets": "connections to Services and their packets are counted",
-}
 
 
 def up(*, demo: bool, zone: tuple[str, ...], **options: Any) -> None:
@@ -129,25 +123,6 @@ def _suggest(console: Console, lab: LabDir, spec: LabSpec, *, deployed: bool) ->
         console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
-def down(name: str) -> None:
-    """End a lab and remove all of it."""
-    need_root()
-    with plain_errors(), locked():
-        found = remove(lab_dir(name))
-    click.echo(f"lab {name} is down" if found else f"no lab {name}: nothing to remove")
-
-
-def show_labs(output: str) -> None:
-    """List the labs of this machine."""
-    with plain_errors():
-        states = [(lab.name, look(lab)) for lab in all_labs()]
-    if output == "json":
-        rows = [{"name": name, "state": s.state, "nodes": s.nodes} for name, s in states]
-        return click.echo(json.dumps(rows, indent=2))
-    table = [(name, state.state, str(state.nodes)) for name, state in states]
-    return click.echo(columns(("NAME", "STATE", "NODES"), table))
-
-
 def show_status(name: str, output: str) -> None:
     """Show a lab's machines and the processes that run on them."""
     with plain_errors():
@@ -207,17 +182,6 @@ def _status_document(
     return document
 
 
-def execute(name: str, machine: str, command: tuple[str, ...]) -> None:
-    """Become a command on a machine."""
-    need_root()
-    lab, _ = running(name)
-    with plain_errors():
-        argv = locate(lab, machine).enter(*command)
-        # podwire itself is a command on each machine: "podwire proxy top"
-        path = f"{os.environ.get('PATH', os.defpath)}:{sysconfig.get_path('scripts')}"
-        os.execvpe(argv[0], argv, os.environ | {"PATH": path})  # noqa: S606  # no shell
-
-
 def start(name: str, wanted: tuple[str, ...]) -> None:
     """Start a lab that does not run, or machines that do not; without a name, killed ones."""
     need_root()
@@ -260,24 +224,6 @@ def stop(name: str) -> None:
     click.echo(f"lab {name} is stopped; start it with: podwire lab start{named(lab)}")
 
 
-def set_proxy(name: str, mode: str) -> None:
-    """Balance Services by ``mode`` from now on; connections continue."""
-    need_root()
-    lab, spec = running(name)
-    with plain_errors():
-        change.set_proxy(lab, spec, mode)
-    click.echo(f"lab {name}: Services are balanced by {mode}")
-
-
-def set_counters(name: str, detail: str) -> None:
-    """Count the calls of each Service from now on, or no longer; connections continue."""
-    need_root()
-    lab, spec = running(name)
-    with plain_errors():
-        change.set_counters(lab, spec, detail)
-    click.echo(f"lab {name}: {_COUNTED[detail]}")
-
-
 def show_names(name: str, asked: str, output: str, **how: Any) -> None:
     """Print what a name means in a lab."""
     need_root()
@@ -291,22 +237,3 @@ def show_names(name: str, asked: str, output: str, **how: Any) -> None:
         return click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=2))
     rows = [(each.name, str(each.ttl), each.type, each.value) for each in found]
     return click.echo(columns(("NAME", "TTL", "TYPE", "VALUE"), rows))
-
-
-def show_kubeconfig(name: str) -> None:
-    """Print the path of the kubeconfig."""
-    lab, _ = running(name)
-    click.echo(lab.kubeconfig)
-
-
-def show_logs(
-    name: str, component: str, machine: str | None, follow: bool, tail: int | None
-) -> None:
-    """Print the log of a component."""
-    need_root("only root may read a lab's logs")
-    lab = lab_dir(name)
-    if not lab.path.exists():
-        raise click.ClickException(absent(name))
-    with plain_errors():
-        files = reader.find(lab, component, machine)
-        reader.show(files, tail=tail, follow=follow, write=partial(print, end="", flush=True))

@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path, PurePosixPath
 
-from control.runtime.images import tools
+from control.runtime.images.names import PAUSE
 from lab.needs import MissingPackagesError, Package
 from lab.spec import CONFIG, CONTAINERD_SOCKET, IMAGES_PORT
 from lab.state import LabDir
@@ -71,7 +71,7 @@ def configure(root: Path) -> None:
     text = _SETTINGS.format(
         root=ROOT,
         socket=CONTAINERD_SOCKET.removeprefix("unix://"),
-        pause=tools.PAUSE,
+        pause=PAUSE,
         snapshotter=_snapshotter(root / str(ROOT)[1:]),
         registries=_REGISTRIES,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from control.linux.errors import cause
 from control.reported import ReportedError
 from control.runtime.base import ContainerRuntimeError
-from control.runtime.images import tools
+from control.runtime.images import names, tools
 from control.runtime.images.store import ImageStore
 from lab import containerd, main, models, modules
 from lab.change import require_backend
@@ -122,7 +122,7 @@ def ensure_pause() -> None:
     """Make the image of sandboxes that containerd makes, if it is missing; raises OSError."""
     store = ImageStore(IMAGES)
     try:
-        store.find(tools.PAUSE)
+        store.find(names.PAUSE)
     except ContainerRuntimeError:
         tools.make_pause(store, BUSYBOX)
 

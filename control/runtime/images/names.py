@@ -7,6 +7,7 @@ those of distribution/reference ("ParseDockerRef"), as in every runtime.
 import re
 from urllib.parse import quote, unquote
 
+PAUSE = "docker.io/podwire/pause:1"  # ours, of the first process of a Pod's sandbox
 _DOMAIN = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?"
 )

@@ -9,11 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from control.runtime.images.names import normalize
+from control.runtime.images.names import PAUSE, normalize
 from control.runtime.images.store import Image, ImageStore
 
 NAME = "podwire/tools"
-PAUSE = "docker.io/podwire/pause:1"
 _FOLDERS = (
     "bin",
     "dev",
