@@ -79,32 +79,41 @@ def forward_drops(machine: MachineState) -> Iterator[BaseChain]:
             yield chain
 
 
-def accepts(chain: BaseChain, net: Network, side: str) -> bool | None:
-    """Return whether a chain accepts packets to or from a network; None if its words do not tell.
+def accepts(chain: BaseChain, net: Network, side: str, link: str) -> bool | None:
+    """Return whether a chain accepts new packets from or to a network; None if it is not plain.
 
-    ``side`` is saddr or daddr.
+    ``side`` is saddr or daddr; ``link`` is the bridge of the network's Pods.
     """
     doubtful = False
     for rule in chain.rules:
-        last, tests = verdict(rule), matches(rule)
-        if last in ("jump", "goto", "vmap", "queue") or any(
-            name == "xt" for name, _ in words(rule)
-        ):
-            doubtful = True
-        elif last == "accept" and _holds(tests, net, side):
+        last = verdict(rule)
+        if last in ("drop", "reject", "") or _is_of_known(rule):
+            continue
+        if last == "accept" and _holds(matches(rule), net, side, link):
             return True
+        doubtful = doubtful or last != "accept" or any(name == "xt" for name, _ in words(rule))
     return None if doubtful else False
 
 
-def _holds(tests: Iterable[Any], net: Network, side: str) -> bool:
+def _is_of_known(rule: Any) -> bool:
+    """True if a rule is about packets of connections that were admitted before."""
+    states = json.dumps([test["right"] for test in matches(rule) if "ct" in test["left"]])
+    return "established" in states and '"new"' not in states
+
+
+def _holds(tests: Iterable[Any], net: Network, side: str, link: str) -> bool:
     """True if matches hold for all packets of a network."""
+    at = {"saddr": "iifname", "daddr": "oifname"}[side]
     for test in tests:
-        field = (
-            test["left"].get("payload", {}).get("field") if isinstance(test["left"], dict) else ""
-        )
-        if test["op"] not in ("==", "in") or field != side:
+        left = test["left"] if isinstance(test["left"], dict) else {}
+        if test["op"] not in ("==", "in"):
             return False
-        if not any(_within(net, other) for other in networks(test["right"])):
+        if left == {"meta": {"key": at}}:
+            if test["right"] != link:
+                return False
+        elif left.get("payload", {}).get("field") != side or not any(
+            _within(net, other) for other in networks(test["right"])
+        ):
             return False
     return True
 

@@ -29,7 +29,27 @@ def duplicate_node_ip(look: Look) -> Iterator[Finding]:
                 fix="give each node the address of the shared network: --node-ip",
             )
     for seen in look.nodes:
+        yield from _foreign_addresses(look, seen)
         yield from _own_address(seen)
+
+
+def _foreign_addresses(look: Look, node: NodeLook) -> Iterator[Finding]:
+    for other in look.cluster.nodes:
+        peer = peer_of(other)
+        for address in peer.addresses if peer.name != node.name else ():
+            if address in node.local and address not in node.peer.addresses:
+                yield found(
+                    "duplicate-node-ip",
+                    Level.FAIL,
+                    node.name,
+                    f"a link of this node has {address}, the InternalIP of {peer.name}",
+                    f"addresses of links: {address}",
+                    f"Node {peer.name}: InternalIP {address}",
+                    about=f"Node {node.name}",
+                    cause="the address was given twice: by hand, or by two DHCP servers",
+                    consequence=f"packets to Pods of {peer.name} are delivered on this node",
+                    fix=f"ip addr del {address} on one of them",
+                )
 
 
 def _own_address(node: NodeLook) -> Iterator[Finding]:

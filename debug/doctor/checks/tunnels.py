@@ -144,7 +144,8 @@ def _no_route(node: NodeLook, peer: str, cidr: str, address: str) -> Finding:
 
 def _foreign(node: NodeLook, route: Route, peer: str) -> Finding:
     link = node.space.link(route.link)
-    where = f"via {route.gateway}" if route.gateway else f"dev {link.name if link else '?'}"
+    device = f"dev {link.name}" if link else ""
+    where = f"via {route.gateway}" if route.gateway else device
     kind = "" if route.kind == "unicast" else f"{route.kind} "
     return found(
         "foreign-route",

@@ -11,11 +11,17 @@ from debug.doctor.examine import examine, exit_code
 from debug.doctor.show import lines
 from debug.doctor.table import CHECKS
 from debug.kernel.values import Address, Forwarding, Route
+from debug.machine.values import ProxyFacts, TrackedFlow
 from debug.model import Level
 from debug.snapshot import Snapshot
 from tests.support.debug.healthy import (
+    DNS_SLICE,
     HEALTHY,
+    endpoints,
     node,
+    pod,
+    ruleset,
+    service,
     space,
     with_machine,
     with_node,
@@ -24,12 +30,6 @@ from tests.support.debug.healthy import (
 )
 
 SPACE = space(1)
-
-
-def ruleset(*objects: dict[str, Any]) -> str:
-    return json.dumps(
-        {"nftables": [{"table": {"family": "ip", "name": "podwire-proxy"}}, *objects]}
-    )
 
 
 def chain(hook: str, policy: str = "accept", *rules: list[Any]) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def to_port(number: int) -> dict[str, Any]:
     return {"match": {"op": "==", "left": left, "right": number}}
 
 
-def without_link(name: str, **other: Any) -> Snapshot:
+def without_link(name: str, /, **other: Any) -> Snapshot:
     return with_node(
         links=tuple(replace(one, **other) if one.name == name else one for one in SPACE.links)
     )
@@ -98,6 +98,116 @@ FAULTS: list[tuple[str, Level, Snapshot]] = [
         Level.FAIL,
         with_node(addresses=(*SPACE.addresses, Address(4, "fd00::1/64", duplicate=True))),
     ),
+]
+
+FLOWS = (TrackedFlow("10.96.0.7:53", "10.244.9.9:53"),)
+UDP = {
+    "services": (service(ports=[{"port": 53, "protocol": "UDP"}]),),
+    "slices": (endpoints("10.244.1.2", port=53, protocol="UDP"),),
+}
+SAVED = "*nat\n:PREROUTING ACCEPT [0:0]\n{}\nCOMMIT\n*filter\n:FORWARD {} [0:0]\n{}\nCOMMIT\n"
+MASQUERADE = chain("postrouting", "accept", [{"masquerade": None}])
+MASQUERADE[0]["chain"]["type"] = "nat"
+FAULTS += [
+    (
+        "duplicate-node-ip",
+        Level.FAIL,
+        with_node(addresses=(*SPACE.addresses, Address(4, "172.31.0.2/32"))),
+    ),
+    ("duplicate-ip", Level.FAIL, with_objects(pods=(pod("a", 1), pod("b", 1)))),
+    ("duplicate-mac", Level.FAIL, without_link("eth0", mac="02:00:00:00:00:02")),
+    ("pod-range", Level.FAIL, with_objects(pods=(pod("web-1", 1, status=pod("x", 2).status),))),
+    ("pod-link", Level.FAIL, without_link("pw1", up=False)),
+    ("pod-link", Level.FAIL, without_link("pw1", name="other")),
+    ("pod-link", Level.FAIL, without_link("pw1", master=0)),
+    ("hairpin", Level.FAIL, without_link("pw1", hairpin=False)),
+    ("forward-drop", Level.FAIL, with_machine(nft=ruleset(*chain("forward", "drop")))),
+    ("forward-drop", Level.FAIL, with_machine(iptables={"legacy 4": SAVED.format("", "DROP", "")})),
+    (
+        "forward-drop",
+        Level.FAIL,
+        with_machine(
+            iptables={"nft 4": SAVED.format("", "DROP", "-A FORWARD -i docker0 -j ACCEPT")}
+        ),
+    ),
+    ("bridge-filter", Level.FAIL, with_machine(filtered={"podwire0": False})),
+    ("proxy", Level.WARN, with_machine(proxy=None)),
+    ("rules-wiped", Level.FAIL, with_machine(nft=ruleset())),
+    ("rules-wiped", Level.FAIL, with_machine(proxy=ProxyFacts("iptables"))),
+    (
+        "mixed-iptables",
+        Level.WARN,
+        with_machine(
+            iptables=dict.fromkeys(
+                ("nft 4", "legacy 4"), SAVED.format("", "ACCEPT", "-A FORWARD -j LOG")
+            )
+        ),
+    ),
+    ("over-masquerade", Level.FAIL, with_machine(nft=ruleset(*MASQUERADE))),
+    (
+        "over-masquerade",
+        Level.FAIL,
+        with_machine(
+            iptables={
+                "nft 4": SAVED.format("-A POSTROUTING -s 10.244.0.0/16 -j MASQUERADE", "ACCEPT", "")
+            }
+        ),
+    ),
+    (
+        "over-masquerade",
+        Level.FAIL,
+        with_machine(proxy=ProxyFacts("nftables", {"clusterCIDR": "10.9.0.0/16"})),
+    ),
+    (
+        "stale-endpoint",
+        Level.FAIL,
+        with_machine(
+            iptables={
+                "nft 4": SAVED.format(
+                    "-A KUBE-SEP-X -p tcp -j DNAT --to-destination 10.244.1.9:80", "ACCEPT", ""
+                )
+            }
+        ),
+    ),
+    (
+        "stale-flows",
+        Level.FAIL,
+        replace(with_objects(**UDP), machines=with_machine(flows=FLOWS).machines),
+    ),
+    ("conntrack-full", Level.WARN, with_settings(net__netfilter__nf_conntrack_count="800")),
+    ("conntrack-full", Level.FAIL, with_settings(net__netfilter__nf_conntrack_count="990")),
+    (
+        "conntrack-invalid",
+        Level.WARN,
+        with_settings(net__netfilter__nf_conntrack_tcp_be_liberal="0"),
+    ),
+    ("snat-race", Level.WARN, with_machine(statistics={"nf_conntrack/insert_failed": 500})),
+    (
+        "loopback-nodeport",
+        Level.WARN,
+        replace(
+            with_settings(net__ipv4__conf__all__route_localnet="0"),
+            cluster=with_objects(
+                services=(service(ports=[{"port": 80, "nodePort": 30080}]),)
+            ).cluster,
+            machines=with_machine(
+                proxy=ProxyFacts("nftables", {"iptables": {"localhostNodePorts": True}})
+            ).machines,
+        ),
+    ),
+    ("service-endpoints", Level.WARN, with_objects(slices=(DNS_SLICE, endpoints()))),
+    (
+        "service-endpoints",
+        Level.WARN,
+        with_objects(services=(service(selector={"app": "none"}),), slices=()),
+    ),
+    (
+        "target-port",
+        Level.FAIL,
+        with_objects(services=(service(ports=[{"port": 80, "targetPort": "http"}]),)),
+    ),
+    ("dns-service", Level.FAIL, with_objects(slices=(endpoints("10.244.1.2", "10.244.2.2"),))),
+    ("ipam-leak", Level.WARN, with_machine(attachments=())),
 ]
 
 

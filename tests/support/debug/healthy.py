@@ -1,5 +1,6 @@
 """A healthy cluster of two nodes with a VXLAN tunnel, as a snapshot whose parts a test replaces."""
 
+import json
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,8 +27,23 @@ SETTINGS = {
     "net/ipv4/conf/all/route_localnet": "1",
     "net/netfilter/nf_conntrack_max": "1000",
     "net/netfilter/nf_conntrack_count": "10",
+    "net/netfilter/nf_conntrack_tcp_be_liberal": "1",
     "net/ipv4/neigh/default/gc_thresh3": "1024",
 }
+
+
+TABLE = {"family": "ip", "table": "podwire-proxy"}
+HOOKS: list[dict[str, Any]] = [
+    {"chain": {**TABLE, "name": hook, "hook": hook, "type": "nat", "prio": 0, "policy": "accept"}}
+    for hook in ("prerouting", "output", "postrouting")
+]
+
+
+def ruleset(*objects: dict[str, Any]) -> str:
+    """What ``nft -j list ruleset`` prints of the proxy's table and some objects."""
+    return json.dumps(
+        {"nftables": [{"table": {"family": "ip", "name": "podwire-proxy"}}, *objects]}
+    )
 
 
 def node(number: int, **spec: Any) -> Node:
@@ -51,10 +67,10 @@ def pod(name: str, number: int, **more: Any) -> Pod:
     )
 
 
-def service(**spec: Any) -> Service:
+def service(name: str = "web", **spec: Any) -> Service:
     return Service.read(
         {
-            "metadata": {"name": "web", "namespace": "default"},
+            "metadata": {"name": name, "namespace": "default"},
             "spec": {
                 "type": "ClusterIP",
                 "clusterIP": "10.96.0.7",
@@ -67,13 +83,15 @@ def service(**spec: Any) -> Service:
     )
 
 
-def endpoints(*addresses: str, port: int = 8080, protocol: str = "TCP") -> EndpointSlice:
+def endpoints(
+    *addresses: str, port: int = 8080, protocol: str = "TCP", of: str = "web"
+) -> EndpointSlice:
     return EndpointSlice.read(
         {
             "metadata": {
-                "name": "web-1",
+                "name": f"{of}-1",
                 "namespace": "default",
-                "labels": {"kubernetes.io/service-name": "web"},
+                "labels": {"kubernetes.io/service-name": of},
             },
             "addressType": "IPv4",
             "ports": [{"name": "", "port": port, "protocol": protocol}],
@@ -82,10 +100,32 @@ def endpoints(*addresses: str, port: int = 8080, protocol: str = "TCP") -> Endpo
     )
 
 
+DNS = Service.read(
+    {
+        "metadata": {
+            **{"name": "kube-dns", "namespace": "kube-system"},
+            "labels": {"k8s-app": "kube-dns"},
+        },
+        "spec": {"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"]},
+    }
+)
+DNS_SLICE = EndpointSlice.read(
+    {
+        "metadata": {
+            **{"name": "kube-dns-1", "namespace": "kube-system"},
+            "labels": {"kubernetes.io/service-name": "kube-dns"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["172.31.0.10"]}],
+    }
+)
 OBJECTS = ClusterState(
     pods=(pod("web-1", 1), pod("web-2", 2)),
-    services=(service(),),
-    slices=(endpoints("10.244.1.2", "10.244.2.2"),),
+    services=(service(), DNS),
+    slices=(
+        DNS_SLICE,
+        endpoints("10.244.1.2", "10.244.2.2"),
+    ),
     nodes=(node(1), node(2)),
 )
 
@@ -138,7 +178,7 @@ def machine(number: int) -> MachineState:
         node=f"node{number}",
         kernel="6.18",
         proxy=ProxyFacts("nftables", {"clusterCIDR": "10.244.0.0/16"}),
-        nft='{"nftables": [{"table": {"family": "ip", "name": "podwire-proxy"}}]}',
+        nft=ruleset(*HOOKS, {"set": {**TABLE, "name": "cluster-ips", "elem": ["10.96.0.7"]}}),
         statistics={"nf_conntrack/insert_failed": 0, "arp_cache/table_fulls": 0},
         filtered={"podwire0": True},
         reservations=(Reservation("podwire", f"10.244.{number}.2", CONTAINER, "eth0"),),
@@ -184,7 +224,7 @@ def with_machine(**parts: Any) -> Snapshot:
 
 
 def with_objects(**parts: Any) -> Snapshot:
-    """The cluster with other objects."""
+    """The cluster with other objects. Other Services and slices stand beside those of DNS."""
     return replace(HEALTHY, cluster=replace(OBJECTS, **parts))
 
 
