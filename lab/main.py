@@ -40,6 +40,7 @@ COMMANDS = {
     "snapshot": "debug.snapshot_cli:main",
     "services": "debug.views.cli:services",
     "endpoints": "debug.views.cli:endpoints",
+    "flows": "debug.flows.cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -68,6 +69,7 @@ SUMMARIES = {
     "doctor": "What is wrong with a cluster's network, why, and what to do.",
     "snapshot": "Keep what doctor and drift read, as one file.",
     "services": "What each node's kernel has of every Service, and what differs.",
+    "flows": "The connections that kernels track, in the names of Services and Pods.",
     "endpoints": "The endpoints that kernels send Services' connections to.",
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",

@@ -1,0 +1,98 @@
+"""Declares ``podwire flows``, and carries it out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from debug.cluster import ClusterState
+from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
+from debug.options import ground, ground_options, output_option
+from debug.places import Place
+from debug.views.gather import objects
+from lab.shared import plain_errors
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@ground_options
+@click.option("-f", "--follow", is_flag=True, help="Print flows as they begin, change and end.")
+@click.option(
+    "--service", default="", metavar="[NAMESPACE/]NAME", help="Only calls of this Service."
+)
+@click.option("--pod", default="", metavar="[NAMESPACE/]NAME", help="Only to or from this Pod.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Only with this port, in any place.")
+@click.option("--protocol", default="", help="Only of this protocol: TCP, UDP, SCTP, ICMP.")
+@click.option("--node", default="", help="Only of this node.")
+@click.option(
+    "--most",
+    type=click.IntRange(1, 1_000_000),
+    default=1000,
+    show_default=True,
+    help="At most so many of each node.",
+)
+@output_option
+def main(**options: Any) -> None:
+    """Show the connections that each node's kernel tracks: who called which Service, who answers.
+
+    A connection that passes two nodes is in both tables. STALE: it goes to what is no endpoint of
+    its Service any more. Packets and bytes are there if the node counts them
+    (net.netfilter.nf_conntrack_acct=1).
+
+    With -f, one line an event, with -o json one document a line. What began before has no events,
+    nor has what podwire's mode ebpf balances by itself: of that only the list tells.
+    """
+    _flows(**options)
+
+
+def _flows(name: str | None, here: bool, kubeconfig: Path | None, node: str, **how: Any) -> None:
+    asked = FlowFilter(
+        _key(how["service"]), _key(how["pod"]), how["port"] or 0, how["protocol"].upper()
+    )
+    found = ground(name, here, kubeconfig)
+    with plain_errors():
+        places = (found.node(node),) if node else found.nodes()
+        unread: list[str] = []
+        names = FlowNames(objects(found, unread) or ClusterState())
+        for line in unread:
+            click.echo(line, err=True)
+        if how["follow"]:
+            return _follow(places, names, asked, how["output"])
+        return _list(places, names, asked, how["most"], how["output"])
+
+
+def _key(text: str) -> str:
+    """Return a namespace and a name."""
+    return text if not text or "/" in text else f"default/{text}"
+
+
+def _list(
+    places: tuple[Place, ...], names: FlowNames, asked: FlowFilter, most: int, output: str
+) -> None:
+    from debug.flows import show, watch
+
+    flows: list[NamedFlow] = []
+    left = 0
+    for place in places:
+        kept, more = watch.listed(place, names, asked, most)
+        flows += kept
+        left += more
+    if output == "json":
+        return click.echo(msgspec.json.format(msgspec.json.encode(flows)).decode())
+    click.echo(show.shown(flows))
+    return click.echo(f"and {left} more: --most shows more of them") if left else None
+
+
+def _follow(places: tuple[Place, ...], names: FlowNames, asked: FlowFilter, output: str) -> None:
+    from debug.flows import show, watch
+
+    try:
+        for one in watch.follow(places, names, asked):
+            if isinstance(one, str):
+                click.echo(one, err=True)
+            elif output == "json":
+                click.echo(msgspec.json.encode(one).decode())
+            else:
+                click.echo(show.line(one))
+    except KeyboardInterrupt:  # the way to end it
+        return
