@@ -1,0 +1,87 @@
+"""Where a packet is on its way, and what the nodes remember of its connection."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import msgspec
+
+from debug.explain.result import Branch, Hop
+from debug.explain.space import Space
+from debug.ruleset.packet import (
+    ACK,
+    ICMP,
+    ICMP6,
+    SYN,
+    Flow,
+    Packet,
+    State,
+    Tuple,
+    answered,
+    begun,
+    confirmed,
+    make,
+)
+
+_NOBODY = Tuple(b"", b"", 0, 0)
+Remembered = tuple[tuple[str, Flow], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A packet in a namespace. ``via`` is the next hop; ``arrive`` is told where it is received."""
+
+    space: Space
+    state: State
+    weight: Fraction = Fraction(1)
+    flows: Remembered = ()
+    called: Tuple = _NOBODY  # what the sender of the first packet called
+    via: str = ""
+    depth: int = 0
+    awaited: Tuple | None = None  # of a reply: the addresses that its receiver waits for
+    arrive: "Callable[[Here], Branch] | None" = field(default=None, compare=False)
+
+    def at(self, **changes: object) -> "Here":
+        """Return the packet with another state, or elsewhere."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def with_state(self, **changes: object) -> "Here":
+        """Return the packet, changed."""
+        return replace(self, state=msgspec.structs.replace(self.state, **changes))
+
+    def remembering(self) -> "Here":
+        """Return the packet after its namespace has confirmed the connection."""
+        flow = self.state.flow
+        if flow is None or flow.original is None or flow.state == "untracked":
+            return self
+        kept = (*self.flows, (self.space.name, confirmed(flow)))
+        return replace(self, flows=kept)
+
+    def tracked(self, state: State) -> State:
+        """Return what conntrack makes of a packet here."""
+        seen = state.packet.flow_tuple
+        for name, flow in reversed(self.flows):
+            if name == self.space.name and flow.reply == seen:
+                return msgspec.structs.replace(state, flow=answered(flow))
+            if name == self.space.name and flow.original == seen:
+                return msgspec.structs.replace(state, flow=flow)
+        return begun(state)
+
+
+def answer(packet: Packet) -> Packet:
+    """Return the first reply of who received a packet."""
+    flags = SYN | ACK
+    source, destination = packet.ports
+    ends = str(packet.destination), str(packet.source)
+    made = make(*ends, packet.protocol, destination, source, flags=flags)
+    if packet.protocol in (ICMP, ICMP6):
+        kind = 0 if packet.protocol == ICMP else 129
+        return msgspec.structs.replace(made, transport=bytes([kind]) + packet.transport[1:])
+    return made
+
+
+def prefixed(hops: Iterable[Hop], branch: Branch, conditions: tuple[str, ...] = ()) -> Branch:
+    """Return a branch with hops before its own."""
+    return msgspec.structs.replace(
+        branch, hops=(*hops, *branch.hops), conditions=(*conditions, *branch.conditions)
+    )

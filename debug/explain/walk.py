@@ -1,0 +1,308 @@
+"""Leads a packet through the kernels: namespace by namespace, hook by hook, and back.
+
+Source: ip_output.c, ip_input.c, ip_forward.c; the order of a packet's way is that of
+https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks.
+"""
+
+from collections.abc import Callable
+from fractions import Fraction
+from ipaddress import ip_address
+
+import msgspec
+
+from debug.cluster import Names
+from debug.explain.here import Here, answer, prefixed
+from debug.explain.naming import packet_text, rule_lines
+from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
+from debug.explain.space import Space, Spaces
+from debug.explain.wires import Aim, Post, Wires
+from debug.ruleset.packet import UDP, Device, Packet, State, Tuple, make
+from debug.ruleset.read.fib import RouteFact
+from debug.ruleset.traverse import Way, through_hook
+from debug.ruleset.values import Hook
+
+_DEEPEST = 64  # namespaces; a packet that turns in circles ends by its TTL
+_LOOPBACK = 772  # ARPHRD_LOOPBACK
+_TUNNELED = 40_000  # the source port of a tunnel's packets, which the kernel draws from a hash
+Then = Callable[[Here], Branch]
+
+
+class Walk:
+    """Walks among namespaces. ``most`` branches of one choice are followed, the likeliest."""
+
+    def __init__(self, spaces: Spaces, names: Names, most: int = 16) -> None:
+        self._spaces, self._names, self._most = spaces, names, most
+        self._wires = Wires(spaces)
+
+    def begin(self, space: Space, state: State) -> Branch:
+        """Send a packet, and its answer back."""
+        return self.send(Here(space, state, called=state.packet.flow_tuple))
+
+    def send(self, here: Here) -> Branch:
+        """Send a packet from a socket of a namespace."""
+        route = self._route_out(here)
+        if (ended := self._no_route(here, route)) is not None:
+            return ended
+        sent = self._onto(here, route).with_state(local=True)
+        hop = self._hop(sent, "route", self._route_text(sent, route))
+        return prefixed([hop], self._hook(sent, Hook.OUTPUT, lambda one: self._sent(sent, one)))
+
+    def enter(self, space: Space, device: Device, packet: Packet) -> Branch:
+        """Receive a packet that comes from where nothing can be looked into."""
+        here = Here(space, State(packet), called=packet.flow_tuple)
+        return self._receive(here, space, device)
+
+    def _route_out(self, here: Here) -> RouteFact:
+        packet = here.state.packet
+        return here.space.fib.route(
+            packet.destination,
+            source=packet.source,
+            mark=here.state.mark,
+            ports=(packet.protocol, *packet.ports),
+        )
+
+    def _sent(self, before: Here, here: Here) -> Branch:
+        """Go on after the hook output: what it changed may lead elsewhere."""
+        old, new = before.state, here.state
+        if (old.packet.destination, old.mark) != (new.packet.destination, new.mark):
+            route = self._route_out(here)
+            if (ended := self._no_route(here, route)) is not None:
+                return ended
+            here = self._onto(here, route)
+            hop = self._hop(here, "route", self._route_text(here, route))
+            return prefixed([hop], self._hook(here, Hook.POSTROUTING, self._leave))
+        return self._hook(here, Hook.POSTROUTING, self._leave)
+
+    def _onto(self, here: Here, route: RouteFact) -> Here:
+        """Return the packet with the device to which its route leads."""
+        link = here.space.fib.links[route.device]
+        if route.kind == "local":
+            link = next(
+                one for one in here.space.fib.links.values() if one.device.hardware == _LOOPBACK
+            )
+        return here.with_state(oif=link.device).at(via=route.gateway)
+
+    def _no_route(self, here: Here, route: RouteFact) -> Branch | None:
+        if route.kind in ("unicast", "local"):
+            return None
+        why = route.refused or f"the route is {route.kind}"
+        return self._end(here, DROPPED, f"routing: {why}")
+
+    def _route_text(self, here: Here, route: RouteFact) -> str:
+        device = here.state.oif.name if here.state.oif else ""
+        if route.kind == "local":
+            return "to this namespace itself"
+        gateway = f"via {self._names.shown(route.gateway)} " if route.gateway else ""
+        return f"{gateway}through {device}"
+
+    def _receive(self, here: Here, space: Space, device: Device) -> Branch:
+        """Receive a packet by a device; in another namespace nothing of its past is known."""
+        if here.depth > _DEEPEST:
+            return self._end(here, DROPPED, "it turns in circles until its TTL is 0")
+        state = here.state
+        if space is not here.space:
+            state = State(state.packet, open_port=state.open_port)
+        state = msgspec.structs.replace(state, iif=device, oif=None, local=False)
+        came = here.at(space=space, state=state, depth=here.depth + 1)
+        return self._hook(came, Hook.PREROUTING, self._routed)
+
+    def _routed(self, here: Here) -> Branch:
+        """Route a packet that came in: to a socket here, or onward."""
+        packet, iif = here.state.packet, here.state.iif
+        assert iif is not None  # noqa: S101  # set where it was received
+        if iif.hardware == _LOOPBACK:
+            return self._hook(here, Hook.INPUT, self._arrived)
+        route = here.space.fib.route(
+            packet.destination, source=packet.source, iif=iif.index, mark=here.state.mark
+        )
+        if route.kind == "local":
+            return self._hook(here, Hook.INPUT, self._arrived)
+        if route.refused:
+            return self._end(here, DROPPED, self._refusal(here, route, iif))
+        if (ended := self._no_route(here, route)) is not None:
+            return ended
+        on = self._onto(here.with_state(packet=_aged(packet)), route)
+        hop = self._hop(on, "route", self._route_text(on, route))
+        post = lambda one: self._hook(one, Hook.POSTROUTING, self._leave)  # noqa: E731
+        return prefixed([hop], self._hook(on, Hook.FORWARD, post))
+
+    def _refusal(self, here: Here, route: RouteFact, iif: Device) -> str:
+        """Say why a packet that came in has no route."""
+        version = here.state.packet.version
+        name = "net/ipv4/ip_forward" if version == 4 else "net/ipv6/conf/all/forwarding"
+        if here.space.sysctl(name) == "0":
+            return f"this node does not forward ({name} is 0)"
+        back = here.space.fib.route(here.state.packet.source)
+        strict = here.space.sysctl(f"net/ipv4/conf/{iif.name}/rp_filter")
+        every = here.space.sysctl("net/ipv4/conf/all/rp_filter")
+        filters = max(int(strict or 0), int(every or 0)) if version == 4 else 0
+        if filters and ((filters == 1 and back.device != iif.index) or back.refused):
+            return (
+                f"rp_filter {filters}: it came by {iif.name}, but the route back to "
+                f"{here.state.packet.source} leads elsewhere"
+            )
+        return f"routing of what comes by {iif.name}: {route.refused}"
+
+    def _arrived(self, here: Here) -> Branch:
+        """A socket's namespace has the packet; its answer goes back."""
+        if here.arrive is not None:
+            return here.arrive(here.remembering())
+        if here.awaited is not None:
+            return self._answered(here, here.awaited)
+        branch = self._end(here, DELIVERED, "")
+        here = here.remembering()
+        is_open = here.state.open_port == "source"
+        state = State(answer(here.state.packet), open_port="destination" if is_open else "")
+        back = Here(here.space, state, flows=here.flows, awaited=here.called.turned())
+        return msgspec.structs.replace(branch, reply=self.send(back))
+
+    def _answered(self, here: Here, awaited: Tuple) -> Branch:
+        """The reply is back: who called must know it."""
+        packet = here.state.packet
+        if packet.flow_tuple == awaited:
+            return self._end(here, DELIVERED, "")
+        known = self._names.shown(str(packet.source))
+        wanted = self._names.shown(str(ip_address(awaited.source)))
+        if packet.destination_bytes != awaited.destination:
+            return self._end(here, LOST, f"the reply is for {packet.destination}, who did not call")
+        return self._end(here, DROPPED, f"the reply comes from {known}, but {wanted} was called")
+
+    def _leave(self, here: Here) -> Branch:
+        """Leave by a device, once all rules have let the packet."""
+        here = here.remembering()
+        oif = here.state.oif
+        assert oif is not None  # noqa: S101  # set where it was routed
+        if oif.hardware == _LOOPBACK:
+            return self._receive(here, here.space, oif)
+        link = here.space.link(oif)
+        if not link.up:
+            return self._end(here, DROPPED, f"{oif.name} is down")
+        address = ip_address(here.via) if here.via else here.state.packet.destination
+        mac = here.space.hardware_address(oif, str(address))
+        if oif.kind == "vxlan":
+            return self._tunneled(here, oif, mac)
+        post = self._wires.receiver(here.space, link, Aim(address, mac))
+        if post is None:
+            return self._astray(here, oif, str(address))
+        return self._carried(here, post, oif)
+
+    def _astray(self, here: Here, oif: Device, address: str) -> Branch:
+        shown = self._names.shown(address)
+        if self._wires.leaves(here.space, here.space.link(oif)):
+            return self._end(here, LEFT, f"by {oif.name} toward {shown}: what follows is not seen")
+        return self._end(here, LOST, f"nobody has {shown} on the network behind {oif.name}")
+
+    def _carried(self, here: Here, post: Post, oif: Device) -> Branch:
+        """Go over cables and bridges; a bridge may show the frame to rules."""
+        device = post.link.device
+        if master := post.space.fib.links.get(post.link.master):
+            device = master.device
+        by = "".join(f", over bridge {link.device.name}" for _, link in post.bridges)
+        hop = self._hop(here, "wire", f"{oif.name} to {post.space.name} {device.name}{by}")
+        arrive: Then = lambda one: self._receive(one, post.space, device)  # noqa: E731
+        for space, bridge in reversed(post.bridges):
+            arrive = self._over_bridge(space, bridge.device, arrive)
+        return prefixed([hop], arrive(here))
+
+    def _over_bridge(self, space: Space, bridge: Device, then: Then) -> Then:
+        """Return what leads a frame over a bridge: through the rules, if the bridge calls them."""
+
+        def go(here: Here) -> Branch:
+            if not space.calls_rules(bridge, here.state.packet.version):
+                return then(here)
+            state = State(here.state.packet, iif=bridge, open_port=here.state.open_port)
+            before = here.at(space=space, state=state)
+            return self._hook(before, Hook.PREROUTING, lambda one: self._bridged(before, one, then))
+
+        return go
+
+    def _bridged(self, before: Here, here: Here, then: Then) -> Branch:
+        """Go on over a bridge, unless a rule has sent the packet elsewhere."""
+        if here.state.packet.destination != before.state.packet.destination:
+            return self._routed(here)
+        on = here.with_state(oif=here.state.iif)
+        last = lambda one: then(one.remembering())  # noqa: E731
+        return self._hook(on, Hook.FORWARD, lambda one: self._hook(one, Hook.POSTROUTING, last))
+
+    def _tunneled(self, here: Here, oif: Device, mac: bytes | None) -> Branch:
+        """Go through a VXLAN device: the other node gets a packet that holds this one."""
+        tunnel = here.space.tunnel(oif)
+        end = here.space.tunnel_end(oif, mac or bytes(6))
+        if end is None:
+            return self._end(here, LOST, f"{oif.name} knows no node for {here.via}")
+        local = tunnel.local or here.space.fib.route(ip_address(end)).source
+        outer = make(local, end, UDP, _TUNNELED, tunnel.port, df=False)
+        unwrap = lambda there: self._unwrapped(here, there, tunnel.vni)  # noqa: E731
+        around = here.at(state=State(outer), via="", depth=here.depth + 1, arrive=unwrap)
+        hop = self._hop(here, "tunnel", f"{oif.name} to {self._names.shown(end)}")
+        return prefixed([hop], self.send(around))
+
+    def _unwrapped(self, inner: Here, outer: Here, vni: int) -> Branch:
+        for link in outer.space.fib.links.values():
+            if link.device.kind == "vxlan" and outer.space.tunnel(link.device).vni == vni:
+                inner = inner.at(weight=outer.weight, flows=outer.flows, depth=outer.depth)
+                return self._receive(inner, outer.space, link.device)
+        return self._end(outer, LOST, f"no device of VXLAN {vni} is there")
+
+    def _hook(self, here: Here, hook: Hook, then: Then) -> Branch:
+        """Go through a hook; each of its ways goes on by ``then``."""
+        track = here.tracked if hook in (Hook.PREROUTING, Hook.OUTPUT) else None
+        ways = through_hook(here.space.rules, here.space.fib, hook, here.state, track)
+        ways.sort(key=lambda way: -way.weight)
+        made = [self._way(here, hook, way, then) for way in ways[: self._most]]
+        if rest := ways[self._most :]:
+            made.append(self._rest(here, rest))
+        return made[0] if len(made) == 1 else self._parted(here, made)
+
+    def _way(self, here: Here, hook: Hook, way: Way, then: Then) -> Branch:
+        on = here.at(state=way.state, weight=here.weight * way.weight)
+        hop = self._hop(on, hook.value, "", rule_lines(way.trail, self._names))
+        verdict = way.verdict
+        if verdict.code == "accept":
+            branch = then(on)
+        elif verdict.code == "drop":
+            branch = self._end(on, DROPPED, _reason(way))
+        else:
+            why = verdict.chain or f"verdict {verdict.code}"
+            branch = self._end(on, UNKNOWN, f"{hook.value}: {why}")
+        return prefixed([hop], branch, way.conditions)
+
+    def _rest(self, here: Here, ways: list[Way]) -> Branch:
+        weight = sum((way.weight for way in ways), Fraction(0)) * here.weight
+        where = here.at(weight=weight)
+        return self._end(where, UNKNOWN, f"{len(ways)} more ways, which were not followed: --most")
+
+    def _parted(self, here: Here, made: list[Branch]) -> Branch:
+        """Return ways as branches; what they begin with alike stands before them."""
+        del here
+        probability = sum(one.probability for one in made)
+        return Branch(probability, branches=tuple(made))
+
+    def _hop(
+        self, here: Here, stage: str, text: str, rules: tuple[msgspec.Struct, ...] = ()
+    ) -> Hop:
+        shown = packet_text(here.state, self._names)
+        return Hop(here.space.name, stage, shown, text, rules)  # type: ignore[arg-type]
+
+    def _end(self, here: Here, end: str, why: str) -> Branch:
+        return Branch(float(here.weight), end=end, why=why, at=here.space.name)
+
+
+def _aged(packet: Packet) -> Packet:
+    """Return a packet with its TTL one less."""
+    at = 8 if packet.version == 4 else 7
+    head = packet.network
+    network = head[:at] + bytes([max(head[at] - 1, 0)]) + head[at + 1 :]
+    return msgspec.structs.replace(packet, network=network)
+
+
+def _reason(way: Way) -> str:
+    """Say which rule dropped a packet."""
+    if not way.trail:
+        return "by a rule"
+    last = way.trail[-1]
+    rejected = next((note for note in last.notes if note.startswith("rejected")), "")
+    comment = f" ({last.comment})" if last.comment else ""
+    where = f"{last.table.family} {last.table.name} {last.chain}"
+    place = f"handle {last.handle}" if last.handle else "policy"
+    return f"{rejected or 'dropped'} by {where} {place}{comment}"
