@@ -14,6 +14,7 @@ PLACES = {
     "bin/podwire-cni": "cni_plugin/client/podwire_cni.py",
     "build/wheel/sockets.bpf.o": "proxy/backends/ebpf/built/sockets.bpf.o",
     "build/wheel/packets.bpf.o": "proxy/backends/ebpf/built/packets.bpf.o",
+    "build/wheel/drops.bpf.o": "debug/trace/built/drops.bpf.o",
 }
 
 

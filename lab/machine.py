@@ -18,7 +18,7 @@ from pathlib import Path
 from cni_plugin.admin.install import put_loopback
 from cni_plugin.admin.standalone import put_client
 from control.linux import mounts, syscalls
-from lab import containerd, linux
+from lab import linux
 from lab.spec import DATA, LOADED_IMAGES, Machine
 from lab.state import IMAGES, LabDir
 
@@ -67,6 +67,8 @@ def make_root(lab: LabDir, machine: Machine) -> None:
     linux.bind_read_only(IMAGES, merged / str(DATA / "images").lstrip("/"))
     linux.bind_read_only(lab.loaded_images(machine.name), merged / str(LOADED_IMAGES).lstrip("/"))
     if machine.has_containerd:
+        from lab import containerd  # what it imports would be a fifth of a debugging command's time
+
         linux.bind(home / containerd.FOLDER, merged / str(containerd.ROOT).lstrip("/"))
     for folder in _programs():
         linux.bind_read_only(folder, merged / str(folder).lstrip("/"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,14 +23,17 @@ from debug.places import Ground, Place, entered, inside
 from debug.trace.ends import End, EndError, Target, find_source, find_target, parse_end, watched
 from debug.trace.model import PacketTrace, Trace
 from debug.trace.packet import TCP, UDP, Flow
-from debug.trace.probe import DNS_PORT, Probe, Recognizer, dns_mark, new_mark
+from debug.trace.pcapng import Frame, encode
+from debug.trace.probe import DNS_PORT, Direction, Identity, Probe, Recognizer, dns_mark, new_mark
 from debug.trace.result import Rules, Teller, chains_of
 from debug.trace.run import Observed, observe
 from debug.trace.send import free_port, source_address
-from debug.trace.text import lines
-from debug.trace.walk import Passage, connections_of, walk
+from debug.trace.text import in_words, lines, outcome
+from debug.trace.walk import Passage, Stay, connections_of, walk
 from debug.trace.watch.connections import find
+from debug.trace.watch.drops import function_at
 from debug.trace.watch.nftrace import NftTrace
+from debug.trace.watch.routes import leads
 from debug.trace.watch.rulebook import ChainKey, ChainRules, read_chains, read_element
 from debug.trace.watch.spaces import Seen
 from lab.shared import plain_errors
@@ -57,7 +61,10 @@ def trace(source: str, destination: str, **options: Any) -> None:
         found = ground(options["name"], options["here"], options["kubeconfig"])
         asked = _ask(source, destination, options["namespace"], found)
         observed = observe_all(asked, options)
-        result = told(asked, observed, time.monotonic() - began)
+        frames: list[Frame] = []
+        result = told(asked, observed, time.monotonic() - began, frames)
+        if options["pcap"]:
+            Path(options["pcap"]).write_bytes(encode(frames))
         if options["output"] == "json":
             click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
         else:
@@ -120,17 +127,36 @@ def _probe(asked: Asked, options: Mapping[str, Any]) -> Probe:
     )
 
 
-def told(asked: Asked, observed: Sequence[Observed], seconds: float) -> Trace:
-    """Return the trace of what was observed, with the texts of rules and the names of addresses."""
+def told(
+    asked: Asked, observed: Sequence[Observed], seconds: float, frames: list[Frame] | None = None
+) -> Trace:
+    """Return the trace of what was observed, with the texts of rules and the names of addresses.
+
+    Packets for a file are added to ``frames``.
+    """
     rules = read_rules(observed)
     started = observed[0].started
     packets: list[PacketTrace] = []
+    frames = [] if frames is None else frames
     for number, one in enumerate(observed, 1):
         seen = [*one.seen, *_untold(one)]
         known = connections_of(seen)
-        teller = Teller(rules, asked.names.of, started, known, lru_cache(read_service))
+        teller = Teller(
+            rules,
+            asked.names.of,
+            started,
+            known,
+            asked.source,
+            element=lru_cache(read_service),
+            function=function_at,
+            leads=lru_cache(leads),
+        )
         ways = walk(seen, Recognizer(one.probe), one.links)
-        packets += (teller.packet(number, identity, stays) for identity, stays in ways.items())
+        if one.probe.handshake:
+            ways.pop(Identity(Direction.FORWARD, "TCP RST"), None)  # the table drops it
+        for identity, stays in ways.items():
+            packets.append(teller.packet(number, identity, stays))
+            frames += _frames(packets[-1], stays)
     flow = observed[0].probe.flow
     port = "" if flow.destination_port is None else f":{flow.destination_port}"
     return Trace(
@@ -143,17 +169,34 @@ def told(asked: Asked, observed: Sequence[Observed], seconds: float) -> Trace:
     )
 
 
+def _frames(packet: PacketTrace, stays: Sequence[Stay]) -> Iterator[Frame]:
+    """Yield the packets on links, each with what happened since the link before."""
+    said = [f"{packet.name} ({packet.direction}): {outcome(packet)}"]
+    for hop, stay in zip(packet.hops, stays, strict=True):
+        passages = (one for one in stay.met if isinstance(one, Passage) and not one.dropped)
+        for step in hop.steps:
+            if step.kind not in ("in", "out"):
+                said.append(f"{hop.place}: {in_words(step)}")
+                continue
+            passage = next(passages)
+            name = f"{hop.place} {step.link}"
+            yield Frame(passage.time, name, passage.data, "\n".join([*said, f"{step.kind} {name}"]))
+            said = []
+
+
 def _untold(one: Observed) -> Iterator[Seen]:
     """Yield the probe's connections that were tracked without an event."""
     told = connections_of(one.seen)
     for identity, stays in walk(one.seen, Recognizer(one.probe), one.links).items():
         for stay in stays if identity.direction == "forward" else ():
             first = next((met for met in stay.met if isinstance(met, Passage)), None)
-            if first is None or told.get(stay.place):
+            if first is None:
                 continue
             flow = (first.packet.inner or first.packet).flow
+            if any(one.original == flow for one in told.get(stay.place, ())):
+                continue
             if found := inside(stay.place, partial(find, flow)):
-                told[stay.place] = [found]
+                told[stay.place].append(found)
                 yield Seen(stay.place, found)
 
 

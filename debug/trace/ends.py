@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from control.reported import ReportedError
 from debug.cluster import ClusterState
 from debug.places import Ground, Place, PlaceError
+from proxy.objects.wire import Service
 
 PROTOCOLS = ("tcp", "udp", "icmp")
 _KINDS = {"pod": "pod", "service": "service", "svc": "service", "node": "node"}
@@ -118,7 +119,7 @@ def find_target(end: End, cluster: ClusterState | None) -> Target:
     """Return where a probe goes. Raises EndError."""
     if _is_address(end.name):
         address = str(ip_address(end.name))
-        return Target(address, (address,), end.port, _behind(address, cluster))
+        return _behind(address, end.port, cluster)
     if cluster is None:
         raise EndError(f"{end.name} is no address, and without --kubeconfig no name is known")
     found = [
@@ -150,9 +151,14 @@ def _service(end: End, cluster: ClusterState) -> Target | None:
     if not addresses:
         raise EndError(f"Service {'/'.join(end.key)} has no address: it is headless")
     port = end.port or (service.spec.ports[0].port if service.spec.ports else None)
-    ports = {one.port or 0 for each in cluster.slices_of(end.key) for one in each.ports}
-    pods = _endpoints(end.key, cluster)
-    return Target(f"Service {'/'.join(end.key)}", addresses, port, pods, tuple(sorted(ports)))
+    return _to_service(f"Service {'/'.join(end.key)}", addresses, port, service, cluster)
+
+
+def _to_service(
+    shown: str, addresses: tuple[str, ...], port: int | None, to: Service, cluster: ClusterState
+) -> Target:
+    ports = {one.port or 0 for each in cluster.slices_of(to.key) for one in each.ports}
+    return Target(shown, addresses, port, _endpoints(to.key, cluster), tuple(sorted(ports)))
 
 
 def _node(end: End, cluster: ClusterState) -> Target | None:
@@ -174,17 +180,18 @@ def _endpoints(key: tuple[str, str], cluster: ClusterState) -> tuple[tuple[str, 
     )
 
 
-def _behind(address: str, cluster: ClusterState | None) -> tuple[tuple[str, str], ...]:
-    """Return the Pods that may receive what is sent to an address."""
+def _behind(address: str, port: int | None, cluster: ClusterState | None) -> Target:
+    """Return the target of an address, with the Pods that may receive what is sent to it."""
+    to = (address,)
     if cluster is None:
-        return ()
+        return Target(address, to, port)
     for pod in cluster.pods:
         if address in [one.ip for one in pod.status.pod_ips]:
-            return (pod.key,)
+            return Target(address, to, port, (pod.key,))
     for service in cluster.services:
         if address in (*service.spec.cluster_ips, *service.spec.external_ips):
-            return _endpoints(service.key, cluster)
-    return _all(cluster)
+            return _to_service(address, to, port, service, cluster)
+    return Target(address, to, port, _all(cluster))
 
 
 def _all(cluster: ClusterState) -> tuple[tuple[str, str], ...]:

@@ -40,7 +40,8 @@ class Step(Struct, frozen=True, omit_defaults=True):
     verdict: str = ""
     target: str = ""  # of jump and goto
     state: str = ""  # of the connection, where the kernel tells it
-    reason: str = ""  # of a drop
+    reason: str = ""  # of a drop, the kernel's name
+    function: str = ""  # of the kernel, in which it dropped the packet
     tunnel: str = ""  # the outer flow, on a link that carries the packet in a tunnel
     ends: Ends | None = None  # the flow at this point, on links and where it changed
     before: Ends | None = None  # the flow that this step rewrote

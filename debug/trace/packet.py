@@ -21,6 +21,7 @@ _REASONS = {
     **{(ICMP, 3, 0): "network unreachable", (ICMP, 3, 1): "host unreachable"},
     **{(ICMP, 3, 3): "port unreachable", (ICMP, 3, 4): "fragmentation needed"},
     **{(ICMP, 3, 9): "network prohibited", (ICMP, 3, 10): "host prohibited"},
+    **{(ICMP, 5, 0): "redirect of the network", (ICMP, 5, 1): "redirect"},
     **{(ICMP, 3, 13): "prohibited", (ICMP, 11, 0): "time to live exceeded"},
     **{(ICMP6, 1, 0): "no route", (ICMP6, 1, 1): "prohibited"},
     **{(ICMP6, 1, 3): "address unreachable", (ICMP6, 1, 4): "port unreachable"},

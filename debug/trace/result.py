@@ -8,15 +8,23 @@ from msgspec.structs import replace
 from debug.places import Place
 from debug.trace.model import Ends, Hop, PacketTrace, Step
 from debug.trace.packet import TUNNEL_PORTS, Flow, Packet
-from debug.trace.probe import Identity
+from debug.trace.probe import Direction, Identity
 from debug.trace.walk import Passage, Stay, Visit
 from debug.trace.watch.connections import Connection
 from debug.trace.watch.nftrace import NftTrace
+from debug.trace.watch.routes import Leads
 from debug.trace.watch.rulebook import ChainKey, ChainRules, RuleText
 
 Rules = Mapping[Place, Mapping[ChainKey, ChainRules]]
 Namer = Callable[[str], str]  # "Pod default/web" of an address; "" for a stranger
 
+_RECEIVED = ("TCP_RESET", "NOT_SPECIFIED")  # reasons of a reset that did what it was for
+_HINTS = {  # what kernels that give no reason mean
+    "ip_error": "no route, or one that refuses",
+    "ip6_pkt_drop": "no route, or one that refuses",
+    "arp_error_report": "the next hop does not answer ARP",
+    "ndisc_error_report": "the next hop does not answer",
+}
 _REWRITING = ("prerouting", "input", "output", "postrouting")
 
 
@@ -28,14 +36,19 @@ class Teller:
     name: Namer
     started: int  # nanoseconds since 1970
     connections: Mapping[Place, Sequence[Connection]] = field(default_factory=dict)
+    source: Place | None = None  # of the probe
     element: Callable[[Place, ChainKey, Flow], str] = lambda *_: ""  # a map's comment for a flow
+    function: Callable[[int], str] = lambda _: ""  # of the kernel, at an address
+    leads: Callable[[Place, str], Leads] = lambda *_: Leads("")  # a place's route to an address
 
     def packet(self, probe: int, identity: Identity, stays: Sequence[Stay]) -> PacketTrace:
         """Return the way of one packet."""
-        hops = _Hops(self)
+        hops = _Hops(self, identity.direction is Direction.REPLY)
         for stay in stays:
             hops.add(stay)
         outcome, why = _ended(hops.done)
+        if outcome == "unknown" and stays:
+            outcome, why = self._routed(stays[-1], why)
         return PacketTrace(
             probe=probe,
             direction=identity.direction.value,
@@ -45,6 +58,20 @@ class Teller:
             why=why,
             hops=tuple(hops.done),
         )
+
+    def _routed(self, stay: Stay, why: str) -> tuple[str, str]:
+        """Return how a packet ended that no event shows any more: where does its route lead?"""
+        last = [one for one in stay.met if not isinstance(one, Connection)][-1:]
+        if not last or (isinstance(last[0], Passage) and last[0].out):
+            return "unknown", why
+        packet = last[0].packet.inner or last[0].packet
+        route = self.leads(stay.place, packet.flow.destination)
+        if route.kind == "local":
+            return "arrived", ""
+        if route.kind != "unicast":
+            return "unknown", f"{why}; its route: {route.kind or 'none'}"
+        to = f" to {route.gateway}" if route.gateway else ""
+        return "unknown", f"its route leads{to} by {route.link}, but it was not seen there"
 
     def ends(self, flow: Flow) -> Ends:
         """Return a flow with names."""
@@ -68,6 +95,7 @@ class _Hops:
     """Tells stays one after the other, and remembers which flow the packet had."""
 
     teller: Teller
+    is_answer: bool
     done: list[Hop] = field(default_factory=list)
     _flow: Flow | None = None
     _stay: Stay | None = None
@@ -88,6 +116,9 @@ class _Hops:
         self.done.append(Hop(stay.place.node, stay.place.name, pod, tuple(self._steps)))
 
     def _pass(self, one: Passage) -> None:
+        if one.dropped:
+            self._drop(one)
+            return
         inner = one.packet.inner
         self._notice(inner or one.packet)
         self._steps.append(
@@ -97,6 +128,22 @@ class _Hops:
                 link=one.link,
                 tunnel=_shown(one.packet.flow) if inner else "",
                 ends=self.teller.ends((inner or one.packet).flow),
+            )
+        )
+
+    def _drop(self, one: Passage) -> None:
+        """Tell a drop; that the probe's source has no socket for an answer is so by design."""
+        at_source = self._stay is not None and self._stay.place == self.teller.source
+        reset = "RST" in one.packet.kind and one.dropped in _RECEIVED
+        if reset or (at_source and self.is_answer):
+            return
+        self._steps.append(
+            Step(
+                kind="dropped",
+                time=self.teller.after(one.time),
+                link=one.link,
+                reason=one.dropped,
+                function=self.teller.function(one.function),
             )
         )
 
@@ -186,23 +233,21 @@ def _shown(flow: Flow) -> str:
 
 def _ended(hops: Sequence[Hop]) -> tuple[str, str]:
     """Return how a packet ended, and why, as far as that was seen."""
-    steps = [step for hop in hops for step in hop.steps]
-    for step in reversed(steps):
-        if step.kind == "dropped":
-            return "dropped", step.reason
-        if step.verdict == "drop":
-            return "dropped", _by(step)
-    if not steps:
+    if not hops:
         return "unknown", "it was seen nowhere"
-    last = [step for step in hops[-1].steps if step.kind in ("in", "out")]
-    if last and last[-1].kind == "in" and _is_received(hops[-1]):
-        return "arrived", ""
+    ruled = [step for step in hops[-1].steps if step.verdict == "drop"]
+    dropped = [step for step in hops[-1].steps if step.kind == "dropped"]
+    if ruled:
+        return "dropped", _by(ruled[-1])
+    if dropped:
+        return "dropped", _by_kernel(dropped[-1])
     return "unknown", "it was not seen any more; no event says why"
 
 
-def _is_received(hop: Hop) -> bool:
-    """True if nothing sends the packet on from there: the node's own, or the Pod's."""
-    return not any(step.hook == "forward" for step in hop.steps)
+def _by_kernel(step: Step) -> str:
+    where = f" in {step.function}" if step.function else ""
+    hint = f" ({_HINTS[step.function]})" if step.function in _HINTS else ""
+    return f"the kernel: {step.reason}{where}{hint}"
 
 
 def _by(step: Step) -> str:

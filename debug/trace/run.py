@@ -42,8 +42,9 @@ def observe(
         name = table_name(pid)
         for place in dict.fromkeys((source, *places)):
             watch.add(place, tables(probe, name, quiet=probe.handshake and place == source))
+        watch.add_drops(probe)
         with entered(source):
-            sender = Sender(probe.version)
+            sender = Sender(probe)
         with closing(sender):
             found = Observed(probe, source, time.time_ns(), links=watch.links, unseen=watch.blind)
             try:

@@ -1,6 +1,7 @@
 """Building the probe with scapy, and sending it from a network namespace (raw(7))."""
 
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 from debug.trace.packet import Packet
@@ -86,16 +87,24 @@ def _above(probe: Probe) -> Any:
 class Sender:
     """A raw socket of the namespace where it was made: its packets pass the output hooks."""
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, probe: Probe) -> None:
         """Raises OSError."""
-        family = socket.AF_INET6 if version == 6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
-        if version == 6:
-            self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_HEADER_INCLUDED, 1)
+        family = socket.AF_INET6 if probe.version == 6 else socket.AF_INET
+        self._undo = ExitStack()
+        with ExitStack() as undo:
+            self._socket = undo.enter_context(
+                socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+            )
+            if probe.version == 6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_HEADER_INCLUDED, 1)
+            if probe.flow.protocol == "udp":  # else the kernel would refuse the answer
+                receiver = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+                receiver.bind((probe.flow.source, probe.flow.source_port))
+            self._undo = undo.pop_all()
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the sockets."""
+        self._undo.close()
 
     def send(self, packet: bytes, destination: str) -> None:
         """Send a packet that begins with its IP header. Raises OSError, as a program would see."""

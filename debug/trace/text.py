@@ -49,7 +49,7 @@ def _packet(packet: PacketTrace, *, every: bool) -> Iterator[str]:
         yield f"  {hop.place}{on}"
         for step in hop.steps:
             if every or _says_much(step):
-                yield f"{_INDENT}{_time(step)} {_step(step, shown)}"
+                yield f"{_INDENT}{_time(step)} {in_words(step, shown)}"
             shown = step.ends if step.ends and step.kind != "connection" else shown
 
 
@@ -66,7 +66,7 @@ def _says_much(step: Step) -> bool:
     if step.kind not in ("rule", "policy"):
         return True
     if step.verdict in ("jump", "goto"):
-        return step.named
+        return step.named and "/" in step.rule  # of an object: NAMESPACE/NAME
     return bool(step.before) or step.verdict in ("drop", "queue", "stolen")
 
 
@@ -74,7 +74,7 @@ def _time(step: Step) -> str:
     return f"{step.time:9.3f} ms" if step.time is not None else " " * 12
 
 
-def _step(step: Step, shown: Ends | None) -> str:
+def in_words(step: Step, shown: Ends | None = None) -> str:
     """Return a step in words; a flow that was shown before is not repeated."""
     if step.kind in ("in", "out"):
         tunnel = f" in {step.tunnel}" if step.tunnel else ""
@@ -82,11 +82,13 @@ def _step(step: Step, shown: Ends | None) -> str:
         return f"{step.kind:3} {step.link}{tunnel}{flow}"
     if step.kind == "connection":
         how = f" {step.rule}" if step.rule else ""
-        return f"connection tracked{how}{f': {change(step)}' if step.before else ''}"
+        flow = "" if step.ends == shown else f": {ends(step.ends)}"
+        return f"connection tracked{how}{f': {change(step)}' if step.before else flow}"
     if step.kind == "rewrite":
         return f"rewritten by {step.rule or 'unknown'}: {change(step)}"
     if step.kind == "dropped":
-        return f"dropped by the kernel: {step.reason}"
+        where = f" in {step.function}" if step.function else ""
+        return f"dropped by the kernel: {step.reason}{where}"
     return rule(step)
 
 

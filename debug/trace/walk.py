@@ -14,6 +14,7 @@ from debug.places import Place
 from debug.trace.packet import Flow, Packet, parse, parse_parts
 from debug.trace.probe import Identity, Recognizer
 from debug.trace.watch.connections import Connection
+from debug.trace.watch.drops import Dropped
 from debug.trace.watch.nftrace import NftTrace
 from debug.trace.watch.spaces import Seen
 from debug.trace.watch.taps import Tapped
@@ -33,13 +34,15 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A packet on a link."""
+    """A packet on a link, or its end in the kernel, with the reason."""
 
     time: int
     link: str
     out: bool
     packet: Packet
     data: bytes
+    dropped: str = ""
+    function: int = 0  # of a drop, an address in the kernel
 
 
 Met = Visit | Passage | Connection
@@ -73,19 +76,31 @@ def walk(seen: Sequence[Seen], recognizer: Recognizer, links: Links) -> dict[Ide
 def _gather(seen: Sequence[Seen], recognizer: Recognizer, links: Links) -> dict[Identity, _Known]:
     known: dict[Identity, _Known] = {}
     wires: dict[tuple[Flow, int], Identity] = {}  # of packets whose mark no trace event shows
-    tapped = [(one.event, one.place) for one in seen if isinstance(one.event, Tapped)]
-    for event, place in sorted(tapped, key=lambda one: (one[0].time, not one[0].out)):
-        packet = parse(event.data)
-        identity = packet and recognizer.identify(packet)
-        if packet and identity:
-            wires.setdefault(_wire(packet), identity)
-            passage = Passage(event.time, event.link, event.out, packet, event.data)
+    for place, passage in _passages(seen, links):
+        if identity := recognizer.identify(passage.packet):
+            wires.setdefault(_wire(passage.packet), identity)
             known.setdefault(identity, _Known()).passages.append((place, passage))
     for place, visit in _visits(seen, links):
         identity = recognizer.identify(visit.packet) or wires.get(_wire(visit.packet))
         if identity:
             known.setdefault(identity, _Known()).visits[place].append(visit)
     return known
+
+
+def _passages(seen: Sequence[Seen], links: Links) -> list[tuple[Place, Passage]]:
+    """Return the packets on links and the dropped ones, in the order of their times."""
+    found: list[tuple[Place, Passage]] = []
+    for one in seen:
+        event, names = one.event, links.get(one.place, {})
+        if not isinstance(event, Tapped | Dropped) or not (packet := parse(event.data)):
+            continue
+        if isinstance(event, Tapped):
+            passage = Passage(event.time, event.link, event.out, packet, event.data)
+        else:
+            link, why = names.get(event.link, ""), (event.reason, event.function)
+            passage = Passage(event.time, link, False, packet, event.data, *why)
+        found.append((one.place, passage))
+    return sorted(found, key=lambda one: (one[1].time, not one[1].out))
 
 
 def _wire(packet: Packet) -> tuple[Flow, int]:
@@ -143,7 +158,7 @@ def _merge(queue: list[Visit], run: Sequence[Passage], *, last: bool) -> Iterato
     bridge's packets through br_netfilter do not name the link to which it sends them.
     """
     for passage in run:
-        leaves = last and passage.out and passage is run[-1]
+        leaves = last and bool(passage.out or passage.dropped) and passage is run[-1]
         count = len(queue) if leaves else _before(queue, passage)
         yield from queue[:count]
         yield passage

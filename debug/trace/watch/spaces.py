@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from debug.places import Place, PlaceError, entered
+from debug.trace.probe import Probe
 from debug.trace.watch.connections import Connection, ConnectionListener
+from debug.trace.watch.drops import DropListener, Dropped
 from debug.trace.watch.nftrace import NftTrace, NftTracer
 from debug.trace.watch.taps import Tap, Tapped
 from proxy.linux.libnftables import Libnftables
 from proxy.model.errors import KernelRefusedError
 
 _LEGACY = ("ip_tables_names", "ip6_tables_names")  # below /proc/net: tables of iptables-legacy
-Event = Tapped | NftTrace | Connection
+Event = Tapped | NftTrace | Connection | Dropped
 L = TypeVar("L", bound="_Listener")
 
 
@@ -47,6 +49,7 @@ class Watch:
         self.blind: list[str] = []
         self.links: dict[Place, dict[int, str]] = {}
         self._program = program
+        self._numbers: dict[int, Place] = {}
         self._selector = selectors.DefaultSelector()
         self._undo = ExitStack()
         self._undo.callback(self._selector.close)
@@ -68,19 +71,32 @@ class Watch:
             self.blind.append(str(err))
             return
         self.links[place] = tap.names if tap else {}
+        self._numbers[Path(place.netns).stat().st_ino] = place
+
+    def add_drops(self, probe: Probe) -> None:
+        """Listen to what the kernel drops in the places."""
+        try:
+            listener = DropListener(probe)
+        except KernelRefusedError as err:
+            self.blind.append(f"why the kernel drops a packet: {err}")
+            return
+        self._undo.callback(listener.close)
+        self._selector.register(listener, selectors.EVENT_READ, (None, listener))
 
     def read(self, seconds: float) -> list[Seen]:
         """Return the events that come within some seconds, as soon as there are any."""
         found: list[Seen] = []
         for key, _ in self._selector.select(seconds):
             place, listener = key.data
-            found += (Seen(place, event) for event in listener.read())
+            for event in listener.read():
+                where = place or self._numbers.get(event.netns)
+                found += [Seen(where, event)] if where else []
         return found
 
     def lost(self) -> list[str]:
         """Say where events came faster than they were read."""
         keys = [key.data for key in self._selector.get_map().values()]
-        return [f"{place.name}: events were lost" for place, one in keys if one.lost]
+        return [f"{place.name}: events were lost" for place, one in keys if place and one.lost]
 
     def _listen(self, place: Place, make: Callable[[], L], what: str) -> L | None:
         try:

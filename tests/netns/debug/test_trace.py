@@ -184,6 +184,21 @@ def test_an_error_about_the_probe_comes_back(network: Network) -> None:
     assert (back.name, back.where) == ("ICMP port unreachable", "Pod default/client")
 
 
+def test_the_kernels_reason_of_a_drop_is_told(network: Network) -> None:
+    trace = network.trace(ENDPOINT, None, "icmp", ttl=2)
+    there, back = trace.packets
+    assert (there.outcome, there.where) == ("dropped", "Node node2")
+    assert "IP_INHDR in ip_forward" in there.why
+    assert back.name == "ICMP time to live exceeded"
+
+
+def test_a_packet_that_no_event_shows_is_unknown_with_its_route(network: Network) -> None:
+    network.nodes[0].ip("route", "replace", "10.7.0.0/16", "via", "192.168.0.9")
+    (there,) = network.trace("10.7.0.1", None, "icmp", wait=0.1).packets
+    assert (there.outcome, there.where) == ("unknown", "Node node1")
+    assert "leads to 192.168.0.9 by eth0" in there.why
+
+
 def test_ping_is_followed(network: Network) -> None:
     trace = network.trace(ENDPOINT, None, "icmp", size=1400)
     assert [hops(one) for one in trace.packets] == [THERE, THERE[::-1]]

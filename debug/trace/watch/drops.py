@@ -1,0 +1,165 @@
+"""Packets that the kernel drops, with its reason: an eBPF program on the tracepoint skb:kfree_skb.
+
+The program, ``debug/trace/bpf/drops.bpf.c``, is compiled with podwire. It hears the whole machine,
+and tells the namespace. It ends with this process.
+"""
+
+import ctypes
+import os
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from debug.trace.probe import Probe
+from proxy.backends.ebpf.libbpf import BUILT, BpfMap, Libbpf, load_object
+from proxy.model.errors import KernelRefusedError
+
+_PACKAGED = Path(__file__).resolve().parents[1] / "built"
+_OBJECT = (_PACKAGED if _PACKAGED.exists() else BUILT) / "drops.bpf.o"
+_DROP = struct.Struct("=QQIII4x128s")
+_HEAR = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_ENUM = 6  # BTF_KIND_ENUM
+_OURS = ("PACKET_SOCK_ERROR",)  # of the taps: packets that they have no room for
+_PREFIX = "SKB_DROP_REASON_"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A packet's end, from its IP header on; ``reason`` is the kernel's name for it."""
+
+    time: int  # nanoseconds since 1970
+    netns: int  # the inode of its namespace
+    link: int
+    reason: str
+    function: int  # the address in the kernel where it ended
+    data: bytes
+
+
+class DropListener:
+    """Hears drops of packets of a probe, on the whole machine. Raises KernelRefusedError."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.lost = 0  # the ring has room for a thousand drops of one probe
+        self._found: list[bytes] = []
+        self._callback = _HEAR(self._hear)
+        self._undo = ExitStack()
+        library = Libbpf()
+        self._bpf = library.bpf
+        _declare(self._bpf)
+        try:
+            self._open(library, probe)
+        except KernelRefusedError:
+            self.close()
+            raise
+
+    def _open(self, library: Libbpf, probe: Probe) -> None:
+        programs = load_object(library, _OBJECT, lambda _: None)
+        self._undo.callback(programs.close)
+        sought = struct.pack("=III", probe.mark, probe.end, probe.flow.source_port or 0)
+        wanted = BpfMap(library, programs.map_fd("wanted"), "wanted")
+        self._undo.callback(wanted.close)
+        wanted.update({bytes(4): sought})
+        self._ring = self._bpf.ring_buffer__new(
+            programs.map_fd("drops"), self._callback, None, None
+        )
+        if not self._ring:
+            raise KernelRefusedError("ebpf: the ring of drops cannot be read")
+        self._undo.callback(self._bpf.ring_buffer__free, self._ring)
+        link = self._bpf.bpf_raw_tracepoint_open(None, programs.program_fd("dropped"))
+        self._undo.callback(os.close, library.check(link, "listening to skb:kfree_skb"))
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when there are drops, for selectors."""
+        return int(self._bpf.ring_buffer__epoll_fd(self._ring))
+
+    def close(self) -> None:
+        """Detach the program."""
+        self._undo.close()
+
+    def read(self) -> list[Dropped]:
+        """Return the drops since the last call."""
+        self._bpf.ring_buffer__consume(self._ring)
+        found, self._found = self._found, []
+        offset = time.time_ns() - time.monotonic_ns()
+        told = [decode(data, self._reasons, offset) for data in found]
+        return [one for one in told if one.reason not in _OURS]
+
+    @cached_property
+    def _reasons(self) -> dict[int, str]:
+        return reasons(self._bpf)
+
+    def _hear(self, _: int, data: int, size: int) -> int:
+        self._found.append(ctypes.string_at(data, size))
+        return 0
+
+
+def decode(data: bytes, names: Mapping[int, str], offset: int) -> Dropped:
+    """Return the drop of a message; ``offset`` is from the monotonic clock to that of the day."""
+    when, function, reason, netns, link, packet = _DROP.unpack_from(data)
+    name = names.get(reason, f"reason {reason}")
+    return Dropped(when + offset, netns, link, name, function, packet)
+
+
+def reasons(bpf: ctypes.CDLL) -> dict[int, str]:
+    """Return this kernel's names for the reasons of drops, of its BTF; none if it has no BTF."""
+    btf = bpf.btf__load_vmlinux_btf()
+    if not btf:
+        return {}
+    try:
+        number = bpf.btf__find_by_name_kind(btf, b"skb_drop_reason", _ENUM)
+        kind = bpf.btf__type_by_id(btf, number) if number > 0 else None
+        return dict(_values(bpf, btf, kind)) if kind else {}
+    finally:
+        bpf.btf__free(btf)
+
+
+def _values(bpf: ctypes.CDLL, btf: int, kind: int) -> Iterator[tuple[int, str]]:
+    """Yield the values of an enumeration (struct btf_type, then struct btf_enum of each)."""
+    _, info, _ = struct.unpack("=III", ctypes.string_at(kind, 12))
+    for at in range(info & 0xFFFF):
+        name, value = struct.unpack("=Ii", ctypes.string_at(kind + 12 + at * 8, 8))
+        text = (bpf.btf__name_by_offset(btf, name) or b"").decode(errors="replace")
+        yield value, text.removeprefix(_PREFIX)
+
+
+def function_at(address: int) -> str:
+    """Return the kernel's function at an address; "" if this process may not know."""
+    best = ""
+    for start, name in _functions():
+        if start > address:
+            break
+        best = name
+    return best
+
+
+@cache
+def _functions() -> list[tuple[int, str]]:
+    found = []
+    with suppress(OSError), Path("/proc/kallsyms").open() as lines:
+        for line in lines:
+            address, kind, name, *_ = line.split()
+            if kind in "tT" and address.strip("0"):
+                found.append((int(address, 16), name))
+    return sorted(found)
+
+
+def _declare(bpf: ctypes.CDLL) -> None:
+    pointer, whole = ctypes.c_void_p, ctypes.c_int
+    for name, result, types in (
+        ("ring_buffer__new", pointer, [whole, _HEAR, pointer, pointer]),
+        ("ring_buffer__free", None, [pointer]),
+        ("ring_buffer__epoll_fd", whole, [pointer]),
+        ("ring_buffer__consume", whole, [pointer]),
+        ("bpf_raw_tracepoint_open", whole, [ctypes.c_char_p, whole]),
+        ("btf__load_vmlinux_btf", pointer, []),
+        ("btf__free", None, [pointer]),
+        ("btf__find_by_name_kind", whole, [pointer, ctypes.c_char_p, ctypes.c_uint32]),
+        ("btf__type_by_id", pointer, [pointer, ctypes.c_uint32]),
+        ("btf__name_by_offset", ctypes.c_char_p, [pointer, ctypes.c_uint32]),
+    ):
+        function = getattr(bpf, name)
+        function.restype, function.argtypes = result, types

@@ -1,0 +1,79 @@
+"""The debugging commands on one lab of two nodes."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scapy.utils import rdpcap
+
+from tests.support.e2e.harness import CHECKOUT, WEB, Lab, made_lab, podwire, run
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of two nodes with Pods on both."""
+    options = ("--nodes", "2", "--proxy", "nftables")
+    with made_lab(f"d{os.getpid()}", tmp_path_factory.mktemp("kube"), options) as made:
+        made.kubectl("apply", "-f", str(WEB))
+        made.kubectl("rollout", "status", "deploy/web", "--timeout=80s")
+        yield made
+
+
+def pod_on(lab: Lab, node: str) -> str:
+    found = [one for one in lab.pods() if one["spec"]["nodeName"] == node]
+    return str(found[0]["metadata"]["name"])
+
+
+def rewritten(packet: Any) -> list[Any]:
+    return [step for hop in packet["hops"] for step in hop["steps"] if "before" in step]
+
+
+def trace(lab: Lab, *args: str) -> Any:
+    """Trace, and return the first packet of each direction that arrived."""
+    found = json.loads(podwire("trace", "--name", lab.name, *args, "-o", "json"))
+    arrived = [one for one in found["packets"] if one["outcome"] == "arrived"]
+    by = {one["direction"]: one for one in reversed(arrived)}
+    return by["forward"], by["reply"]
+
+
+@pytest.mark.parametrize("mode", ["nftables", "iptables", "ebpf"])
+def test_trace_names_a_service_in_both_directions(lab: Lab, mode: str) -> None:
+    podwire("lab", "set", "--name", lab.name, "proxy", mode)
+    name = pod_on(lab, "node1")
+    there, back = trace(lab, name, "service/web")
+    assert (there["name"], back["name"]) == ("TCP SYN", "TCP SYN-ACK")
+    assert there["outcome"] == back["outcome"] == "arrived"
+    assert back["where"] == f"Pod default/{name}"
+    first, last = rewritten(there)[0], rewritten(back)[-1]
+    assert first["before"]["destination_name"] == "Service default/web"
+    assert there["where"] == first["ends"]["destination_name"]
+    assert last["ends"]["source_name"] == "Service default/web"
+    if mode != "ebpf":
+        said = [step.get("rule", "") for hop in there["hops"] for step in hop["steps"]]
+        assert any("default/web:http" in text for text in said)
+
+
+def test_trace_writes_packets_that_say_what_happened_to_them(lab: Lab, tmp_path: Path) -> None:
+    path = tmp_path / "trace.pcapng"
+    podwire("trace", "--name", lab.name, pod_on(lab, "node2"), "service/web", "--pcap", str(path))
+    said = b"\n".join(note for one in rdpcap(str(path)) for note in one.comments or ())
+    assert b"Service default/web" in said
+
+
+def test_trace_takes_two_seconds_of_a_processor_at_most(lab: Lab) -> None:
+    began = os.times()
+    args = ("trace", "--name", lab.name, pod_on(lab, "node1"), "service/web")
+    done = run(CHECKOUT / "bin" / "podwire", *args)
+    took = os.times()
+    assert done.returncode == 0, done.stdout + done.stderr
+    spent = took.children_user + took.children_system
+    assert spent - began.children_user - began.children_system < 2.0
+
+
+def test_trace_says_what_does_not_exist(lab: Lab) -> None:
+    done = run(CHECKOUT / "bin" / "podwire", "trace", "--name", lab.name, "nobody", "service/web")
+    assert done.returncode == 1
+    assert "no Pod default/nobody" in done.stderr
