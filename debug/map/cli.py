@@ -24,7 +24,7 @@ def main() -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["drawing", "json"]),
+    type=click.Choice(["drawing", "json", "svg"]),
     default="drawing",
     show_default=True,
 )

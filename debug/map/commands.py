@@ -12,6 +12,7 @@ from debug import snapshot as snapshots
 from debug.cluster import read_cluster
 from debug.map import service_text, text
 from debug.map.service import MapError, ServiceMap, find, follow
+from debug.map.svg import svg
 from debug.map.topology import topology as make
 from debug.map.tracked import connections
 from debug.options import ground
@@ -28,6 +29,8 @@ def topology(options: Ground, path: Path | None, output: str) -> None:
         graph = make(taken(options, path))
     if output == "json":
         click.echo(msgspec.json.encode(graph))
+    elif output == "svg":
+        click.echo(svg(graph))
     else:
         Console(soft_wrap=True, highlight=False).print(text.draw(graph))
 

@@ -7,6 +7,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from debug.map.graph import Cable, CableKind, Device, End, Graph, Role, Spot
+from debug.map.layout import told
 from debug.model import Level
 
 COLORS = {Level.OK: "green", Level.UNKNOWN: "blue", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -38,7 +39,7 @@ def _tree(graph: Graph, spot: Spot) -> Tree:
 def _device(graph: Graph, spot: Spot, device: Device) -> Text:
     line = Text(f"{MARKS[device.level]} ", COLORS[device.level])
     line.append(device.name, "bold" if device.level is Level.OK else COLORS[device.level])
-    words = (device.kind, device.detail, " ".join(_told(device)), f"MTU {device.mtu}")
+    words = (device.kind, device.detail, " ".join(told(device.addresses)), f"MTU {device.mtu}")
     line.append("".join(f"  {word}" for word in words if word), "dim")
     here = End(spot.id, device.name)
     for cable in graph.at(here):
@@ -47,11 +48,6 @@ def _device(graph: Graph, spot: Spot, device: Device) -> Text:
             arrow = f"  {_ARROWS[cable.kind]} "
             line.append(f"{arrow}{other.place} {other.device}".rstrip(), COLORS[cable.level])
     return line
-
-
-def _told(device: Device) -> list[str]:
-    """Return a device's addresses without those of the link, which each one has."""
-    return [ip for ip in device.addresses if not ip.startswith("fe80:")]
 
 
 def _ways(graph: Graph) -> Iterator[Text]:

@@ -1,0 +1,45 @@
+"""Declares ``podwire web``; debug/web/commands.py carries it out."""
+
+from pathlib import Path
+
+import click
+
+from debug.options import ground_options
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@ground_options
+@click.option(
+    "--snapshot",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Show a file that podwire snapshot has written.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Of 127.0.0.1.  [default: one that is free]",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.2, 3600),
+    default=2.0,
+    show_default=True,
+    help="Seconds from look to look, while a browser shows the page.",
+)
+def main(
+    name: str | None,
+    here: bool,
+    kubeconfig: Path | None,
+    snapshot: Path | None,
+    port: int,
+    interval: float,
+) -> None:
+    """Show the map in a browser, live, until Ctrl-C: on this machine alone, and only to read.
+
+    The address that it prints opens the page once, in one browser. To look from another machine:
+    ssh -L PORT:127.0.0.1:PORT MACHINE, with the same PORT at both ends.
+    """
+    from debug.web import commands
+
+    commands.serve((name, here, kubeconfig), snapshot, port, interval)
