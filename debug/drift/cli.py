@@ -1,0 +1,93 @@
+"""``podwire drift``."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from threading import Event
+
+import click
+import msgspec
+
+from debug.doctor.cli import seen, snapshot_option
+from debug.drift.find import find
+from debug.drift.model import Drift, State
+from debug.options import ground, ground_options, output_option
+from debug.snapshot import take
+from lab.shared import plain_errors
+
+_AGAIN = 1.0  # seconds
+
+
+def changes(
+    look: Callable[[], tuple[Drift, ...]], wait: Callable[[], bool]
+) -> Iterator[tuple[str, Drift]]:
+    """Yield ("+", drift) for each that comes and ("-", drift) for each that goes.
+
+    ``wait`` returns True when it is over.
+    """
+    before: frozenset[Drift] = frozenset()
+    while True:
+        now = frozenset(look())
+        yield from (("+", one) for one in sorted(now - before))
+        yield from (("-", one) for one in sorted(before - now))
+        before = now
+        if wait():
+            return
+
+
+@click.command("drift", epilog="Exit code: 0 no drift, 1 some, 2 a wrong option.")
+@ground_options
+@snapshot_option
+@click.option("--node", default="", help="Compare this node only.")
+@click.option("--watch", is_flag=True, help="Go on, and print what comes (+) and goes (-).")
+@output_option
+def main(
+    name: str | None,
+    here: bool,
+    kubeconfig: Path | None,
+    file: Path | None,
+    node: str,
+    watch: bool,
+    output: str,
+) -> None:
+    """Say what is installed and should not be, and what should be and is not.
+
+    Rules, sets, maps, routes, the tunnel, flows, leases, links, namespaces, policies: each missing,
+    foreign or stale, with its owner and what follows. Nothing is changed.
+    """
+    if watch and file:
+        raise click.UsageError("a --snapshot does not change: there is nothing to --watch")
+    with plain_errors():
+        if watch:
+            place = ground(name, here, kubeconfig)
+            never = Event()
+            for sign, one in changes(
+                lambda: find(take(place, machines=True), node), lambda: never.wait(_AGAIN)
+            ):
+                click.echo(_json(sign, one) if output == "json" else f"{sign} {_told(one)}")
+            return
+        found = find(seen(name, here, kubeconfig, file), node)
+        if output == "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        else:
+            click.echo("\n".join(_lines(found)))
+    sys.exit(1 if any(one.state is not State.UNKNOWN for one in found) else 0)
+
+
+def _json(sign: str, one: Drift) -> str:
+    return msgspec.json.encode({"change": sign, "drift": one}).decode()
+
+
+def _told(one: Drift) -> str:
+    return f"{one.node} {one.state.value} {one.sort}: {one.what}" + (
+        f" ({one.owner})" if one.owner else ""
+    )
+
+
+def _lines(found: Iterable[Drift]) -> Iterator[str]:
+    shown = list(found)
+    for one in shown:
+        yield _told(one)
+        if one.consequence:
+            yield f"    then: {one.consequence}"
+    yield f"{len(shown)} differences" if shown else "no drift: all that should be there is, alone"
