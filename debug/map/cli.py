@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from debug.map.effort import Effort
 from debug.options import ground_options, output_option
 
 snapshot_option = click.option(
@@ -63,3 +64,38 @@ def service(
     from debug.map import commands
 
     commands.service((name, here, kubeconfig), snapshot, service, output)
+
+
+@main.command()
+@ground_options
+@click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="Packets.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.01, 5),
+    default=0.3,
+    show_default=True,
+    help="Seconds that an answer may take.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "svg"]),
+    default="table",
+    show_default=True,
+)
+def mesh(
+    name: str | None,
+    here: bool,
+    kubeconfig: Path | None,
+    count: int,
+    patience: float,
+    output: str,
+) -> None:
+    """Measure from each node to each other, and from a Pod of each to one of each other.
+
+    Loss, the median latency, and the size of the largest IP packet that passes with "don't
+    fragment" set. The packets are ICMP echoes, a few for each way; a policy may drop those of Pods.
+    """
+    from debug.map import commands
+
+    commands.mesh((name, here, kubeconfig), Effort(count, patience), output)

@@ -5,12 +5,15 @@ from pathlib import Path
 import click
 import msgspec
 from msgspec.structs import replace
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from control.client.errors import ClientError
 from debug import snapshot as snapshots
 from debug.cluster import read_cluster
-from debug.map import service_text, text
+from debug.doctor.examine import examine
+from debug.map import mesh_draw, service_text, text
+from debug.map.effort import Effort
+from debug.map.measure import measured
 from debug.map.service import MapError, ServiceMap, find, follow
 from debug.map.svg import svg
 from debug.map.topology import topology as make
@@ -19,20 +22,21 @@ from debug.options import ground
 from debug.snapshot import Snapshot
 from lab.shared import plain_errors
 
-_WIDTH = 120  # columns that a table has at least, as kubectl's has
+_WIDEST = 400  # columns
 Ground = tuple[str | None, bool, Path | None]  # of the options
 
 
 def topology(options: Ground, path: Path | None, output: str) -> None:
     """Print the topology of a cluster or of a snapshot's file."""
     with plain_errors():
-        graph = make(taken(options, path))
+        snapshot = taken(options, path)
+        graph = make(snapshot, examine(snapshot))
     if output == "json":
         click.echo(msgspec.json.encode(graph))
     elif output == "svg":
         click.echo(svg(graph))
     else:
-        Console(soft_wrap=True, highlight=False).print(text.draw(graph))
+        _print(text.draw(graph))
 
 
 def service(options: Ground, path: Path | None, name: str, output: str) -> None:
@@ -42,8 +46,28 @@ def service(options: Ground, path: Path | None, name: str, output: str) -> None:
     if output == "json":
         click.echo(msgspec.json.encode(found))
     else:
-        width = max(Console().width, _WIDTH)
-        Console(width=width, highlight=False).print(service_text.draw(found))
+        _print(service_text.draw(found))
+
+
+def mesh(options: Ground, effort: Effort, output: str) -> None:
+    """Measure, and print what was measured."""
+    with plain_errors():
+        here = ground(*options)
+        found = measured(here, snapshots.take(here), effort)
+    if output == "json":
+        click.echo(msgspec.json.encode(found))
+    elif output == "svg":
+        click.echo(mesh_draw.svg(found))
+    else:
+        _print(mesh_draw.draw(found))
+
+
+def _print(drawing: RenderableType) -> None:
+    """Print a drawing; a file or a pipe has room for any line."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDEST)
+    console.print(drawing)
 
 
 def followed(options: Ground, path: Path | None, name: str) -> ServiceMap:
@@ -72,4 +96,4 @@ def taken(options: Ground, path: Path | None) -> Snapshot:
     """Return a snapshot: of a file, or taken now. Raises ReportedError, OSError."""
     if path is not None:
         return snapshots.load(path)
-    return snapshots.take(ground(*options))
+    return snapshots.take(ground(*options), machines=True)

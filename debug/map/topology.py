@@ -48,8 +48,8 @@ def _role(space: SpaceSnapshot) -> Role:
 
 
 def _is_about(finding: Finding, space: SpaceSnapshot) -> bool:
-    """A finding is of a Pod if it says so, else of its node; what is fine colors nothing."""
-    if finding.level is Level.OK:
+    """A finding is of a Pod if it says so, else of its node; only what is wrong colors."""
+    if finding.level in (Level.OK, Level.UNKNOWN):
         return False
     if finding.about.startswith("Pod "):
         return finding.about == place_of(space)

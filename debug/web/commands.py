@@ -10,9 +10,8 @@ import click
 from aiohttp import web
 
 from debug import snapshot as snapshots
+from debug.doctor.examine import examine
 from debug.map.commands import Ground, followed, taken
-from debug.model import Finding
-from debug.snapshot import Snapshot
 from debug.web.app import application
 from debug.web.guard import Guard
 from debug.web.live import Live, Source
@@ -27,7 +26,7 @@ def serve(options: Ground, path: Path | None, port: int, seconds: float) -> None
         source = Source(
             take=partial(taken, options, path),
             follow=partial(followed, options, path),
-            examine=_examine,
+            examine=examine,
         )
         if path is None:
             taken(options, None)  # what cannot be read at all is an error here, not on the page
@@ -37,10 +36,6 @@ def serve(options: Ground, path: Path | None, port: int, seconds: float) -> None
             asyncio.run(_serve(listener, source, seconds))
         except KeyboardInterrupt:  # the way to end it
             return
-
-
-def _examine(_: Snapshot) -> tuple[Finding, ...]:
-    return ()
 
 
 def listen(port: int) -> socket.socket:

@@ -12,7 +12,7 @@ from debug.map.graph import Graph
 from debug.map.service import ServiceMap
 from debug.map.text import problems
 from debug.map.topology import topology
-from debug.model import Finding
+from debug.model import Finding, Level
 from debug.snapshot import Snapshot
 
 Examine = Callable[[Snapshot], Sequence[Finding]]
@@ -30,7 +30,6 @@ class Scene(Struct, frozen=True, omit_defaults=True):
 
     graph: Graph
     problems: tuple[Problem, ...] = ()
-    findings: tuple[Finding, ...] = ()
     services: tuple[str, ...] = ()
     fault: str = ""  # why nothing newer could be read
 
@@ -38,10 +37,21 @@ class Scene(Struct, frozen=True, omit_defaults=True):
 def scene(snapshot: Snapshot, findings: Sequence[Finding]) -> Scene:
     """Return what the page shows of a snapshot."""
     graph = topology(snapshot, findings)
-    found = tuple(Problem(level.value, text) for level, text in problems(graph))
+    found = [
+        *problems(topology(snapshot)),
+        *((one.level, _told(one)) for one in findings if one.level is not Level.OK),
+    ]
+    found.sort(key=lambda each: -each[0].weight)
     cluster = snapshot.cluster
     names = sorted("/".join(one.key) for one in cluster.services) if cluster else ()
-    return Scene(graph, found, tuple(findings), tuple(names))
+    lines = tuple(Problem(level.value, text) for level, text in found)
+    return Scene(graph, lines, tuple(names))
+
+
+def _told(finding: Finding) -> str:
+    where = " ".join(word for word in (finding.node, finding.about) if word)
+    fix = f" To mend it: {finding.fix}" if finding.fix else ""
+    return f"{where}: {finding.summary}.{fix}" if where else f"{finding.summary}.{fix}"
 
 
 class Source(Struct, frozen=True):

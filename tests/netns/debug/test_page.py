@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
+from msgspec import structs
 
 from debug.map.commands import of_snapshot
 from debug.snapshot import Snapshot, take
@@ -37,7 +38,7 @@ async def page(lab: Spaces, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
     def look() -> Snapshot:
         found = take(lab.ground)
-        return Snapshot(found.taken, STATE, found.spaces, found.unread)
+        return structs.replace(found, cluster=STATE)
 
     source = Source(look, lambda name: of_snapshot(look(), name), lambda _: ())
     async with serving(source) as served, browser(tmp_path_factory.mktemp("chromium")) as page:

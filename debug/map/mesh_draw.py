@@ -1,0 +1,101 @@
+"""Draws a mesh: as tables for a terminal, and as one picture in SVG. Pure."""
+
+from collections.abc import Iterator, Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from debug.map.mesh import Mesh, Way, problems
+from debug.map.svg import STYLE
+from debug.map.text import COLORS, MARKS
+
+_CELL, _ROW, _NAMES = 130, 34, 210  # pixels
+_SPACE = "http://www.w3.org/2000/svg"
+
+
+def draw(mesh: Mesh) -> RenderableType:
+    """Return a table of nodes and one of Pods: who sends in rows, who answers in columns."""
+    tables = [_table(ways) for ways in _parts(mesh)]
+    wrong = [Text(f"{MARKS[level]} {text}", COLORS[level]) for level, text in problems(mesh)]
+    unread = [Text(f"? {text}", "blue") for text in mesh.unread]
+    return Group(*tables, *wrong, *unread)
+
+
+def _parts(mesh: Mesh) -> Iterator[list[Way]]:
+    """Yield the ways of nodes, then those of Pods, each family's by itself."""
+    for of_pods in (False, True):
+        for version in (4, 6):
+            ways = [way for way in mesh.ways if _is_part(way, of_pods, version)]
+            if ways:
+                yield ways
+
+
+def _is_part(way: Way, of_pods: bool, version: int) -> bool:
+    return way.source.startswith("Pod ") == of_pods and (":" in way.address) == (version == 6)
+
+
+def _places(ways: Sequence[Way]) -> list[str]:
+    return list(dict.fromkeys(end for way in ways for end in (way.source, way.destination)))
+
+
+def _table(ways: Sequence[Way]) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    places = _places(ways)
+    for title in ("FROM \\ TO", *places):
+        table.add_column(title, overflow="fold")
+    by_ends = {(way.source, way.destination): way for way in ways}
+    for source in places:
+        cells = [_cell(by_ends.get((source, destination))) for destination in places]
+        table.add_row(source, *cells)
+    return table
+
+
+def _cell(way: Way | None) -> Text:
+    if way is None:
+        return Text("")
+    return Text(f"{MARKS[way.level]} {_told(way)}", COLORS[way.level])
+
+
+def _told(way: Way) -> str:
+    if way.fault:
+        return "not measured"
+    if way.latency is None:
+        return "no answer"
+    loss = f" {way.loss:.0%} lost" if way.loss else ""
+    return f"{way.latency:.2f} ms {way.largest} B{loss}"
+
+
+def svg(mesh: Mesh) -> str:
+    """Return the same tables as a picture."""
+    root = Element("svg", {"xmlns": _SPACE, "role": "img"})
+    SubElement(root, "style").text = STYLE
+    y, width = 10, 0
+    for ways in _parts(mesh):
+        places = _places(ways)
+        _grid(root, ways, places, y)
+        y += _ROW * (len(places) + 2)
+        width = max(width, _NAMES + _CELL * len(places) + 20)
+    root.attrib |= {"width": str(width), "height": str(y), "viewBox": f"0 0 {width} {y}"}
+    root.set("aria-label", f"Mesh of {len(mesh.ways)} ways")
+    return tostring(root, encoding="unicode")
+
+
+def _grid(root: Element, ways: Sequence[Way], places: Sequence[str], y: int) -> None:
+    for number, name in enumerate(places):
+        shown = name if len(name) <= 18 else f"…{name[-17:]}"
+        _text(root, _NAMES + number * _CELL, y + 20, shown, "title")
+        _text(root, 10, y + _ROW * (number + 1) + 20, name[-32:], "title")
+    for way in ways:
+        x = _NAMES + _CELL * places.index(way.destination)
+        top = y + _ROW * (places.index(way.source) + 1)
+        group = SubElement(root, "g", {"class": way.level.value})
+        size = {"width": str(_CELL - 8), "height": str(_ROW - 6), "rx": "4"}
+        SubElement(group, "rect", {"x": str(x), "y": str(top), **size})
+        _text(group, x + 8, top + 18, f"{MARKS[way.level]} {_told(way)}", way.level.value)
+
+
+def _text(parent: Element, x: int, y: int, words: str, sort: str) -> None:
+    SubElement(parent, "text", {"x": str(x), "y": str(y), "class": sort}).text = words
