@@ -25,6 +25,9 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
     show_default=True,
     help="Seconds for which an answer is waited.",
 )
+@click.option(
+    "--compare", is_flag=True, help="Put what podwire explain predicts beside what was seen."
+)
 @click.option("--all", "every", is_flag=True, help="Show every rule, not only those that act.")
 @click.option(
     "--pcap",

@@ -18,8 +18,10 @@ import msgspec
 
 from control.client.errors import ClientError
 from debug.cluster import ClusterState, Names, read_cluster
+from debug.explain.result import Branch
 from debug.options import ground
 from debug.places import Ground, Place, entered, inside
+from debug.trace.compare import compare
 from debug.trace.ends import End, EndError, Target, find_source, find_target, parse_end, watched
 from debug.trace.model import PacketTrace, Trace
 from debug.trace.packet import TCP, UDP, Flow
@@ -39,6 +41,7 @@ from debug.trace.watch.spaces import Seen
 from lab.shared import plain_errors
 
 _MOST_PODS = 64  # namespaces of Pods that are listened to
+_MOST_WAYS = 256  # of one choice of a prediction
 _DISCARD = 9  # the port of a UDP or TCP probe without one
 
 
@@ -60,9 +63,13 @@ def trace(source: str, destination: str, **options: Any) -> None:
         began = time.monotonic()
         found = ground(options["name"], options["here"], options["kubeconfig"])
         asked = _ask(source, destination, options["namespace"], found)
+        predicted = predict(found, source, destination, options) if options["compare"] else None
         observed = observe_all(asked, options)
         frames: list[Frame] = []
         result = told(asked, observed, time.monotonic() - began, frames)
+        if predicted:
+            compared = compare(predicted, result.packets)
+            result = msgspec.structs.replace(result, comparisons=compared)
         if options["pcap"]:
             Path(options["pcap"]).write_bytes(encode(frames))
         if options["output"] == "json":
@@ -70,6 +77,17 @@ def trace(source: str, destination: str, **options: Any) -> None:
         else:
             click.echo("\n".join(lines(result, every=options["every"])))
     sys.exit(0 if succeeded(result) else 1)
+
+
+def predict(found: Ground, source: str, destination: str, options: dict[str, Any]) -> Branch:
+    """Return what is predicted for the first probe, which then has the same source port."""
+    from debug.explain.commands import explained
+
+    if options["source_port"] is None:
+        options["source_port"] = free_port()
+    asked = {name: options[name] for name in ("namespace", "source_port")}
+    limits = {"mark": 0, "most": _MOST_WAYS, "no_reply": False}
+    return explained(found, source, destination, asked | limits).way
 
 
 def _warm() -> None:

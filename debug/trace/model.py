@@ -68,6 +68,22 @@ class PacketTrace(Struct, frozen=True, omit_defaults=True):
     hops: tuple[Hop, ...] = ()
 
 
+class Row(Struct, frozen=True):
+    """One fact of a prediction beside one of what was seen; "" where one of them has ended."""
+
+    predicted: str
+    observed: str
+
+
+class Comparison(Struct, frozen=True):
+    """A packet's way beside the one that was predicted; they part at the first unequal row."""
+
+    direction: str
+    probability: float  # of the predicted way
+    agrees: bool
+    rows: tuple[Row, ...]
+
+
 class Trace(Struct, frozen=True, omit_defaults=True):
     """All of a command's packets. ``unseen`` says what could not be observed."""
 
@@ -76,5 +92,6 @@ class Trace(Struct, frozen=True, omit_defaults=True):
     started: str  # RFC 3339
     packets: tuple[PacketTrace, ...] = ()
     unseen: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()  # of the first probe and its answer, with --compare
     seconds: float = 0.0  # that the command listened
     version: int = VERSION

@@ -1,11 +1,13 @@
 """A trace as text: a hop, and below it what happened there."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 
-from debug.trace.model import Ends, PacketTrace, Step, Trace
+from debug.trace.model import Comparison, Ends, PacketTrace, Step, Trace
 
 _ARROW = "→"
 _INDENT = "    "
+_SHOWN = 4  # facts that are shown after two ways have parted
 
 
 def lines(trace: Trace, *, every: bool = False) -> Iterator[str]:
@@ -16,9 +18,24 @@ def lines(trace: Trace, *, every: bool = False) -> Iterator[str]:
         yield from _packet(packet, every=every)
     yield ""
     yield from answers(trace)
+    for one in trace.comparisons:
+        yield from _comparison(one)
     if trace.unseen:
         yield ""
         yield from (f"unseen: {one}" for one in trace.unseen)
+
+
+def _comparison(found: Comparison) -> Iterator[str]:
+    """Yield whether a prediction came true; else where the ways part, and what follows on both."""
+    about = "the answer" if found.direction == "reply" else "the probe"
+    same = len(list(takewhile(lambda row: row.predicted == row.observed, found.rows)))
+    if found.agrees:
+        yield f"{about} went as explained ({found.probability:.1%}), in all {same} places and rules"
+        return
+    yield f"{about} left the explained way ({found.probability:.1%}) after {same} places and rules"
+    for row in found.rows[max(same - 1, 0) : same + _SHOWN]:
+        mark = " " if row.predicted == row.observed else "≠"
+        yield f"  {mark} {row.predicted or 'nothing':60} {mark} {row.observed or 'nothing'}"
 
 
 def answers(trace: Trace) -> Iterator[str]:

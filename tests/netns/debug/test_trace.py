@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from debug.cluster import ClusterState, Names
-from debug.places import Place
-from debug.trace.commands import Asked, observe_all, succeeded, told
+from debug.places import Ground, Place
+from debug.trace.commands import Asked, observe_all, predict, succeeded, told
+from debug.trace.compare import compare
 from debug.trace.ends import Target
 from debug.trace.model import PacketTrace, Step, Trace
 from debug.trace.text import lines
@@ -202,6 +203,25 @@ def test_a_packet_that_no_event_shows_is_unknown_with_its_route(network: Network
 def test_ping_is_followed(network: Network) -> None:
     trace = network.trace(ENDPOINT, None, "icmp", size=1400)
     assert [hops(one) for one in trace.packets] == [THERE, THERE[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "protocol"),
+    [(SERVICE, 80, "tcp"), (SERVICE, 80, "udp"), (ENDPOINT, None, "icmp"), (ENDPOINT, 81, "tcp")],
+)
+def test_packets_go_as_explained(
+    network: Network, address: str, port: int | None, protocol: str
+) -> None:
+    shown = f"{address}/{protocol}" if port is None else f"{address}:{port}/{protocol}"
+    options = {"namespace": "default", "source_port": 43210 + (port or 0)}
+    ground = Ground((network.client, *network.places))
+    predicted = predict(ground, "default/client", shown, options)
+    trace = network.trace(
+        address, port, protocol, source_port=options["source_port"], wait=0.3 if port == 81 else 2.0
+    )
+    found = compare(predicted, trace.packets)
+    assert [one.direction for one in found] == ["forward", "reply"][: 1 if port == 81 else 2]
+    assert all(one.agrees for one in found), found
 
 
 def test_a_trace_that_is_killed_leaves_nothing(network: Network) -> None:
