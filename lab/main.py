@@ -44,6 +44,7 @@ COMMANDS = {
     "services": "debug.views.cli:services",
     "endpoints": "debug.views.cli:endpoints",
     "flows": "debug.flows.cli:main",
+    "top": "debug.top.cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -75,6 +76,7 @@ SUMMARIES = {
     "drift": "What is installed and should not be, and what should be and is not.",
     "snapshot": "Keep what doctor and drift read, as one file.",
     "services": "What each node's kernel has of every Service, and what differs.",
+    "top": "Which Services are called most, and which endpoints answer, live.",
     "flows": "The connections that kernels track, in the names of Services and Pods.",
     "endpoints": "The endpoints that kernels send Services' connections to.",
     "setup": "Install the Debian packages that podwire runs with.",

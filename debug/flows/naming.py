@@ -95,6 +95,10 @@ class FlowNames:
             bool(called and flow.translated and back.source not in answering),
         )
 
+    def owner(self, address: str) -> str:
+        """Return the name of who has an address; "" for a stranger."""
+        return self._names.of(address)
+
     def called(self, flow: Tracked) -> Called | None:
         """Return the Service's port that a flow called; None if it called none."""
         first = flow.original
