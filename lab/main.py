@@ -45,6 +45,9 @@ COMMANDS = {
     "endpoints": "debug.views.cli:endpoints",
     "flows": "debug.flows.cli:main",
     "top": "debug.top.cli:main",
+    "break": "debug.faults.cli:break_",
+    "heal": "debug.faults.cli:heal",
+    "lesson": "debug.faults.cli:lesson",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -79,6 +82,9 @@ SUMMARIES = {
     "top": "Which Services are called most, and which endpoints answer, live.",
     "flows": "The connections that kernels track, in the names of Services and Pods.",
     "endpoints": "The endpoints that kernels send Services' connections to.",
+    "break": "Break a lab's network on purpose, for a time.",
+    "heal": "Take back what break did.",
+    "lesson": "Find out what is broken: symptom, hints, cause.",
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }
