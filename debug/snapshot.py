@@ -96,7 +96,7 @@ def take(ground: Ground, *, machines: bool = False) -> Snapshot:
             else:
                 unread.append(f"{place.name}: {found}")
         nodes = [place for place in ground.nodes() if machines and place.node != SWITCH]
-        facts = tuple(pool.map(read_machine, nodes))
+        facts = tuple(pool.map(partial(_machine, ground), nodes))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Snapshot(now, cluster, tuple(spaces), facts, tuple(unread))
 
@@ -107,6 +107,11 @@ def _read(ground: Ground, place: Place) -> SpaceSnapshot | str:
         return inside(place, lambda: _space(place, _neighbors(ground, place)))
     except (OSError, PlaceError) as err:
         return str(err)
+
+
+def _machine(ground: Ground, node: Place) -> MachineState:
+    pods = [one for one in ground.places if one.pod is not None and one.node == node.node]
+    return read_machine(node, pods)
 
 
 def _neighbors(ground: Ground, place: Place) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 
 from debug.doctor.examine import examine, exit_code
 from debug.doctor.show import lines
-from debug.doctor.table import CHECKS
+from debug.doctor.table import ALSO, CHECKS
 from debug.options import ground, ground_options, output_option
 from debug.snapshot import Snapshot, load, take
 from lab.shared import plain_errors
@@ -35,7 +35,7 @@ def seen(name: str | None, here: bool, kubeconfig: Path | None, file: Path | Non
 @snapshot_option
 @click.option("--node", default="", help="Check this node only.")
 @click.option(
-    "--check", "checks", multiple=True, type=click.Choice(list(CHECKS)), help="Only this check."
+    "--check", "checks", multiple=True, type=click.Choice([*CHECKS, *ALSO]), help="Only this check."
 )
 @click.option("--all", "every", is_flag=True, help="Show what is well, too, with what was read.")
 @output_option

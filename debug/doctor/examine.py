@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from debug.doctor.look import look_at, unknown
-from debug.doctor.table import CHECKS
+from debug.doctor.table import ALSO, CHECKS
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot
 
@@ -12,7 +12,7 @@ SURE = {Level.OK: 0, Level.UNKNOWN: 0, Level.WARN: 1, Level.FAIL: 2}
 
 def examine(snapshot: Snapshot, node: str = "", only: Iterable[str] = ()) -> tuple[Finding, ...]:
     """Return every finding, of one node if it is named, and of some checks if those are."""
-    look, wanted = look_at(snapshot), frozenset(only)
+    look, wanted = look_at(snapshot), frozenset(ALSO.get(name, name) for name in only)
     findings = [*_unread(snapshot)]
     for name, check in CHECKS.items():
         if not wanted or name in wanted:

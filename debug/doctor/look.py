@@ -92,6 +92,7 @@ class Look:
     nodes: tuple[NodeLook, ...]
     cluster: ClusterState
     has_api: bool
+    switch: SpaceState | None = None  # a lab's
 
     @cached_property
     def names(self) -> Names:
@@ -139,7 +140,7 @@ def look_at(snapshot: Snapshot) -> Look:
                 tuple((pod, state) for pod, state in inside if pod is not None),
             )
         )
-    return Look(tuple(nodes), cluster, snapshot.cluster is not None)
+    return Look(tuple(nodes), cluster, snapshot.cluster is not None, snapshot.node(SWITCH))
 
 
 def peer_of(node: Node) -> Peer:

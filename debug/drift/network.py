@@ -47,7 +47,7 @@ def _routes(look: Look, node: NodeLook, want: NetworkPlan) -> Iterator[Drift]:
         consequence = "packets go to a node that does not have those Pods"
         yield Drift(node.name, State.STALE, "route", what, owner, consequence)
     for one in route_findings(look):
-        if one.check == "foreign-route" and one.node == node.name:
+        if one.check in ("foreign-route", "duplicate-pod-cidr") and one.node == node.name:
             what = one.evidence[0].removeprefix("main table: ")
             owner = "another program"
             yield Drift(node.name, State.FOREIGN, "route", what, owner, one.consequence)

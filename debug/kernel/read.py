@@ -39,7 +39,10 @@ SYSCTLS = (
     "net/ipv6/conf/all/disable_ipv6",
 )
 """What is read of every namespace; rp_filter, hairpin and the like of each link besides."""
-_OF_LINKS = ("net/ipv4/conf/{}/rp_filter", "net/ipv4/conf/{}/route_localnet")
+_OF_LINKS = (
+    *("net/ipv4/conf/{}/rp_filter", "net/ipv4/conf/{}/route_localnet"),
+    "net/ipv4/conf/{}/forwarding",
+)
 
 
 def read_space() -> SpaceState:

@@ -8,18 +8,28 @@ import http.client
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
 from debug.machine import files
-from debug.machine.values import MachineState, ProxyFacts, TrackedFlow
+from debug.machine.values import (
+    MachineState,
+    PodFacts,
+    ProxyFacts,
+    TrackedFlow,
+    base_chains,
+    objects_of,
+)
 from debug.places import Place, PlaceError, inside
 from proxy.backends.iptables.tool import Flavor, IptablesTool, in_use
 from proxy.flows.stale import FlowPeer
 from proxy.flows.table import flows
 from proxy.linux.links import all_links
+from proxy.linux.netlink import EVERY
+from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family, Protocol
 
@@ -54,8 +64,11 @@ class _Reader:
         return self.part(name, lambda: inside(self.place, read), default)
 
 
-def read_machine(place: Place) -> MachineState:
-    """Read a node, whose own namespace ``place`` is. Never raises for what cannot be read."""
+def read_machine(place: Place, pods: Sequence[Place] = ()) -> MachineState:
+    """Read a node, whose own namespace ``place`` is. Never raises for what cannot be read.
+
+    ``pods`` are the places of its Pods.
+    """
     reader, root = _Reader(place), place.root
     return MachineState(
         node=place.node,
@@ -69,6 +82,7 @@ def read_machine(place: Place) -> MachineState:
         reservations=reader.part("leases", lambda: tuple(files.reservations(root)), ()),
         attachments=reader.part("attachments", lambda: tuple(files.attachments(root)), ()),
         cni=reader.part("cni", lambda: files.network(root), None),
+        pods=tuple(reader.part(one.name, partial(_pod, one), PodFacts("")) for one in pods),
         pinned=reader.part("pins", lambda: tuple(_pins(root)), ()),
         unread=reader.unread,
     )
@@ -115,6 +129,26 @@ def _iptables() -> Iterator[tuple[str, str]]:
             tool = IptablesTool(family, flavor)
             if tool.exists and in_use(tool, _PROC):
                 yield f"{flavor} {int(family)}", tool.save(every_table=True)
+
+
+def _pod(place: Place) -> PodFacts:
+    """Read what a Pod's network has of its own; most have no rules, which nft need not say."""
+
+    def read() -> PodFacts:
+        found = tuple(base_chains(objects_of(_nft()))) if chains(EVERY) else ()
+        return PodFacts("/".join(place.pod or ()), found, tuple(sorted(set(_listening()))))
+
+    return inside(place, read)
+
+
+def _listening() -> Iterator[str]:
+    """Yield the ports that are listened at, on addresses other than loopback's."""
+    for name, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
+        path = _PROC / "net" / name
+        for row in path.read_text().splitlines()[1:] if path.exists() else ():
+            words = row.split()
+            if words[3] == state:
+                yield f"{name[:3].upper()} {int(words[1].rpartition(':')[2], 16)}"
 
 
 def _flows() -> Iterator[TrackedFlow]:

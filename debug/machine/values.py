@@ -1,7 +1,7 @@
 """What was read of a node, as values that a JSON file can hold."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -45,19 +45,6 @@ class Attachment(Struct, frozen=True, omit_defaults=True):
     addresses: tuple[str, ...] = ()
 
 
-class CniNetwork(Struct, frozen=True, omit_defaults=True):
-    """The network that a runtime gives to Pods: the first file of /etc/cni/net.d."""
-
-    path: str
-    name: str = ""
-    plugins: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """The plugin that makes the interface; empty if the file has none."""
-        return self.plugins[0] if self.plugins else {}
-
-
 class BaseChain(Struct, frozen=True):
     """A chain that the kernel calls, with its rules as nft's JSON has them."""
 
@@ -75,6 +62,27 @@ class BaseChain(Struct, frozen=True):
         return f"nft chain {self.family} {self.table} {self.name}"
 
 
+class PodFacts(Struct, frozen=True, omit_defaults=True):
+    """What a Pod's network has of its own: rules, and the ports where somebody listens."""
+
+    pod: str  # NAMESPACE/NAME
+    chains: tuple[BaseChain, ...] = ()
+    listening: tuple[str, ...] = ()  # "TCP 8080"
+
+
+class CniNetwork(Struct, frozen=True, omit_defaults=True):
+    """The network that a runtime gives to Pods: the first file of /etc/cni/net.d."""
+
+    path: str
+    name: str = ""
+    plugins: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The plugin that makes the interface; empty if the file has none."""
+        return self.plugins[0] if self.plugins else {}
+
+
 class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
     """All that was read of one node beside its namespace."""
 
@@ -89,31 +97,39 @@ class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
     reservations: tuple[Reservation, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     cni: CniNetwork | None = None
+    pods: tuple[PodFacts, ...] = ()
     pinned: tuple[str, ...] = ()  # below /sys/fs/bpf/podwire-proxy
     unread: dict[str, str] = field(default_factory=dict)  # what could not be read, and why
 
     @cached_property
     def objects(self) -> tuple[tuple[str, dict[str, Any]], ...]:
         """The ruleset: (sort, object), sort being table, chain, rule, set, map and so on."""
-        items = json.loads(self.nft)["nftables"] if self.nft else []
-        return tuple(next(iter(item.items())) for item in items)
+        return objects_of(self.nft) if self.nft else ()
 
     @cached_property
     def base_chains(self) -> tuple[BaseChain, ...]:
         """The chains that the kernel calls."""
-        return tuple(self._base_chains())
-
-    def _base_chains(self) -> Iterator[BaseChain]:
-        rules: dict[tuple[str, str, str], list[Any]] = {}
-        for sort, one in self.objects:
-            if sort == "rule":
-                rules.setdefault((one["family"], one["table"], one["chain"]), []).append(one)
-        for sort, one in self.objects:
-            if sort == "chain" and "hook" in one:
-                place = one["family"], one["table"], one["name"]
-                found = tuple(rules.get(place, ()))
-                yield BaseChain(*place, one["hook"], one["type"], one.get("policy", ""), found)
+        return tuple(base_chains(self.objects))
 
     def tables(self) -> set[tuple[str, str]]:
         """The (family, name) of each nft table."""
         return {(one["family"], one["name"]) for sort, one in self.objects if sort == "table"}
+
+
+def objects_of(text: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """What ``nft -j list ruleset`` printed: (sort, object)."""
+    return tuple(next(iter(item.items())) for item in json.loads(text)["nftables"])
+
+
+def base_chains(objects: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[BaseChain]:
+    """Yield the chains that the kernel calls, each with its rules."""
+    items = tuple(objects)
+    rules: dict[tuple[str, str, str], list[Any]] = {}
+    for sort, one in items:
+        if sort == "rule":
+            rules.setdefault((one["family"], one["table"], one["chain"]), []).append(one)
+    for sort, one in items:
+        if sort == "chain" and "hook" in one:
+            place = one["family"], one["table"], one["name"]
+            found = tuple(rules.get(place, ()))
+            yield BaseChain(*place, one["hook"], one["type"], one.get("policy", ""), found)

@@ -17,7 +17,7 @@ _TABLES = (TABLE, "kube-proxy")
 
 def bridge_filter(look: Look) -> Iterator[Finding]:
     """A bridge of Pods shows its frames to rules, where only rules translate back (k/k#127031)."""
-    check = "bridge-filter"
+    check = "bridge-filter-off"
     for node in look.nodes:
         if gap := unread(check, node, "bridges"):
             yield gap
@@ -107,7 +107,7 @@ def _dropped(
 
 def mixed_iptables(look: Look) -> Iterator[Finding]:
     """Rules are in one of iptables' two back ends (k/k#71305)."""
-    check = "mixed-iptables"
+    check = "iptables-mixed"
     for node in look.nodes:
         if gap := unread(check, node, "iptables"):
             yield gap
@@ -116,13 +116,16 @@ def mixed_iptables(look: Look) -> Iterator[Finding]:
         counts = {name: text.count("\n-A ") for name, text in texts.items()}
         evidence = [f"iptables-{name}: {count} rules" for name, count in counts.items()]
         used = {name.split()[0] for name, count in counts.items() if count}
+        if node.machine and node.mode in ("nftables", "ebpf"):
+            used.add("nft")
+            evidence.append(f"nft: {len(node.machine.tables())} tables of mode {node.mode}")
         ours = {name.split()[0] for name, text in texts.items() if "-A KUBE-SERVICES" in text}
         if len(used) > 1:
             yield found(
                 check,
                 Level.FAIL if len(ours) > 1 else Level.WARN,
                 node.name,
-                "rules are in both of iptables' back ends",
+                "rules are in iptables-legacy and in nftables",
                 *evidence,
                 about=f"Node {node.name}",
                 cause="programs in containers bring another iptables than the node has",
@@ -207,11 +210,11 @@ def _gone(node: NodeLook, what: str, *evidence: str, about: str = "") -> Finding
 def proxy(look: Look) -> Iterator[Finding]:
     """A proxy answers on each node: rules that nobody keeps up to date grow old."""
     for node in look.nodes:
-        if gap := unread("proxy", node, "proxy"):
+        if gap := unread("proxy-hung", node, "proxy"):
             yield gap
         elif node.machine is not None and node.machine.proxy is None:
             yield found(
-                "proxy",
+                "proxy-hung",
                 Level.WARN,
                 node.name,
                 "no proxy answers",
@@ -222,7 +225,7 @@ def proxy(look: Look) -> Iterator[Finding]:
                 fix="start it: systemctl start podwire-proxy; in a lab it is started again",
             )
         elif node.machine and node.machine.proxy:
-            yield ok("proxy", node.name, f"a proxy answers: mode {node.machine.proxy.mode}")
+            yield ok("proxy-hung", node.name, f"a proxy answers: mode {node.machine.proxy.mode}")
 
 
 def over_masquerade(look: Look) -> Iterator[Finding]:
@@ -276,7 +279,9 @@ def _is_for_pods(node: NodeLook, tests: list[object]) -> bool:
     for test in tests:
         assert isinstance(test, dict)  # noqa: S101  # nft's JSON
         left = test["left"]
-        if left == {"meta": {"key": "oifname"}} and test["op"] == "==" and test["right"] in links:
+        if left == {"meta": {"key": "oifname"}} and (test["op"] == "==") == (
+            test["right"] in links
+        ):
             continue
         field = left.get("payload", {}).get("field") if isinstance(left, dict) else ""
         if field != "saddr" or test["op"] != "==":

@@ -85,7 +85,7 @@ def duplicate_cidr(look: Look) -> Iterator[Finding]:
     ]
     for (cidr, name), (other, owner) in clashes:
         yield found(
-            "duplicate-cidr",
+            "duplicate-pod-cidr",
             Level.FAIL,
             "",
             f"the Pod ranges of {name} and {owner} overlap",
@@ -98,7 +98,7 @@ def duplicate_cidr(look: Look) -> Iterator[Finding]:
         )
     if not clashes and ranges:
         yield ok(
-            "duplicate-cidr", "", "Pod ranges do not overlap", *(f"{n}: {c}" for c, n in ranges)
+            "duplicate-pod-cidr", "", "Pod ranges do not overlap", *(f"{n}: {c}" for c, n in ranges)
         )
 
 
@@ -110,23 +110,62 @@ def forwarding(look: Look) -> Iterator[Finding]:
     """Nodes forward packets of the families that their Pods have (k/k#39823)."""
     settings = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
     for node in look.nodes:
+        for link in (node.uplink, node.bridge, *node.tunnels):
+            if link and node.sysctl(f"net/ipv4/conf/{link.name}/forwarding") == "0":
+                yield _no_forwarding(node, f"net/ipv4/conf/{link.name}/forwarding", "4", link.name)
         versions = sorted({cidr.version for cidr in node.peer.cidrs} or {4})
         for version in versions:
             name, value = settings[version], node.sysctl(settings[version])
             if value == "0":
-                yield found(
-                    "forwarding",
-                    Level.FAIL,
-                    node.name,
-                    f"the node forwards no IPv{version} packets",
-                    f"/proc/sys/{name}: {value}",
-                    about=f"Node {node.name}",
-                    cause="another program, or a file of /etc/sysctl.d, set it back",
-                    consequence="Pods reach nothing beyond their node, and nobody reaches them",
-                    fix=f"sysctl -w {name.replace('/', '.')}=1",
-                )
+                yield _no_forwarding(node, name, str(version))
             else:
-                yield ok("forwarding", node.name, f"forwards IPv{version}", f"{name}: {value}")
+                yield ok("forwarding-off", node.name, f"forwards IPv{version}", f"{name}: {value}")
+
+
+def _no_forwarding(node: NodeLook, setting: str, version: str, link: str = "") -> Finding:
+    where = f"what comes in by {link}" if link else f"no IPv{version} packets"
+    return found(
+        "forwarding-off",
+        Level.FAIL,
+        node.name,
+        f"the node does not forward {where}" if link else f"the node forwards {where}",
+        f"/proc/sys/{setting}: 0",
+        about=f"link {link}" if link else f"Node {node.name}",
+        cause="another program, or a file of /etc/sysctl.d, set it back",
+        consequence="Pods reach nothing beyond their node, and nobody reaches them",
+        fix=f"sysctl -w {setting.replace('/', '.')}=1",
+    )
+
+
+def wrong_neighbor(look: Look) -> Iterator[Finding]:
+    """What a node has learned of another's MAC is that MAC."""
+    uplinks = {str(ip): node for node in look.nodes for ip in node.peer.addresses}
+    for node in look.nodes:
+        learned = [
+            (one, uplinks[one.ip])
+            for one in node.space.neighbors
+            if node.uplink and one.link == node.uplink.index and one.mac and one.ip in uplinks
+        ]
+        wrong = [
+            (one, other) for one, other in learned if other.uplink and other.uplink.mac != one.mac
+        ]
+        for one, other in wrong:
+            yield found(
+                "wrong-neighbor",
+                Level.FAIL,
+                node.name,
+                f"{one.ip} is {other.name}, whose MAC is not {one.mac}",
+                f"neighbors: {one.ip} lladdr {one.mac} {one.state}",
+                f"link {other.uplink.name if other.uplink else ''} of {other.name}: "
+                f"{other.uplink.mac if other.uplink else ''}",
+                about=f"Node {other.name}",
+                cause="a permanent entry was left by a script, or another host has the address too",
+                consequence=f"nothing on {other.name} answers this node, its Pods neither",
+                fix=f"ip neigh del {one.ip} dev {node.uplink.name if node.uplink else ''}",
+            )
+        if not wrong:
+            shown = (f"{one.ip} {one.mac}" for one, _ in learned)
+            yield ok("wrong-neighbor", node.name, "MACs of nodes are theirs", *shown)
 
 
 def rp_filter(look: Look) -> Iterator[Finding]:
@@ -135,7 +174,7 @@ def rp_filter(look: Look) -> Iterator[Finding]:
         strict = [link for link in _ways_in(node) if _filter_of(node, link) == 1]
         for link in strict:
             yield found(
-                "rp-filter",
+                "strict-rp-filter",
                 Level.FAIL,
                 node.name,
                 f"strict reverse-path filter at link {link}",
@@ -150,7 +189,9 @@ def rp_filter(look: Look) -> Iterator[Finding]:
             )
         if not strict:
             everywhere = node.sysctl("net/ipv4/conf/all/rp_filter")
-            yield ok("rp-filter", node.name, "no strict filter", f"all/rp_filter: {everywhere}")
+            yield ok(
+                "strict-rp-filter", node.name, "no strict filter", f"all/rp_filter: {everywhere}"
+            )
 
 
 def _ways_in(node: NodeLook) -> list[str]:
@@ -183,7 +224,7 @@ def neighbors(look: Look) -> Iterator[Finding]:
         )
         if limit.isdecimal() and count >= int(limit) * 0.9:
             yield found(
-                "neighbor-table",
+                "neighbor-overflow",
                 Level.FAIL if full or count >= int(limit) else Level.WARN,
                 node.name,
                 "the neighbor table is (nearly) full",
@@ -195,9 +236,9 @@ def neighbors(look: Look) -> Iterator[Finding]:
             )
         elif not limit.isdecimal():
             why = "the limit is readable in the machine's first network namespace only"
-            yield unknown("neighbor-table", node.name, why, *evidence)
+            yield unknown("neighbor-overflow", node.name, why, *evidence)
         else:
-            yield ok("neighbor-table", node.name, "there is room", *evidence)
+            yield ok("neighbor-overflow", node.name, "there is room", *evidence)
 
 
 def ipv6_dad(look: Look) -> Iterator[Finding]:

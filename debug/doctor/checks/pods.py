@@ -80,7 +80,7 @@ def duplicate_ip(look: Look) -> Iterator[Finding]:
         for ip in node.local:
             if str(ip) in owners:
                 owners[str(ip)].add(f"Node {node.name}")
-    yield from _duplicates("duplicate-ip", "address", owners, len(owners))
+    yield from _duplicates("duplicate-pod-ip", "address", owners, len(owners))
 
 
 def duplicate_mac(look: Look) -> Iterator[Finding]:
@@ -221,7 +221,7 @@ def hairpin(look: Look) -> Iterator[Finding]:
         evidence = f"ports of {bridge.name if bridge else 'no bridge'}: {len(ports)}"
         if shut and bridge:
             yield found(
-                "hairpin",
+                "hairpin-off",
                 Level.FAIL,
                 node.name,
                 f"ports of {bridge.name} do not send a Pod its own packets: {', '.join(shut)}",
@@ -232,4 +232,6 @@ def hairpin(look: Look) -> Iterator[Finding]:
                 fix=f"bridge link set dev {shut[0]} hairpin on; hairpinMode true for new Pods",
             )
         else:
-            yield ok("hairpin", node.name, "Pods reach themselves through their Services", evidence)
+            yield ok(
+                "hairpin-off", node.name, "Pods reach themselves through their Services", evidence
+            )

@@ -21,11 +21,13 @@ def service_endpoints(look: Look) -> Iterator[Finding]:
     check = "service-endpoints"
     empty = [service for service in look.served() if not ready(look, service.key)]
     for service in empty:
+        check = "service-endpoints"
         name = "/".join(service.key)
         pods = selected(look, service)
         selector = ",".join(f"{key}={value}" for key, value in service.spec.selector.items())
         count = sum(len(part.endpoints) for part in look.cluster.slices_of(service.key))
         if service.spec.selector and not pods:
+            check = "wrong-selector"
             cause = f"its selector {selector} matches no Pod of namespace {service.key[0]}"
             fix = f"compare with: kubectl get pods -n {service.key[0]} --show-labels"
         elif service.spec.selector:
@@ -82,7 +84,88 @@ def target_port(look: Look) -> Iterator[Finding]:
                 wrong += 1
                 yield finding
     if look.has_api and not wrong:
-        yield ok("target-port", "", "targetPorts are ports of their Pods, where those name any")
+        yield ok(
+            "wrong-target-port", "", "targetPorts are ports of their Pods, where those name any"
+        )
+
+
+def wrong_target_port(look: Look) -> Iterator[Finding]:
+    """Services lead to ports that their Pods name, and where somebody listens."""
+    yield from target_port(look)
+    yield from listeners(look)
+
+
+def _ends(look: Look) -> Iterator[tuple[Key, str, str]]:
+    """Each ready endpoint: its Service, its port as "TCP 80", its address."""
+    for service in look.served():
+        for part in look.cluster.slices_of(service.key):
+            ready_ends = [one for one in part.endpoints if one.conditions.ready is not False]
+            for port in part.ports:
+                for one in ready_ends:
+                    for address in one.addresses:
+                        yield service.key, f"{port.protocol or 'TCP'} {port.port}", address
+
+
+def listeners(look: Look) -> Iterator[Finding]:
+    """Somebody listens at each endpoint's port, in the Pod that has its address."""
+    check = "wrong-target-port"
+    listening = {
+        facts.pod: frozenset(facts.listening)
+        for node in look.nodes
+        for facts in (node.machine.pods if node.machine else ())
+    }
+    deaf: dict[tuple[Key, str], list[str]] = {}
+    for key, wanted, address in _ends(look):
+        pod = look.pods.get(address)
+        heard = listening.get("/".join(pod.key)) if pod else None
+        if heard is not None and wanted not in heard:
+            deaf.setdefault((key, wanted), []).append(address)
+    for (key, wanted), addresses in deaf.items():
+        name = "/".join(key)
+        yield found(
+            check,
+            Level.FAIL,
+            "",
+            f"Service {name} leads to {wanted}, where nobody listens in {len(addresses)} endpoints",
+            *(
+                f"/proc/net of {look.names.shown(one)}: no listener at {wanted}"
+                for one in addresses
+            ),
+            about=f"Service {name}",
+            cause="the targetPort was mistyped, or the server uses another port or loopback only",
+            consequence="connections to those endpoints are refused",
+            fix=f"kubectl edit service -n {key[0]} {key[1]}",
+        )
+    if not deaf:
+        yield ok(check, "", "somebody listens at every endpoint's port", f"{len(listening)} Pods")
+
+
+def local_policy(look: Look) -> Iterator[Finding]:
+    """With internalTrafficPolicy Local, each node has an endpoint (k/k#86280)."""
+    check = "local-policy"
+    for node in look.nodes:
+        here = {one.ip for pod in node.pods for one in pod.status.pod_ips}
+        here |= {str(ip) for ip in node.local}
+        local = [one for one in look.served() if one.spec.internal_traffic_policy == "Local"]
+        lacking = [one for one in local if not here & set(ready(look, one.key))]
+        for service in lacking:
+            name = "/".join(service.key)
+            yield found(
+                check,
+                Level.WARN,
+                node.name,
+                f"Service {name} asks for endpoints of the own node, and {node.name} has none",
+                f"Service {name}: internalTrafficPolicy Local",
+                f"its ready endpoints: {', '.join(ready(look, service.key)) or 'none'}",
+                about=f"Service {name}",
+                cause="internalTrafficPolicy is Local, and no Pod of the Service runs on this node",
+                consequence="connections from this node and its Pods are dropped",
+                fix="policy Cluster, or run it as a DaemonSet",
+            )
+        if not lacking:
+            yield ok(
+                check, node.name, "no Service lacks the endpoint that its policy asks for here"
+            )
 
 
 def _port(service: Service, port: ServicePort, pods: list[Pod]) -> Finding | None:
@@ -103,7 +186,7 @@ def _port(service: Service, port: ServicePort, pods: list[Pod]) -> Finding | Non
     name = "/".join(service.key)
     shown = ", ".join(sorted({f"{one.name or 'unnamed'} {one.container_port}" for one in has}))
     return found(
-        "target-port",
+        "wrong-target-port",
         Level.FAIL if is_named else Level.WARN,
         "",
         f"Service {name} leads to port {wanted}, which none of its Pods names",
@@ -118,7 +201,7 @@ def _port(service: Service, port: ServicePort, pods: list[Pod]) -> Finding | Non
 
 def dns_service(look: Look) -> Iterator[Finding]:
     """The cluster's DNS is a Service with endpoints."""
-    check = "dns-service"
+    check = "dns-down"
     if not look.has_api:
         yield unknown(check, "", "the Services are not known without the API")
         return
@@ -202,10 +285,9 @@ def _dead(look: Look, node: NodeLook, address: str, where: str) -> Finding:
 
 def loopback_node_port(look: Look) -> Iterator[Finding]:
     """NodePorts answer at 127.0.0.1 where the mode serves them there (k/k#142183)."""
-    check = "loopback-nodeport"
+    check = "nodeport-loopback"
     for node in look.nodes:
         facts = node.machine.proxy if node.machine else None
-        ports = [port for one in look.served() for port in one.spec.ports if port.node_port]
         wanted = (
             bool((facts.config.get("iptables") or {}).get("localhostNodePorts")) if facts else False
         )
@@ -214,14 +296,14 @@ def loopback_node_port(look: Look) -> Iterator[Finding]:
         by_rules = node.mode in ("iptables", "nftables")
         is_v4 = any(cidr.version == 4 for cidr in node.peer.cidrs)
         evidence = f"{setting}: {value or 'unknown'}", f"localhostNodePorts {wanted}, {node.mode}"
-        if ports and wanted and by_rules and is_v4 and value == "0":
+        if wanted and by_rules and is_v4 and value == "0":
             yield found(
                 check,
                 Level.WARN,
                 node.name,
                 "NodePorts do not answer at 127.0.0.1",
                 *evidence,
-                about=f"NodePort {ports[0].node_port}",
+                about=f"Node {node.name}",
                 cause="route_localnet was set back after the proxy had set it",
                 consequence="what uses localhost:NodePort, as registries do, gets no answer",
                 fix="restart the proxy, or: sysctl -w net.ipv4.conf.all.route_localnet=1",

@@ -116,7 +116,7 @@ def snat_race(look: Look) -> Iterator[Finding]:
 
 def stale_flows(look: Look) -> Iterator[Finding]:
     """UDP flows to Services are answered by endpoints that exist (k/k#139628)."""
-    check = "stale-flows"
+    check = "stale-udp"
     served = [(service, _answering(look, service)) for service in look.served()]
     for node in look.nodes:
         if gap := unread(check, node, "flows"):
@@ -142,7 +142,7 @@ def _stale(node: NodeLook, service: Service, called: str, answering: str) -> Fin
     name = "/".join(service.key)
     where = "the Service's own address" if called == answering else f"{answering}, no endpoint"
     return found(
-        "stale-flows",
+        "stale-udp",
         Level.FAIL,
         node.name,
         f"a UDP flow to Service {name} leads to {where}",

@@ -15,11 +15,13 @@ _HEADERS = {4: 50, 6: 70}  # outer IP, UDP, VXLAN, inner Ethernet
 def mtu(look: Look) -> Iterator[Finding]:
     """No device promises more than what carries it: the black hole of tunnels (flannel#1011)."""
     for node in look.nodes:
-        problems = list(_mtu(node))
+        problems = [*_mtu(node), *_of_switch(look, node)]
         yield from problems
         if not problems:
             sizes = (f"{link.name} {link.mtu}" for link in _measured(node))
-            yield ok("mtu", node.name, "every MTU fits into what carries it", ", ".join(sizes))
+            yield ok(
+                "mtu-black-hole", node.name, "every MTU fits into what carries it", ", ".join(sizes)
+            )
 
 
 def _measured(node: NodeLook) -> list[Link]:
@@ -46,6 +48,18 @@ def _mtu(node: NodeLook) -> Iterator[Finding]:
                 yield _too_long(node, about, f"{link.name} of {about} to", sum_)
 
 
+def _of_switch(look: Look, node: NodeLook) -> Iterator[Finding]:
+    """A lab's switch takes what its nodes send."""
+    for link in look.switch.links if look.switch else ():
+        is_other_end = node.uplink and (link.index, link.peer) == (
+            node.uplink.peer,
+            node.uplink.index,
+        )
+        if is_other_end and node.uplink and link.mtu < node.uplink.mtu:
+            sum_ = f"{node.uplink.mtu} > {link.mtu} (port {link.name} of the switch)"
+            yield _too_long(node, f"link {node.uplink.name}", f"{node.uplink.name} to", sum_)
+
+
 def _room(node: NodeLook) -> tuple[int | None, str]:
     """Return the longest packet that reaches other nodes, and the link that says so."""
     carried = [link for link in node.tunnels if link.up] or ([node.uplink] if node.uplink else [])
@@ -56,7 +70,7 @@ def _room(node: NodeLook) -> tuple[int | None, str]:
 def _too_long(node: NodeLook, about: str, what: str, arithmetic: str) -> Finding:
     uplink = node.uplink
     return found(
-        "mtu",
+        "mtu-black-hole",
         Level.FAIL,
         node.name,
         f"packets of {what} the next link are too long for it: {arithmetic}",
@@ -147,8 +161,9 @@ def _foreign(node: NodeLook, route: Route, peer: str) -> Finding:
     device = f"dev {link.name}" if link else ""
     where = f"via {route.gateway}" if route.gateway else device
     kind = "" if route.kind == "unicast" else f"{route.kind} "
+    to_bridge = link is not None and link.kind == "bridge"
     return found(
-        "foreign-route",
+        "duplicate-pod-cidr" if to_bridge else "foreign-route",
         Level.FAIL,
         node.name,
         f"a foreign route takes packets to Pods of {peer}: {kind}{route.destination} {where}",
@@ -230,9 +245,9 @@ def overlay_port(look: Look) -> Iterator[Finding]:
     for node in look.nodes:
         ports = {link.port or PORT for link in node.tunnels}
         if not ports:
-            yield ok("overlay-port", node.name, "no tunnel on this node")
+            yield ok("overlay-filtered", node.name, "no tunnel on this node")
             continue
-        if gap := unread("overlay-port", node, "nft"):
+        if gap := unread("overlay-filtered", node, "nft"):
             yield gap
         if node.machine is None or node.machine.nft is None:
             continue
@@ -240,7 +255,7 @@ def overlay_port(look: Look) -> Iterator[Finding]:
             blocked = list(blocks_port(node.machine, "udp", port))
             for where, line in blocked:
                 yield found(
-                    "overlay-port",
+                    "overlay-filtered",
                     Level.FAIL,
                     node.name,
                     f"a rule drops the tunnel's packets to UDP port {port}",
@@ -252,4 +267,6 @@ def overlay_port(look: Look) -> Iterator[Finding]:
                     f"firewall-cmd --permanent --add-port={port}/udp && firewall-cmd --reload",
                 )
             if not blocked:
-                yield ok("overlay-port", node.name, f"no rule drops UDP port {port} in plain words")
+                yield ok(
+                    "overlay-filtered", node.name, f"no rule drops UDP port {port} in plain words"
+                )

@@ -7,16 +7,20 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from debug.cluster import ClusterState
 from debug.doctor.examine import examine, exit_code
 from debug.doctor.show import lines
 from debug.doctor.table import CHECKS
-from debug.kernel.values import Address, Forwarding, Route
-from debug.machine.values import ProxyFacts, TrackedFlow
+from debug.kernel.values import Address, Forwarding, Link, Neighbor, Route, SpaceState
+from debug.machine.values import PodFacts, ProxyFacts, TrackedFlow, base_chains
 from debug.model import Level
-from debug.snapshot import Snapshot
+from debug.snapshot import Snapshot, SpaceSnapshot
+from proxy.policy.wire import NetworkPolicy
 from tests.support.debug.healthy import (
+    DNS,
     DNS_SLICE,
     HEALTHY,
+    HOOKS,
     endpoints,
     node,
     pod,
@@ -56,11 +60,15 @@ FAULTS: list[tuple[str, Level, Snapshot]] = [
         with_objects(nodes=(node(1), replace(node(2), status=node(1).status))),
     ),
     ("duplicate-node-ip", Level.FAIL, with_node(addresses=SPACE.addresses[1:])),
-    ("duplicate-cidr", Level.FAIL, with_objects(nodes=(node(1), node(2, podCIDR="10.244.0.0/16")))),
-    ("mtu", Level.FAIL, without_link("eth0", mtu=1400)),
-    ("mtu", Level.FAIL, without_link("podwire-vxlan", mtu=1500)),
-    ("mtu", Level.FAIL, without_link("podwire0", mtu=9000)),
-    ("forwarding", Level.FAIL, with_settings(net__ipv4__ip_forward="0")),
+    (
+        "duplicate-pod-cidr",
+        Level.FAIL,
+        with_objects(nodes=(node(1), node(2, podCIDR="10.244.0.0/16"))),
+    ),
+    ("mtu-black-hole", Level.FAIL, without_link("eth0", mtu=1400)),
+    ("mtu-black-hole", Level.FAIL, without_link("podwire-vxlan", mtu=1500)),
+    ("mtu-black-hole", Level.FAIL, without_link("podwire0", mtu=9000)),
+    ("forwarding-off", Level.FAIL, with_settings(net__ipv4__ip_forward="0")),
     ("routes", Level.FAIL, with_node(routes=SPACE.routes[:2])),
     (
         "foreign-route",
@@ -81,13 +89,17 @@ FAULTS: list[tuple[str, Level, Snapshot]] = [
     ("tunnel", Level.FAIL, with_node(neighbors=())),
     ("tunnel", Level.FAIL, without_link("podwire-vxlan", up=False)),
     (
-        "overlay-port",
+        "overlay-filtered",
         Level.FAIL,
         with_machine(nft=ruleset(*chain("input", "accept", [to_port(4789), {"drop": None}]))),
     ),
-    ("overlay-port", Level.FAIL, with_machine(nft=ruleset(*chain("input", "drop")))),
-    ("rp-filter", Level.FAIL, with_settings(**{"net__ipv4__conf__podwire-vxlan__rp_filter": "1"})),
-    ("neighbor-table", Level.FAIL, with_settings(net__ipv4__neigh__default__gc_thresh3="0")),
+    ("overlay-filtered", Level.FAIL, with_machine(nft=ruleset(*chain("input", "drop")))),
+    (
+        "strict-rp-filter",
+        Level.FAIL,
+        with_settings(**{"net__ipv4__conf__podwire-vxlan__rp_filter": "1"}),
+    ),
+    ("neighbor-overflow", Level.FAIL, with_settings(net__ipv4__neigh__default__gc_thresh3="0")),
     (
         "ipv6-dad",
         Level.WARN,
@@ -114,13 +126,13 @@ FAULTS += [
         Level.FAIL,
         with_node(addresses=(*SPACE.addresses, Address(4, "172.31.0.2/32"))),
     ),
-    ("duplicate-ip", Level.FAIL, with_objects(pods=(pod("a", 1), pod("b", 1)))),
+    ("duplicate-pod-ip", Level.FAIL, with_objects(pods=(pod("a", 1), pod("b", 1)))),
     ("duplicate-mac", Level.FAIL, without_link("eth0", mac="02:00:00:00:00:02")),
     ("pod-range", Level.FAIL, with_objects(pods=(pod("web-1", 1, status=pod("x", 2).status),))),
     ("pod-link", Level.FAIL, without_link("pw1", up=False)),
     ("pod-link", Level.FAIL, without_link("pw1", name="other")),
     ("pod-link", Level.FAIL, without_link("pw1", master=0)),
-    ("hairpin", Level.FAIL, without_link("pw1", hairpin=False)),
+    ("hairpin-off", Level.FAIL, without_link("pw1", hairpin=False)),
     ("forward-drop", Level.FAIL, with_machine(nft=ruleset(*chain("forward", "drop")))),
     ("forward-drop", Level.FAIL, with_machine(iptables={"legacy 4": SAVED.format("", "DROP", "")})),
     (
@@ -130,12 +142,12 @@ FAULTS += [
             iptables={"nft 4": SAVED.format("", "DROP", "-A FORWARD -i docker0 -j ACCEPT")}
         ),
     ),
-    ("bridge-filter", Level.FAIL, with_machine(filtered={"podwire0": False})),
-    ("proxy", Level.WARN, with_machine(proxy=None)),
+    ("bridge-filter-off", Level.FAIL, with_machine(filtered={"podwire0": False})),
+    ("proxy-hung", Level.WARN, with_machine(proxy=None)),
     ("rules-wiped", Level.FAIL, with_machine(nft=ruleset())),
     ("rules-wiped", Level.FAIL, with_machine(proxy=ProxyFacts("iptables"))),
     (
-        "mixed-iptables",
+        "iptables-mixed",
         Level.WARN,
         with_machine(
             iptables=dict.fromkeys(
@@ -170,7 +182,7 @@ FAULTS += [
         ),
     ),
     (
-        "stale-flows",
+        "stale-udp",
         Level.FAIL,
         replace(with_objects(**UDP), machines=with_machine(flows=FLOWS).machines),
     ),
@@ -183,7 +195,7 @@ FAULTS += [
     ),
     ("snat-race", Level.WARN, with_machine(statistics={"nf_conntrack/insert_failed": 500})),
     (
-        "loopback-nodeport",
+        "nodeport-loopback",
         Level.WARN,
         replace(
             with_settings(net__ipv4__conf__all__route_localnet="0"),
@@ -197,17 +209,99 @@ FAULTS += [
     ),
     ("service-endpoints", Level.WARN, with_objects(slices=(DNS_SLICE, endpoints()))),
     (
-        "service-endpoints",
+        "wrong-selector",
         Level.WARN,
         with_objects(services=(service(selector={"app": "none"}),), slices=()),
     ),
     (
-        "target-port",
+        "wrong-target-port",
         Level.FAIL,
         with_objects(services=(service(ports=[{"port": 80, "targetPort": "http"}]),)),
     ),
-    ("dns-service", Level.FAIL, with_objects(slices=(endpoints("10.244.1.2", "10.244.2.2"),))),
+    ("dns-down", Level.FAIL, with_objects(slices=(endpoints("10.244.1.2", "10.244.2.2"),))),
     ("ipam-leak", Level.WARN, with_machine(attachments=())),
+]
+
+
+def in_pod(*rules: list[Any], listening: tuple[str, ...] = ("TCP 8080",), **spec: Any) -> Snapshot:
+    """The cluster, with rules at input and listeners in the Pod of node1."""
+    objects = json.loads(ruleset(*chain("input", "accept", *rules)))["nftables"]
+    chains = tuple(base_chains(next(iter(one.items())) for one in objects))
+    facts = PodFacts("default/web-1", chains, listening)
+    return replace(
+        with_machine(pods=(facts,)), cluster=with_objects(services=(service(**spec), DNS)).cluster
+    )
+
+
+def policy(**spec: Any) -> NetworkPolicy:
+    meta = {"name": "p", "namespace": "default"}
+    return NetworkPolicy.read({"metadata": meta, "spec": {"podSelector": {}, **spec}})
+
+
+WEB = {
+    "match": {
+        "op": "==",
+        "left": {"payload": {"protocol": "tcp", "field": "dport"}},
+        "right": {"set": [8080]},
+    }
+}
+GATEWAY = {
+    "match": {
+        "op": "==",
+        "left": {"payload": {"protocol": "ip", "field": "saddr"}},
+        "right": "10.244.1.1",
+    }
+}
+SWITCH = SpaceSnapshot("switch", SpaceState(links=(Link(7, "p1", "veth", mtu=1300, peer=2),)))
+WIRED = replace(SPACE.links[1], peer=7)
+FAULTS += [
+    ("forwarding-off", Level.FAIL, with_settings(net__ipv4__conf__podwire0__forwarding="0")),
+    (
+        "mtu-black-hole",
+        Level.FAIL,
+        (wired := with_node(links=(WIRED, *SPACE.links[2:])))
+        and replace(wired, spaces=(*wired.spaces, SWITCH)),
+    ),
+    (
+        "duplicate-pod-cidr",
+        Level.FAIL,
+        with_node(routes=(*SPACE.routes, Route("10.244.2.0/25", link=4))),
+    ),
+    (
+        "wrong-neighbor",
+        Level.FAIL,
+        with_node(neighbors=(*SPACE.neighbors, Neighbor(2, "172.31.0.2", "permanent", "02::99"))),
+    ),
+    ("wrong-target-port", Level.FAIL, in_pod(listening=("TCP 81",))),
+    ("pod-filter", Level.FAIL, in_pod([WEB, {"drop": None}])),
+    ("probe-blocked", Level.FAIL, in_pod([GATEWAY, WEB, {"drop": None}])),
+    ("dead-affinity", Level.FAIL, in_pod([WEB, {"drop": None}], sessionAffinity="ClientIP")),
+    (
+        "dns-down",
+        Level.FAIL,
+        with_machine(
+            nft=ruleset(*HOOKS, *chain("prerouting", "accept", [to_port(53), {"drop": None}]))
+        ),
+    ),
+    (
+        "local-policy",
+        Level.WARN,
+        replace(
+            with_objects(slices=(DNS_SLICE, endpoints("10.244.2.2"))),
+            cluster=replace(
+                with_objects(slices=(DNS_SLICE, endpoints("10.244.2.2"))).cluster or ClusterState(),
+                services=(service(internalTrafficPolicy="Local"), DNS),
+            ),
+        ),
+    ),
+    ("policy-denies", Level.WARN, with_objects(policies=(policy(policyTypes=["Ingress"]),))),
+    (
+        "policy-no-dns",
+        Level.WARN,
+        with_objects(
+            policies=(policy(egress=[{"ports": [{"protocol": "TCP"}]}], policyTypes=["Egress"]),)
+        ),
+    ),
 ]
 
 
@@ -244,13 +338,18 @@ def test_what_was_not_read_is_unknown() -> None:
 
 def test_findings_are_told_with_their_evidence() -> None:
     text = "\n".join(lines(examine(with_settings(net__ipv4__ip_forward="0"))))
-    for part in ("✗ fail", "forwarding on node1", "read: ", "fix: sysctl -w net.ipv4.ip_forward=1"):
+    for part in (
+        "✗ fail",
+        "forwarding-off on node1",
+        "read: ",
+        "fix: sysctl -w net.ipv4.ip_forward=1",
+    ):
         assert part in text
     assert "✓ ok: duplicate-node-ip" in text
 
 
 def test_findings_are_json() -> None:
     found = json.loads(msgspec.json.encode(examine(with_settings(net__ipv4__ip_forward="0"))))
-    assert {"check": "forwarding", "level": "fail", "node": "node1"}.items() <= next(
+    assert {"check": "forwarding-off", "level": "fail", "node": "node1"}.items() <= next(
         one.items() for one in found if one["level"] == "fail"
     )
