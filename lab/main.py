@@ -48,6 +48,7 @@ COMMANDS = {
     "break": "debug.faults.cli:break_",
     "heal": "debug.faults.cli:heal",
     "lesson": "debug.faults.cli:lesson",
+    "drops": "debug.drops.cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -79,6 +80,7 @@ SUMMARIES = {
     "drift": "What is installed and should not be, and what should be and is not.",
     "snapshot": "Keep what doctor and drift read, as one file.",
     "services": "What each node's kernel has of every Service, and what differs.",
+    "drops": "Where packets end: every counter of drops that kernels have.",
     "top": "Which Services are called most, and which endpoints answer, live.",
     "flows": "The connections that kernels track, in the names of Services and Pods.",
     "endpoints": "The endpoints that kernels send Services' connections to.",

@@ -34,11 +34,13 @@ NEW_ELEMENTS, DELETE_ELEMENTS = _NFTABLES << 8 | 12, _NFTABLES << 8 | 14
 _SO_SNDBUFFORCE = 32  # asm-generic/socket.h
 RECEIVE = 1 << 18  # bytes of the largest message
 EVERY = "every"  # all families at once: for dumps only
+INET = "inet"  # the family of rules for both IP families
 BRIDGE = "bridge"  # the family of rules that see the frames of bridges
 _NFPROTO: Mapping[Family | str, int] = {
     Family.V4: socket.AF_INET,
     Family.V6: socket.AF_INET6,
     EVERY: 0,  # NFPROTO_UNSPEC
+    INET: 1,  # NFPROTO_INET
     BRIDGE: 7,  # NFPROTO_BRIDGE
 }
 

@@ -117,6 +117,20 @@ class NftRule(NamedTuple):
         return [one for one in found if isinstance(one, bytes)]
 
     @property
+    def packets(self) -> int | None:
+        """The sum of the rule's counters; None if it counts nothing."""
+        counted = [int.from_bytes(one.data.get(2, b""), "big") for one in self.of("counter")]
+        return sum(counted) if counted else None
+
+    @property
+    def remark(self) -> str:
+        """The comment that iptables-nft has as a match of its own."""
+        found = (one for one in self.of("match") if one.text(1) == "comment")
+        return next(
+            (one.data.get(3, b"").split(b"\0")[0].decode(errors="replace") for one in found), ""
+        )
+
+    @property
     def modulus(self) -> int:
         """How many numbers the rule draws from; 0 if it draws none."""
         return next((one.number(2) for one in self.of("numgen")), 0)

@@ -37,15 +37,17 @@ class IptablesTool:
     family: Family
     flavor: Flavor
 
-    def save(self, *, every_table: bool = False) -> str:
-        """Return the rules of our tables, or of all, as text. Raises KernelRefusedError.
+    def save(self, *, every_table: bool = False, counters: bool = False) -> str:
+        """Return the rules of our tables, or of all, as text, each with what it counted if that is
+        asked for. Raises KernelRefusedError.
 
         A table with a rule that iptables-nft cannot print, because nft wrote it, ends early or has
         no rule at all: it has all its chains, but no COMMIT.
         """
+        counted = ("-c",) if counters else ()
         if every_table:
-            return self._printed()
-        return "".join(self._printed("-t", table) for table in Table)
+            return self._printed(*counted)
+        return "".join(self._printed("-t", table, *counted) for table in Table)
 
     def contains(self, jump: Jump) -> bool:
         """Return True if a rule is there, also in a table that cannot be printed."""

@@ -1,0 +1,120 @@
+"""Declares ``podwire drops``, and carries it out."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from debug.cluster import ClusterState, Names
+from debug.drops.counters import DropCount, backlog, grown, read
+from debug.options import ground, ground_options, output_option
+from debug.places import Place, PlaceError, inside
+from debug.views.gather import objects
+from lab.report import columns
+from lab.shared import plain_errors
+from proxy.model.errors import KernelRefusedError
+
+_HEADER = ("NODE", "SOURCE", "WHAT", "PACKETS", "MEANING")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@ground_options
+@click.option("-f", "--follow", is_flag=True, help="Print what grows, once an interval.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two readings of -f.",
+)
+@click.option("--node", default="", help="Only of this node.")
+@click.option("--all", "every", is_flag=True, help="Also counters that are 0.")
+@output_option
+def main(
+    name: str | None,
+    here: bool,
+    kubeconfig: Path | None,
+    follow: bool,
+    interval: float,
+    node: str,
+    every: bool,
+    output: str,
+) -> None:
+    """Show where packets end: every counter of drops that each node's kernel has.
+
+    Policies, rules of nftables and iptables that drop or reject (those that count), conntrack,
+    protocols (as nstat shows them), links, and the machine's backlog.
+
+    With -f, one line for each counter that grew, with how much; with -o json one document a line.
+    Which packet it was: podwire policy drops, podwire trace.
+    """
+    found = ground(name, here, kubeconfig)
+    with plain_errors():
+        places = (found.node(node),) if node else found.nodes()
+        unread: list[str] = []
+        names = Names(objects(found, unread) or ClusterState())
+        for line in unread:
+            click.echo(line, err=True)
+        if follow:
+            return _follow(places, names, interval, output)
+        counts = _read_all(places, names)
+    shown = [one for one in counts if one.packets or every]
+    if output == "json":
+        return click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+    return click.echo(table(shown))
+
+
+def table(counts: Iterable[DropCount]) -> str:
+    """Return a table, the most packets of each node first."""
+    ordered = sorted(counts, key=lambda one: (one.node, -one.packets))
+    rows = [(one.node, one.source, one.what, str(one.packets), one.meaning) for one in ordered]
+    return columns(_HEADER, rows) if rows else "no packet was dropped, as far as it is counted"
+
+
+def _follow(places: tuple[Place, ...], names: Names, interval: float, output: str) -> None:
+    try:
+        before = _read_all(places, names)
+        while True:
+            time.sleep(interval)
+            after = _read_all(places, names)
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            for one in grown(before, after):
+                click.echo(_line(one, now, output))
+            before = after
+    except KeyboardInterrupt:  # the way to end it
+        return
+
+
+def _line(one: DropCount, now: str, output: str) -> str:
+    if output == "json":
+        return msgspec.json.encode({"time": now, **msgspec.to_builtins(one)}).decode()
+    meaning = f"  ({one.meaning})" if one.meaning else ""
+    return f"{now} {one.node} {one.source}: {one.what} +{one.packets}{meaning}"
+
+
+def _read_all(places: tuple[Place, ...], names: Names) -> list[DropCount]:
+    with ThreadPoolExecutor(max(len(places), 1)) as pool:
+        parts = list(pool.map(_read, places))
+    counts = [*backlog(), *(one for part in parts for one in part)]
+    return [_named(one, names) for one in counts]
+
+
+def _read(place: Place) -> list[DropCount]:
+    """Read a node; what cannot be read is said, and stops no other node."""
+    try:
+        return inside(place, lambda: list(read(place.node)))
+    except (OSError, PlaceError, KernelRefusedError) as err:
+        click.echo(f"{place.name} cannot be read: {err}", err=True)
+        return []
+
+
+def _named(one: DropCount, names: Names) -> DropCount:
+    """Return a policy's count with the name of who has the address."""
+    if one.source != "policy":
+        return one
+    head, _, address = one.what.rpartition(" ")
+    return msgspec.structs.replace(one, what=f"{head} {names.shown(address)}")
