@@ -4,15 +4,14 @@ They are what the proxy reads of them, so a snapshot holds them in the API's own
 Secrets nor environments of containers.
 """
 
-import asyncio
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from control.api.kind import Kind, M
-from control.client import ApiError, Client
 from proxy.model.values import Key
 from proxy.objects.wire import (
     ENDPOINT_SLICE,
@@ -34,6 +33,9 @@ from proxy.policy.wire import (
     NetworkPolicy,
     Pod,
 )
+
+if TYPE_CHECKING:
+    from control.client import Client
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 _ENDED = ("Succeeded", "Failed")  # phases of Pods whose addresses others may have
@@ -64,10 +66,14 @@ class ClusterState(Struct, frozen=True, omit_defaults=True):
 
 def read_cluster(kubeconfig: Path) -> ClusterState:
     """Read the objects of a cluster; raises ClientError, KubeconfigError."""
+    import asyncio
+
     return asyncio.run(_read(kubeconfig))
 
 
 async def _read(kubeconfig: Path) -> ClusterState:
+    from control.client import Client  # with aiohttp, which takes longer than all else here
+
     async with Client.from_kubeconfig(kubeconfig) as client:
         return ClusterState(
             pods=await _list(client, POD),
@@ -81,8 +87,10 @@ async def _read(kubeconfig: Path) -> ClusterState:
         )
 
 
-async def _list(client: Client, kind: Kind[M], optional: bool = False) -> tuple[M, ...]:
+async def _list(client: "Client", kind: Kind[M], optional: bool = False) -> tuple[M, ...]:
     """List the objects of a kind; none if the cluster does not have the kind."""
+    from control.client import ApiError
+
     try:
         return (await client.list(kind)).items
     except ApiError as err:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 import msgspec
 
-from control.client.errors import ClientError
 from debug.cluster import ClusterState, Names, read_cluster
 from debug.explain.naming import packet_text
 from debug.explain.result import DELIVERED, UNKNOWN, Branch, Explanation, ends
@@ -85,6 +84,8 @@ def _source(space: Space, to: Address) -> Address:
 def _cluster(found: Ground) -> ClusterState | None:
     if found.kubeconfig is None:
         return None
+    from control.client.errors import ClientError  # with aiohttp
+
     try:
         return read_cluster(found.kubeconfig)
     except ClientError as err:

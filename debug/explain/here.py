@@ -57,6 +57,11 @@ class Here:
         kept = (*self.flows, (self.space.name, confirmed(flow)))
         return replace(self, flows=kept)
 
+    def is_translated(self) -> bool:
+        """Return True if this namespace translates the connection of the packet."""
+        flow = self.tracked(self.state).flow
+        return flow is not None and bool(flow.translated)
+
     def tracked(self, state: State) -> State:
         """Return what conntrack makes of a packet here."""
         seen = state.packet.flow_tuple

@@ -12,7 +12,7 @@ from debug.ruleset.stores import spans
 from debug.ruleset.traverse import Passed
 
 # nft's numbers for types of keys (libnftables, datatype.h)
-_IP4, _IP6, _PROTOCOL, _SERVICE, _MARK, _IFNAME = 7, 8, 12, 13, 19, 41
+_INTEGER, _IP4, _IP6, _PROTOCOL, _SERVICE, _MARK, _IFNAME = 4, 7, 8, 12, 13, 19, 41
 _SIZES = {_IP4: 4, _IP6: 16, _PROTOCOL: 1, _SERVICE: 2, _MARK: 4, _IFNAME: 16}
 _PORTED = (TCP, UDP, SCTP)
 _BITS = 6  # of a concatenation's type, for each of its parts
@@ -74,6 +74,8 @@ def _store(found: Found) -> str:
 def key_text(found: Found, names: Names) -> str:
     """Return a key as nft shows it, with the names of addresses."""
     kinds = _kinds(found.store.types)
+    if kinds == [_INTEGER]:
+        return f"number {from_host(found.key)}"
     sizes = [_SIZES.get(kind, 0) for kind in kinds]
     if not kinds or 0 in sizes or _padded(sizes) != found.store.length:
         return _plain_key(found.key, names)

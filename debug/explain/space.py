@@ -138,7 +138,7 @@ class Spaces:
     """All namespaces that can be looked into; each is read when a packet comes there."""
 
     def __init__(self, places: Sequence[Place]) -> None:
-        self._places = places
+        self.places = places
         self._made: dict[Place, Space] = {}
         self._numbers: dict[Space, dict[int, Space]] = {}
 
@@ -165,7 +165,7 @@ class Spaces:
     def _numbered(self, space: Space, number: int) -> Space | None:
         known = self._numbers.setdefault(space, {})
         if number not in known:
-            for place in self._places:
+            for place in self.places:
                 other = self.of(place)
                 if (found := space.number_of(other)) is not None:
                     known[found] = other
@@ -173,7 +173,7 @@ class Spaces:
 
     def with_address(self, address: Address) -> Space | None:
         """The namespace that has an address: a node's rather than a Pod's."""
-        for place in sorted(self._places, key=lambda one: one.pod is not None):
+        for place in sorted(self.places, key=lambda one: one.pod is not None):
             if address in self.of(place).addresses:
                 return self.of(place)
         return None

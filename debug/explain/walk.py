@@ -13,6 +13,7 @@ import msgspec
 from debug.cluster import Names
 from debug.explain.here import Here, answer, prefixed
 from debug.explain.naming import packet_text, rule_lines
+from debug.explain.programs import Call, Programs
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
 from debug.explain.wires import Aim, Post, Wires
@@ -20,6 +21,7 @@ from debug.ruleset.packet import UDP, Device, Packet, State, Tuple, make
 from debug.ruleset.read.fib import RouteFact
 from debug.ruleset.traverse import Way, through_hook
 from debug.ruleset.values import Hook
+from proxy.backends.installed import Share
 
 _DEEPEST = 64  # namespaces; a packet that turns in circles ends by its TTL
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
@@ -32,11 +34,40 @@ class Walk:
 
     def __init__(self, spaces: Spaces, names: Names, most: int = 16) -> None:
         self._spaces, self._names, self._most = spaces, names, most
-        self._wires = Wires(spaces)
+        self._wires, self._programs = Wires(spaces), Programs(spaces.places)
 
     def begin(self, space: Space, state: State) -> Branch:
         """Send a packet, and its answer back."""
-        return self.send(Here(space, state, called=state.packet.flow_tuple))
+        here = Here(space, state, called=state.packet.flow_tuple)
+        call = self._programs.called(space, state.packet)
+        return self.send(here) if call is None else self._called(here, call)
+
+    def _called(self, here: Here, call: Call) -> Branch:
+        """Send what a process calls to the endpoint that a program chooses at its socket."""
+        hop = self._hop(here, "socket", f"eBPF: a call of {call.name}")
+        if call.unknown:
+            return prefixed([hop], self._end(here, UNKNOWN, f"eBPF: {call.unknown}"))
+        made = [self._replaced(here, call.name, share) for share in call.shares[: self._most]]
+        if rest := call.shares[self._most :]:
+            left = here.at(weight=sum((Fraction(share.part) for share in rest), Fraction(0)))
+            why = f"{len(rest)} more endpoints, which were not followed: --most"
+            made.append(self._end(left, UNKNOWN, why))
+        if not made:
+            return prefixed([hop], self._end(here, DROPPED, "eBPF: refused, without endpoints"))
+        return made[0] if len(made) == 1 else self._parted(here, made)
+
+    def _replaced(self, here: Here, name: str, share: Share) -> Branch:
+        target, packet = share.target, here.state.packet
+        to = msgspec.structs.replace(
+            packet.flow_tuple,
+            destination=target.address.packed,
+            destination_port=target.port,
+        )
+        sent = here.with_state(packet=packet.rewritten(to)).at(
+            called=to, weight=Fraction(share.part).limit_denominator(10_000)
+        )
+        hop = self._hop(sent, "socket", f"eBPF: a call of {name}")
+        return prefixed([hop], self.send(sent))
 
     def send(self, here: Here) -> Branch:
         """Send a packet from a socket of a namespace."""
@@ -209,12 +240,25 @@ class Walk:
 
         def go(here: Here) -> Branch:
             if not space.calls_rules(bridge, here.state.packet.version):
+                if self._programs.run_on(space) and self._needs_node(space, here):
+                    hop = self._hop(here.at(space=space), "bridge", "eBPF: to the node's rules")
+                    return prefixed([hop], self._receive(here, space, bridge))
                 return then(here)
             state = State(here.state.packet, iif=bridge, open_port=here.state.open_port)
             before = here.at(space=space, state=state)
             return self._hook(before, Hook.PREROUTING, lambda one: self._bridged(before, one, then))
 
         return go
+
+    def _needs_node(self, space: Space, here: Here) -> bool:
+        """Return True if a bridge's program gives a frame to the node's rules (neighbors.h).
+
+        Where there are policies it does so only with what it does not admit, as the rules do not.
+        """
+        from proxy.policy.render import TABLE  # only in mode ebpf
+
+        tables = {name for _, name in space.rules.tables}
+        return here.at(space=space).is_translated() or TABLE in tables
 
     def _bridged(self, before: Here, here: Here, then: Then) -> Branch:
         """Go on over a bridge, unless a rule has sent the packet elsewhere."""
