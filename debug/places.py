@@ -16,9 +16,7 @@ from typing import Any, TypeVar
 
 from cni_plugin.linux import namespace
 from control.reported import ReportedError
-from lab.parts import machines
 from lab.state import lab_dir
-from lab.status import MachineNotFoundError, locate
 
 T = TypeVar("T")
 
@@ -89,6 +87,9 @@ def of_lab(name: str) -> Ground:
 
     Raises PlaceError.
     """
+    from lab.parts import machines  # with all that makes a lab's machines
+    from lab.status import MachineNotFoundError, locate
+
     lab = lab_dir(name)
     spec = lab.spec()
     if spec is None:
