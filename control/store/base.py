@@ -169,6 +169,14 @@ def events_of(changes: Iterable[Write], revision: int) -> Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What a watch has brought: events in order, and with them all there are up to ``revision``."""
+
+    events: Commit
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class StorePage:
     """A page of keys in order, as of ``revision``; ``more`` is True if keys follow."""
 
@@ -224,8 +232,10 @@ class Store(Protocol):
         """
         ...
 
-    def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
+    def watch(self, prefix: str, since: int) -> AsyncGenerator[Heard, None]:
         """Yield the events after revision ``since`` in order, in groups of whole commits.
+
+        A group may be empty: the store has gone on, but nothing below ``prefix`` has changed.
 
         The iteration never ends by itself. It raises CompactedError if the events are compacted,
         and StoreUnavailableError once the store is closed.

@@ -7,6 +7,7 @@ from control.store.base import (
     Commit,
     CompactedError,
     FutureRevisionError,
+    Heard,
     KeyValue,
     StoreEvent,
     StorePage,
@@ -75,7 +76,7 @@ class MemoryStore:
         self._recent.append(commit)
         return self.revision
 
-    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
+    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Heard, None]:
         seen = since
         while True:
             self._check_open()
@@ -83,8 +84,8 @@ class MemoryStore:
                 raise CompactedError(seen, self._compacted)
             later = self._log[bisect_right(self._log, seen, key=_revision) :]
             seen = max(seen, self.revision)
-            if events := matching(later, prefix):
-                yield events
+            if later:
+                yield Heard(matching(later, prefix), seen)
             await self._recent.wait(seen)
 
     async def compact(self, revision: int) -> None:

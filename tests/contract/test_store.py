@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from control.store.base import (
-    Commit,
     CompactedError,
     Create,
     Delete,
     FutureRevisionError,
+    Heard,
     KeyExistsError,
     KeyNotFoundError,
     KeyValue,
@@ -22,11 +22,11 @@ from control.store.base import (
 )
 
 
-async def take(events: AsyncGenerator[Commit, None], count: int) -> list[StoreEvent]:
+async def take(events: AsyncGenerator[Heard, None], count: int) -> list[StoreEvent]:
     found: list[StoreEvent] = []
     async with asyncio.timeout(60):
         while len(found) < count:
-            found.extend(await anext(events))
+            found.extend((await anext(events)).events)
     return found
 
 

@@ -133,7 +133,7 @@ class History(RuleBasedStateMachine):
         found: list[StoreEvent] = []
         events = self.store.watch("/", self.zero + since)
         while len(found) < count:
-            found += await anext(events)
+            found += (await anext(events)).events
         await events.aclose()
         return found
 

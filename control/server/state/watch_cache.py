@@ -227,10 +227,10 @@ class WatchCache:
         if start:
             await self._load(start)
         self._reached(start)
-        async for commit in self._store.watch("/", start):
-            for event in commit:
+        async for heard in self._store.watch("/", start):
+            for event in heard.events:
                 self._apply(event)
-            self._reached(commit[-1].revision)
+            self._reached(heard.revision)
 
     async def _load(self, revision: int) -> None:
         page = await self._store.list("/", revision=revision)

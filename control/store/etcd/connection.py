@@ -23,6 +23,7 @@ from control.store.etcd.v3 import rpc_pb2 as pb
 
 _SECONDS = 10.0  # for one call; etcd gives up after 7
 _CONNECT_SECONDS = 2.0
+_AT_ONCE = 64  # calls; the time of one that waits here does not count
 _LEADER = {"hasleader": "true"}  # a member that was cut off answers with an error, not for ever
 _DEFAULT_PORT = 2379
 # A member whose machine has died says nothing: it is asked. etcd allows one ping in 5 s.
@@ -110,6 +111,7 @@ class EtcdConnection:
         self._turn = 0
         self._channel: Channel | None = None
         self._connecting = asyncio.Lock()
+        self._calls = asyncio.Semaphore(_AT_ONCE)
         self.is_closed = False
 
     def close(self) -> None:
@@ -121,6 +123,10 @@ class EtcdConnection:
         """Make a call once. Raises StoreUnavailableError, among them for a write that may have
         been done, StoreFullError, RevisionGoneError, RevisionToComeError.
         """
+        async with self._calls:
+            return await self._call(method, request)
+
+    async def _call(self, method: Method[Q, A], request: Q) -> A:
         channel = await self._connected()
         make = UnaryUnaryMethod(channel, method.path, method.request, method.answer)
         try:

@@ -16,6 +16,7 @@ from control.store.base import (
     Commit,
     CompactedError,
     FutureRevisionError,
+    Heard,
     KeyValue,
     StoreError,
     StorePage,
@@ -39,6 +40,7 @@ from control.store.recent import RecentCommits, matching
 logger = logging.getLogger(__name__)
 
 Commits = list[Commit]  # a name for what the method ``list`` hides
+_EMPTY = 1  # the revision of a new etcd, the only one without an event
 _AGAIN = 0.2  # seconds until a watch that has ended is made again
 _HEARD = 10.0  # seconds in which a commit should come by the watch
 
@@ -49,7 +51,8 @@ class EtcdStore:
     def __init__(self, members: Members, connection: EtcdConnection, revision: int) -> None:
         self._prefix = members.prefix.encode()
         self._connection = connection
-        self._recent = RecentCommits(revision)
+        self._recent = RecentCommits(0 if revision == _EMPTY else revision)
+        self._recent.advance(revision)
         self._compacted = 0
         self._following: asyncio.Task[None] | None = None
 
@@ -110,19 +113,16 @@ class EtcdStore:
         await self._heard(revision)
         return revision
 
-    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
+    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Heard, None]:
         seen = since
         while True:
             self._check_open()
             if seen < self._compacted:
                 raise CompactedError(seen, self._compacted)
-            commits = self._recent.after(seen)
-            if commits is None:
-                commits, seen = await self._past(seen)
-            else:
-                seen = max(seen, self.revision)
-            if events := matching(commits, prefix):
-                yield events
+            commits, reached = await self._after(seen)
+            if reached > seen:
+                seen = reached
+                yield Heard(matching(commits, prefix), seen)
             await self._recent.wait(seen)
 
     async def compact(self, revision: int) -> None:
@@ -212,6 +212,13 @@ class EtcdStore:
                     for found in messages.commits(self._prefix, parts):
                         yield found
                     parts.clear()
+
+    async def _after(self, seen: int) -> tuple[Commits, int]:
+        """Return commits after a revision, and the revision reached: from memory or from etcd."""
+        commits = self._recent.after(seen)
+        if commits is not None:
+            return commits, max(seen, self.revision)
+        return await self._past(seen)
 
     async def _past(self, since: int) -> tuple[Commits, int]:
         """Read what happened after a revision that is no longer in memory, up to the present."""

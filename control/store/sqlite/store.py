@@ -18,6 +18,7 @@ from control.store.base import (
     Commit,
     CompactedError,
     FutureRevisionError,
+    Heard,
     KeyValue,
     StoreDamagedError,
     StoreError,
@@ -109,14 +110,15 @@ class SqliteStore:
         self._writer.submit(job)
         return await job.done
 
-    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Commit, None]:
+    async def watch(self, prefix: str, since: int) -> AsyncGenerator[Heard, None]:
         seen = since
         while True:
             self._check_open()
             self._check_history(seen)
-            commits, seen = await self._after(seen)
-            if events := matching(commits, prefix):
-                yield events
+            commits, reached = await self._after(seen)
+            if reached > seen:
+                seen = reached
+                yield Heard(matching(commits, prefix), seen)
             await self._recent.wait(seen)
 
     async def compact(self, revision: int) -> None:

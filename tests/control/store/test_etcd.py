@@ -9,9 +9,9 @@ import pytest
 from control.pki import Identity, create_authority, issue
 from control.store import StoreUrlError, open_store
 from control.store.base import (
-    Commit,
     CompactedError,
     Create,
+    Heard,
     KeyExistsError,
     Store,
     StoreUnavailableError,
@@ -28,12 +28,12 @@ async def shared(prefix: object) -> Store:
     return await open_store(f"etcd:{shared_etcd().url}?prefix={prefix}")
 
 
-async def keys(events: AsyncGenerator[Commit, None], last: str) -> list[str]:
+async def keys(events: AsyncGenerator[Heard, None], last: str) -> list[str]:
     """The keys that a watch brings, until one that is the last."""
     found: list[str] = []
     async with asyncio.timeout(PATIENCE):
         while not found or found[-1] != last:
-            found += [event.key for event in await anext(events)]
+            found += [event.key for event in (await anext(events)).events]
     return found
 
 

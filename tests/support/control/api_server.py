@@ -10,6 +10,7 @@ import pytest
 from control.server.access.authn import Authenticator
 from control.server.app import serve
 from control.server.state.server import ServerState
+from control.store.base import Store
 from control.store.memory import MemoryStore
 
 
@@ -23,11 +24,11 @@ class ApiServer:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[ApiServer]:
-    """Run a server until the context ends."""
+async def running(store: Store | None = None) -> AsyncIterator[ApiServer]:
+    """Run a server until the context ends; its store is closed then."""
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
-    store = MemoryStore()
+    store = MemoryStore() if store is None else store
     async with serve(store, [bound], authenticator=Authenticator(trusting=True)) as state:
         yield ApiServer(f"http://127.0.0.1:{port}", port, state)
     await store.close()

@@ -1,0 +1,116 @@
+"""Several API servers over one etcd: each sees at once what another wrote."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from control.store import open_store
+from tests.support.control.api_server import running
+from tests.support.control.definitions import CRONTABS, crontab, established, until
+from tests.support.control.etcd import Etcd, shared_etcd
+from tests.support.control.requests import CORE, MERGE, Api, config_map, service
+
+PATIENCE = 60.0
+
+
+async def server(stack: AsyncExitStack, url: str) -> Api:
+    made = await stack.enter_async_context(running(await open_store(f"etcd:{url}")))
+    session = await stack.enter_async_context(aiohttp.ClientSession(made.url))
+    return Api(session, made.state)
+
+
+@pytest.fixture
+async def both(tmp_path: Path) -> AsyncIterator[tuple[Api, Api]]:
+    async with AsyncExitStack() as stack:
+        url = f"{shared_etcd().url}?prefix={tmp_path}"
+        yield await server(stack, url), await server(stack, url)
+
+
+async def test_what_one_wrote_the_other_reads_lists_and_changes(both: tuple[Api, Api]) -> None:
+    one, other = both
+    path = f"{CORE}/configmaps"
+    for number in range(20):
+        made = await one.make(path, config_map(f"a{number}", n="1"))
+        read = await other("GET", f"{path}/a{number}")
+        assert (read.code, read.body) == (200, made)
+        listed = await other("GET", path)
+        assert made["metadata"] in [item["metadata"] for item in listed["items"]]
+        changed = await other("PUT", f"{path}/a{number}", made | {"data": {"n": "2"}})
+        assert changed.code == 200
+        stale = await one("PUT", f"{path}/a{number}", made | {"data": {"n": "3"}})
+        assert stale.code == 409
+        one, other = other, one
+
+
+async def test_a_watch_of_one_hears_the_others_writes(both: tuple[Api, Api]) -> None:
+    one, other = both
+    path = f"{CORE}/configmaps"
+    version = (await other("GET", path))["metadata"]["resourceVersion"]
+    asked = f"{path}?watch=1&resourceVersion={version}"
+    async with asyncio.timeout(PATIENCE), one.session.get(asked) as stream:
+        names = [f"a{number}" for number in range(10)]
+        for number, name in enumerate(names):
+            await both[number % 2].make(path, config_map(name))
+        lines = [json.loads(await stream.content.readline()) for _ in names]
+    assert [line["object"]["metadata"]["name"] for line in lines] == names
+    assert {line["type"] for line in lines} == {"ADDED"}
+
+
+async def test_services_of_both_never_get_one_address(both: tuple[Api, Api]) -> None:
+    path = f"{CORE}/services"
+    spec = {"type": "NodePort"}
+    tries = [both[n % 2]("POST", path, service(f"s{n}", **spec)) for n in range(40)]
+    made = await asyncio.gather(*tries)
+    assert {reply.code for reply in made} == {201}, made
+    assert len({reply["spec"]["clusterIP"] for reply in made}) == 40
+    assert len({reply["spec"]["ports"][0]["nodePort"] for reply in made}) == 40
+
+
+async def test_patches_through_both_are_all_kept(both: tuple[Api, Api]) -> None:
+    path = f"{CORE}/configmaps"
+    await both[0].make(path, config_map("a"))
+
+    async def patch(number: int) -> None:
+        """A server tries a patch five times, as upstream's; then it is the client's turn."""
+        change = {"data": {f"k{number}": "x"}}
+        while (made := await both[number % 2]("PATCH", f"{path}/a", change, MERGE)).code == 409:
+            pass
+        assert made.code == 200
+
+    await asyncio.gather(*(patch(number) for number in range(20)))
+    found = await both[1]("GET", f"{path}/a")
+    assert found["data"].keys() == {f"k{number}" for number in range(20)}
+
+
+async def test_a_kind_that_one_was_told_of_is_served_by_both(both: tuple[Api, Api]) -> None:
+    await established(both[0])
+    made = await both[1].make(CRONTABS, crontab("a"))
+    assert (await both[0]("GET", f"{CRONTABS}/a")).body == made
+
+
+async def test_without_etcd_requests_are_refused_until_it_is_back(tmp_path: Path) -> None:
+    etcd = Etcd(tmp_path)
+    etcd.start()
+    etcd.wait()
+    path = f"{CORE}/configmaps"
+    try:
+        async with AsyncExitStack() as stack:
+            api = await server(stack, etcd.url)
+            made = await api.make(path, config_map("a"))
+            etcd.kill()
+            for method, body in (("POST", config_map("b")), ("GET", None)):
+                refused = await api(method, path, body)
+                assert (refused.code, refused["reason"]) == (503, "ServiceUnavailable"), refused
+                assert "etcd" in refused["message"]
+            etcd.start()
+            etcd.wait()
+            async with asyncio.timeout(PATIENCE):
+                found = await until(api, f"{path}/a", lambda _: True)
+            assert found == made
+    finally:
+        etcd.kill()
