@@ -15,7 +15,7 @@ from lab.load_cli import load
 from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.saved.cli import restore, save
-from lab.spec import BUILTIN, POD_CIDRS, RUNTIMES, SERVICE_CIDRS
+from lab.spec import BUILTIN, POD_CIDRS, RUNTIMES, SERVICE_CIDRS, SQLITE, STORES
 from lab.watch.cli import watch
 from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
@@ -69,10 +69,10 @@ def main() -> None:
 )
 @click.option(
     "--store",
-    type=click.Choice(["sqlite"]),
-    default="sqlite",
+    type=click.Choice(STORES),
+    default=SQLITE,
     show_default=True,
-    help="Store of the API server.",
+    help="Store of the API server: its own, or an etcd on the control plane's machine.",
 )
 @click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
 @click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path, PurePosixPath
 
 from control.runtime.images.names import PAUSE
-from lab.needs import MissingPackagesError, Package
+from lab.needs import Package, require_of
 from lab.spec import CONFIG, CONTAINERD_SOCKET, IMAGES_PORT
 from lab.state import LabDir
 
@@ -53,9 +53,7 @@ server = "http://127.0.0.1:{port}"
 
 def require() -> None:
     """Raise MissingPackagesError if this machine lacks containerd or runc."""
-    if absent := [package for package in _PACKAGES if not package.is_installed]:
-        names = " ".join(package.name for package in absent)
-        raise MissingPackagesError(absent, f"sudo apt-get install {names}")
+    require_of(_PACKAGES)
 
 
 def make_folder(lab: LabDir, machine: str) -> None:

@@ -48,6 +48,9 @@ class Package:
         return True
 
 
+ETCD = (Package("etcd-server", "etcd", "a lab with --store etcd"),)
+
+
 def packages() -> tuple[Package, ...]:
     """Return all packages that podwire needs, by name."""
     lines = _LIST.read_text().splitlines()
@@ -63,6 +66,13 @@ def require() -> None:
     """Raise MissingPackagesError if this machine lacks a package."""
     if absent := missing():
         raise MissingPackagesError(absent)
+
+
+def require_of(wanted: Iterable[Package]) -> None:
+    """Raise MissingPackagesError if this machine lacks one of the packages of a kind of lab."""
+    if absent := [package for package in wanted if not package.is_installed]:
+        names = " ".join(package.name for package in absent)
+        raise MissingPackagesError(absent, f"sudo apt-get install {names}")
 
 
 def install(wanted: Iterable[Package]) -> None:

@@ -18,6 +18,9 @@ from lab.spec import (
     DNS_FDS,
     DNS_METRICS_PORT,
     DNS_SERVERS,
+    ETCD,
+    ETCD_PEER_PORT,
+    ETCD_PORT,
     IMAGES_PORT,
     LOADED_IMAGES,
     MANAGEMENT_FD,
@@ -58,7 +61,7 @@ def _apiserver(spec: LabSpec, machine: Machine) -> Component:
         "apiserver",
         (
             "apiserver",
-            f"--store={spec.store}:{DATA / 'store.db'}",
+            f"--store={_store(spec)}",
             f"--listen-fd={MANAGEMENT_FD}",
             f"--listen-fd={CLUSTER_FD}",
             f"--tls-cert={CONFIG / 'apiserver.crt'}",
@@ -76,6 +79,32 @@ def _apiserver(spec: LabSpec, machine: Machine) -> Component:
             f"--advertise-address={machine.ips[0]}",
         ),
     )
+
+
+def _store(spec: LabSpec) -> str:
+    """Return the API server's option; etcd is asked where nobody else can ask it."""
+    if spec.store == ETCD:
+        return f"etcd:http://127.0.0.1:{ETCD_PORT}"
+    return f"sqlite:{DATA / 'store.db'}"
+
+
+def _etcd(spec: LabSpec, machine: Machine) -> Component | None:
+    if spec.store != ETCD:
+        return None
+    clients, peers = (f"http://127.0.0.1:{port}" for port in (ETCD_PORT, ETCD_PEER_PORT))
+    options = {
+        "name": machine.name,
+        "data-dir": DATA / "etcd",
+        "listen-client-urls": clients,
+        "advertise-client-urls": clients,
+        "listen-peer-urls": peers,
+        "initial-advertise-peer-urls": peers,
+        "initial-cluster": f"{machine.name}={peers}",
+        "logger": "zap",
+        "log-level": "warn",
+    }
+    words = (f"--{name}={value}" for name, value in options.items())
+    return Component(ETCD, ("etcd", *words), is_program=True)
 
 
 def _scheduler(_: LabSpec, __: Machine) -> Component:
@@ -255,6 +284,7 @@ def _cluster_cidr(spec: LabSpec) -> str:
 
 # The parts of the control plane's machine, and those of each node, in the order of their start.
 CONTROL: tuple[Part, ...] = (
+    _etcd,
     _apiserver,
     _scheduler,
     _controllers,

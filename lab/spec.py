@@ -38,6 +38,10 @@ DNS_SERVERS = 2
 CLUSTER_DOMAIN = "cluster.local"
 _DNS_PLACE = 10  # of the Service kube-dns in each range of ClusterIPs, as in kubeadm
 
+SQLITE, ETCD = "sqlite", "etcd"
+STORES = (SQLITE, ETCD)
+ETCD_PORT, ETCD_PEER_PORT = 2379, 2380
+
 BUILTIN, CONTAINERD = "builtin", "containerd"
 RUNTIMES = (BUILTIN, CONTAINERD)
 CONTAINERD_SOCKET = "unix:///run/containerd/containerd.sock"
@@ -71,7 +75,7 @@ class LabSpec:
     nodes: tuple[NodeSpec, ...]
     proxy: str
     overlay: str
-    store: str
+    store: str  # one of STORES
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     counters: str = "off"  # the proxies' --service-counters
@@ -140,7 +144,7 @@ def make_spec(
     nodes: int = 3,
     proxy: str = "iptables",
     overlay: str = "routes",
-    store: str = "sqlite",
+    store: str = SQLITE,
     pod_cidr: str | None = None,
     service_cidr: str | None = None,
     ip_family: str = "ipv4",

@@ -9,7 +9,7 @@ from control.reported import ReportedError
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import names, tools
 from control.runtime.images.store import ImageStore
-from lab import containerd, main, models, modules
+from lab import containerd, main, models, modules, needs
 from lab.change import require_backend
 from lab.cloud import write_machines
 from lab.credentials import write_credentials
@@ -18,7 +18,7 @@ from lab.folders import make_folders
 from lab.keeper import launch
 from lab.parts import machines
 from lab.report import Steps
-from lab.spec import CONTAINERD, LabSpec
+from lab.spec import CONTAINERD, ETCD, LabSpec
 from lab.state import IMAGES, ROOT, LabDir, lab_dir, locked
 from lab.status import named, stopped
 
@@ -98,6 +98,8 @@ def _require(spec: LabSpec) -> None:
     require_backend(spec.proxy)
     if spec.runtime == CONTAINERD:
         containerd.require()
+    if spec.store == ETCD:
+        needs.require_of(needs.ETCD)
 
 
 def _load_bridge_filter(steps: Steps) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, FrontProxy, Network
 from control.server.wire.errors import StatusError
-from control.store import StoreUrlError, open_store
-from control.store.base import StoreError
+from control.store import Store, StoreUrlError, open_store
+from control.store.base import StoreError, StoreUnavailableError
 from control.tls import CertificateError, load_authority, load_identity
 from control.tokens import (
     ISSUER,
@@ -48,6 +49,7 @@ _BACKLOG = 512
 _UNUSABLE = (StoreUrlError, TokenFileError, TokenKeyError, AuditPolicyError, CertificateError)
 # Open files; half of them are for clients that have shown no credentials.
 _DESCRIPTORS = 8192
+_ETCD_SECONDS, _ETCD_PAUSE = 60.0, 0.2  # how long an etcd is waited for, and between two tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     "--store",
     default="sqlite:/var/lib/podwire/store.db",
     show_default=True,
-    help="sqlite:PATH[?sync=full|normal]",
+    help="sqlite:PATH[?sync=full|normal], or "
+    "etcd:URL[,URL...][?cacert=FILE&cert=FILE&key=FILE&prefix=/TEXT]",
 )
 @click.option(
     "--quota-backend-bytes",
@@ -324,6 +327,22 @@ def raise_descriptors() -> int:
     return wanted
 
 
+async def _opened(flags: Flags) -> Store:
+    """Open the store; an etcd that starts beside this server is waited for, as upstream does.
+
+    Raises StoreUrlError, StoreUnavailableError.
+    """
+    deadline = time.monotonic() + (_ETCD_SECONDS if flags.store.startswith("etcd:") else 0)
+    while True:
+        try:
+            return await open_store(flags.store, flags.quota_backend_bytes)
+        except StoreUnavailableError as err:
+            if time.monotonic() > deadline:
+                raise
+            logger.info("waiting for the store: %s", err)
+            await asyncio.sleep(_ETCD_PAUSE)
+
+
 async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -333,7 +352,7 @@ async def _run(flags: Flags, sockets: list[socket.socket]) -> None:
     config = flags.config(_advertised_port(sockets))
     tokens, audit = flags.tokens(), flags.audit()
     limits = DoorLimits(unknown=raise_descriptors() // 2)
-    store = await open_store(flags.store, flags.quota_backend_bytes)
+    store = await _opened(flags)
     try:
         async with serve(
             store,

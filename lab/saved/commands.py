@@ -22,7 +22,7 @@ from lab.saved.read import SavedLabError, read_head, unpack
 from lab.saved.write import Saved
 from lab.saved.write import save as write
 from lab.shared import absent, need_root, plain_errors, staying_up
-from lab.spec import LabSpec, LabSpecError, check_name
+from lab.spec import SQLITE, LabSpec, LabSpecError, check_name
 from lab.state import IMAGES, ROOT, Keeper, LabDir, lab_dir, locked
 from lab.status import named
 from lab.up import LabExistsError, ensure_tools
@@ -37,9 +37,14 @@ def save(name: str, file: Path) -> None:
     need_root()
     lab = lab_dir(name)
     with plain_errors():
-        keeper = lab.keeper()
-        if lab.spec() is None or keeper is None:
+        keeper, spec = lab.keeper(), lab.spec()
+        if spec is None or keeper is None:
             raise click.ClickException(absent(name))
+        if spec.store != SQLITE:
+            raise click.ClickException(
+                f"lab {name} keeps its objects in {spec.store}, and only labs of --store {SQLITE} "
+                "can be saved"
+            )
         try:
             with lab.changing():
                 saved = write(lab, file, running=keeper.alive)

@@ -300,7 +300,7 @@ async def test_closing_leaves_no_thread(tmp_path: Path):
 
 @pytest.mark.parametrize("url", ["", "sqlite:", "etcd:x", "sqlite:a?sync=maybe", "store.db"])
 async def test_a_malformed_store_url_is_refused_in_one_line(url: str):
-    with pytest.raises(StoreUrlError, match="expected (sqlite:PATH|etcd:http)"):
+    with pytest.raises(StoreUrlError, match=r"expected (sqlite:PATH|etcd:http)"):
         await open_store(url)
 
 
