@@ -110,8 +110,8 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     "--store",
     default="sqlite:/var/lib/podwire/store.db",
     show_default=True,
-    help="sqlite:PATH[?sync=full|normal], or "
-    "etcd:URL[,URL...][?cacert=FILE&cert=FILE&key=FILE&prefix=/TEXT]",
+    help="sqlite:PATH[?sync=full|normal], or etcd:URL[,URL...] with the options cacert, cert, "
+    "key (files) and prefix, such as ?cacert=FILE&prefix=/TEXT",
 )
 @click.option(
     "--quota-backend-bytes",
