@@ -37,8 +37,10 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-@click.argument("source", metavar="SRC")
-@click.argument("destination", metavar="DST[:PORT][/PROTOCOL]")
+@click.option("--live", metavar="FILTER", help="Send nothing: show packets that are there.")
+@click.option("--dropped", is_flag=True, help="With --live: only packets that were dropped.")
+@click.argument("source", metavar="SRC", default="")
+@click.argument("destination", metavar="DST[:PORT][/PROTOCOL]", default="")
 def main(**options: Any) -> None:
     """Send a packet, and show what the kernels on its way did with it.
 
@@ -46,7 +48,18 @@ def main(**options: Any) -> None:
     address. PROTOCOL is tcp, udp or icmp; without it tcp if there is a port, else icmp.
 
     The exit code is 0 if the packet arrived and an answer came back, else 1.
-    """
-    from debug.trace import commands
 
-    commands.trace(**options)
+    With --live there is no SRC and no DST. FILTER is terms joined by "and": host X (as DST), port
+    N, tcp, udp, icmp; one host is needed. It ends by Ctrl-C, or after --count packets if that is
+    more than 1.
+    """
+    from debug.trace import commands, listen
+
+    if options["live"] is not None:
+        if options["source"]:
+            raise click.UsageError("--live shows packets that are there: without SRC and DST")
+        listen.listen(**options)
+    elif not options["destination"]:
+        raise click.UsageError("give SRC and DST, or --live FILTER")
+    else:
+        commands.trace(**options)

@@ -5,7 +5,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -36,7 +36,7 @@ from debug.trace.watch.connections import find
 from debug.trace.watch.drops import function_at
 from debug.trace.watch.nftrace import NftTrace
 from debug.trace.watch.routes import leads
-from debug.trace.watch.rulebook import ChainKey, ChainRules, read_chains, read_element
+from debug.trace.watch.rulebook import ChainKey, read_chains, read_element
 from debug.trace.watch.spaces import Seen
 from lab.shared import plain_errors
 
@@ -97,7 +97,7 @@ def _warm() -> None:
 
 def _ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
     ends = parse_end(source, namespace), parse_end(destination, namespace)
-    cluster = _cluster(found)
+    cluster = read_cluster_of(found)
     start, target = find_source(ends[0], found, cluster), find_target(ends[1], cluster)
     places = watched(found, start, target, _MOST_PODS)
     protocol = _protocol(ends[1], target)
@@ -110,7 +110,8 @@ def _protocol(end: End, target: Target) -> str:
     return "icmp" if target.port is None else "tcp"
 
 
-def _cluster(found: Ground) -> ClusterState | None:
+def read_cluster_of(found: Ground) -> ClusterState | None:
+    """Return the API's objects; None if it is not known how to ask. Raises EndError."""
     if found.kubeconfig is None:
         return None
     try:
@@ -152,7 +153,7 @@ def told(
 
     Packets for a file are added to ``frames``.
     """
-    rules = read_rules(observed)
+    rules = read_rules(one for each in observed for one in each.seen)
     started = observed[0].started
     packets: list[PacketTrace] = []
     frames = [] if frames is None else frames
@@ -228,18 +229,10 @@ def read_service(place: Place, key: ChainKey, flow: Flow) -> str:
     return read_element(place, key, address + port) or read_element(place, key, port)
 
 
-def read_rules(observed: Sequence[Observed]) -> Rules:
-    """Read the chains that the probes passed; what says nothing more is missing."""
-    events = (
-        (one.place, one.event)
-        for each in observed
-        for one in each.seen
-        if isinstance(one.event, NftTrace)
-    )
-    found: dict[Place, dict[ChainKey, ChainRules]] = {}
-    for place, keys in chains_of(events).items():
-        found[place] = read_chains(place, keys)
-    return found
+def read_rules(seen: Iterable[Seen]) -> Rules:
+    """Read the chains that were passed; those that are gone meanwhile are missing."""
+    events = ((one.place, one.event) for one in seen if isinstance(one.event, NftTrace))
+    return {place: read_chains(place, keys) for place, keys in chains_of(events).items()}
 
 
 def succeeded(result: Trace) -> bool:

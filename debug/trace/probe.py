@@ -8,6 +8,7 @@ UDP and ICMP.
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from debug.trace.packet import Flow, Packet
 
@@ -52,6 +53,12 @@ class Identity:
 
     direction: Direction
     name: str
+
+
+class Recognizing(Protocol):
+    """Tells which packet it is that was seen; None for one that does not matter."""
+
+    def identify(self, packet: Packet) -> Identity | None: ...
 
 
 def new_mark() -> int:

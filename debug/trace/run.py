@@ -42,7 +42,7 @@ def observe(
         name = table_name(pid)
         for place in dict.fromkeys((source, *places)):
             watch.add(place, tables(probe, name, quiet=probe.handshake and place == source))
-        watch.add_drops(probe)
+        watch.add_drops(probe.mark, probe.end, probe.flow.source_port or 0)
         with entered(source):
             sender = Sender(probe)
         with closing(sender):

@@ -15,7 +15,7 @@ def lines(trace: Trace, *, every: bool = False) -> Iterator[str]:
     yield f"{trace.source} {_ARROW} {trace.destination}"
     for packet in trace.packets:
         yield ""
-        yield from _packet(packet, every=every)
+        yield from packet_lines(packet, every=every)
     yield ""
     yield from answers(trace)
     for one in trace.comparisons:
@@ -56,7 +56,8 @@ def _times(packet: PacketTrace) -> list[float]:
     return [step.time for step in steps if step.time is not None]
 
 
-def _packet(packet: PacketTrace, *, every: bool) -> Iterator[str]:
+def packet_lines(packet: PacketTrace, *, every: bool) -> Iterator[str]:
+    """Yield how a packet ended, and its hops."""
     number = f"probe {packet.probe}, " if packet.probe > 1 else ""
     answer = "answer " if packet.direction == "reply" else ""
     yield f"{number}{answer}{packet.name}: {outcome(packet)}"

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from debug.places import Place
 from debug.trace.packet import Flow, Packet, parse, parse_parts
-from debug.trace.probe import Identity, Recognizer
+from debug.trace.probe import Identity, Recognizing
 from debug.trace.watch.connections import Connection
 from debug.trace.watch.drops import Dropped
 from debug.trace.watch.nftrace import NftTrace
@@ -64,7 +64,7 @@ class _Known:
     visits: dict[Place, list[Visit]] = field(default_factory=lambda: defaultdict(list))
 
 
-def walk(seen: Sequence[Seen], recognizer: Recognizer, links: Links) -> dict[Identity, list[Stay]]:
+def walk(seen: Sequence[Seen], recognizer: Recognizing, links: Links) -> dict[Identity, list[Stay]]:
     """Return the way of each packet, in the order in which they were first seen."""
     connections = connections_of(seen)
     return {
@@ -73,7 +73,7 @@ def walk(seen: Sequence[Seen], recognizer: Recognizer, links: Links) -> dict[Ide
     }
 
 
-def _gather(seen: Sequence[Seen], recognizer: Recognizer, links: Links) -> dict[Identity, _Known]:
+def _gather(seen: Sequence[Seen], recognizer: Recognizing, links: Links) -> dict[Identity, _Known]:
     known: dict[Identity, _Known] = {}
     wires: dict[tuple[Flow, int], Identity] = {}  # of packets whose mark no trace event shows
     for place, passage in _passages(seen, links):

@@ -1,6 +1,6 @@
 /* Tells of packets that the kernel drops, and why: those with one of the words that are looked for.
  *
- * The words are a probe's numbers and its port; debug/trace/watch/drops.py writes them. A program on a
+ * The words are a probe's numbers and its port, or addresses; debug/trace/watch/drops.py writes them. A program on a
  * tracepoint changes nothing. It reads fields of the kernel's structures wherever a kernel has them.
  */
 #include <linux/bpf.h>
@@ -77,8 +77,8 @@ static __always_inline bool is_wanted(const __u8 *data, const struct wanted *sou
 {
 	const __u16 *half = (const __u16 *)data;
 
-	/* every half: what a tunnel carries has no alignment of 4 */
-	for (int at = 10; at < READ / 2 - 1; at++) {
+	/* from the source of IPv4 on; every half: what a tunnel carries has no alignment of 4 */
+	for (int at = 6; at < READ / 2 - 1; at++) {
 		__u32 word = (__u32)bpf_ntohs(half[at]) << 16 | bpf_ntohs(half[at + 1]);
 
 		if (word >= sought->first && word <= sought->last)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from debug.trace.probe import Probe
 from proxy.backends.ebpf.libbpf import BUILT, BpfMap, Libbpf, load_object
 from proxy.model.errors import KernelRefusedError
 
@@ -40,9 +39,12 @@ class Dropped:
 
 
 class DropListener:
-    """Hears drops of packets of a probe, on the whole machine. Raises KernelRefusedError."""
+    """Hears drops on the whole machine, of packets that have a word in a range, or a port.
 
-    def __init__(self, probe: Probe) -> None:
+    Raises KernelRefusedError.
+    """
+
+    def __init__(self, first: int, last: int, port: int = 0) -> None:
         self.lost = 0  # the ring has room for a thousand drops of one probe
         self._found: list[bytes] = []
         self._callback = _HEAR(self._hear)
@@ -51,15 +53,14 @@ class DropListener:
         self._bpf = library.bpf
         _declare(self._bpf)
         try:
-            self._open(library, probe)
+            self._open(library, struct.pack("=III", first, last, port))
         except KernelRefusedError:
             self.close()
             raise
 
-    def _open(self, library: Libbpf, probe: Probe) -> None:
+    def _open(self, library: Libbpf, sought: bytes) -> None:
         programs = load_object(library, _OBJECT, lambda _: None)
         self._undo.callback(programs.close)
-        sought = struct.pack("=III", probe.mark, probe.end, probe.flow.source_port or 0)
         wanted = BpfMap(library, programs.map_fd("wanted"), "wanted")
         self._undo.callback(wanted.close)
         wanted.update({bytes(4): sought})

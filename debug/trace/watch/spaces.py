@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from debug.places import Place, PlaceError, entered
-from debug.trace.probe import Probe
 from debug.trace.watch.connections import Connection, ConnectionListener
 from debug.trace.watch.drops import DropListener, Dropped
 from debug.trace.watch.nftrace import NftTrace, NftTracer
@@ -73,10 +72,10 @@ class Watch:
         self.links[place] = tap.names if tap else {}
         self._numbers[Path(place.netns).stat().st_ino] = place
 
-    def add_drops(self, probe: Probe) -> None:
-        """Listen to what the kernel drops in the places."""
+    def add_drops(self, first: int, last: int, port: int = 0) -> None:
+        """Listen to what the kernel drops in the places, with a word in a range, or a port."""
         try:
-            listener = DropListener(probe)
+            listener = DropListener(first, last, port)
         except KernelRefusedError as err:
             self.blind.append(f"why the kernel drops a packet: {err}")
             return

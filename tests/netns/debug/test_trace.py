@@ -3,20 +3,25 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
 import pytest
 
 from debug.cluster import ClusterState, Names
-from debug.places import Ground, Place
+from debug.places import Ground, Place, entered
 from debug.trace.commands import Asked, observe_all, predict, succeeded, told
 from debug.trace.compare import compare
 from debug.trace.ends import Target
+from debug.trace.listen import live_packets
+from debug.trace.live import parse_filter
 from debug.trace.model import PacketTrace, Step, Trace
 from debug.trace.text import lines
 from tests.support.space import Space
@@ -65,6 +70,15 @@ class Network:
     client: Place
     places: tuple[Place, ...]
     nodes: tuple[Space, Space]
+
+    def call(self, address: str, port: int) -> bytes:
+        """Send what a program would send, and return the answer."""
+        with entered(self.client):
+            sending = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with sending:
+            sending.settimeout(10)
+            sending.sendto(b"hello", (address, port))
+            return sending.recv(100)
 
     def trace(self, address: str, port: int | None, protocol: str, **more: Any) -> Trace:
         """Send one probe, and return what was seen."""
@@ -222,6 +236,19 @@ def test_packets_go_as_explained(
     found = compare(predicted, trace.packets)
     assert [one.direction for one in found] == ["forward", "reply"][: 1 if port == 81 else 2]
     assert all(one.agrees for one in found), found
+
+
+def test_traffic_that_is_there_is_followed(network: Network) -> None:
+    match = parse_filter(f"host {ENDPOINT} and port 8080 and udp", "default", None)
+    listening = live_packets(match, (network.client, *network.places), Named())
+    with ThreadPoolExecutor(1) as thread:
+        heard = thread.submit(lambda: list(islice(listening, 8)))
+        while not heard.done():  # the first packets come before it listens everywhere
+            network.call(ENDPOINT, 8080)
+        packets = heard.result()
+    listening.close()
+    assert all(one.name.startswith("UDP") for one in packets)
+    assert THERE in [hops(one) for one in packets if one.outcome == "arrived"]
 
 
 def test_a_trace_that_is_killed_leaves_nothing(network: Network) -> None:

@@ -1,0 +1,144 @@
+"""Packets that are there, instead of a probe: which are meant, and how each is known again. Pure.
+
+A filter is terms joined by "and": ``host X``, ``port N``, ``tcp``, ``udp``, ``icmp``. X is an
+address, or a Pod, a Service or a node by name; a Service stands for its endpoints too, since its
+packets have their addresses once they are translated. A packet in a tunnel is seen before it goes
+in, and after it came out.
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from debug.cluster import ClusterState
+from debug.trace.ends import EndError, Target, find_target, parse_end
+from debug.trace.filters import assemble
+from debug.trace.packet import Packet
+from debug.trace.probe import Direction, Identity
+
+_LOAD, _EQUAL, _SHIFT, _RETURN = 0x20, 0x15, 0x74, 0x06
+_LOAD_BYTE = 0x30
+_MOST_HOSTS = 30
+_WHOLE = 0x40000
+_LIMIT = "limit rate 200/second burst 400 packets"  # a trace event costs far more than a packet
+_PROTOCOLS = ("tcp", "udp", "icmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which packets are meant: those that have one of the hosts, and one of the ports."""
+
+    hosts: tuple[str, ...]
+    ports: tuple[int, ...] = ()  # none: any
+    protocol: str = ""
+
+    def fits(self, packet: Packet) -> bool:
+        """Return True if this packet is meant, or what it carries or quotes."""
+        inside = packet.inner or packet.quoted
+        if inside is not None:
+            return self.fits(inside)
+        flow = packet.flow
+        if self.protocol and flow.protocol not in (self.protocol, f"{self.protocol}v6"):
+            return False
+        if not {flow.source, flow.destination} & set(self.hosts):
+            return False
+        return not self.ports or bool({flow.source_port, flow.destination_port} & set(self.ports))
+
+    def words(self) -> tuple[int, int]:
+        """Return the first and the last IPv4 address as numbers; what is between is no matter."""
+        found = [int(ip_address(host)) for host in self.hosts if ":" not in host]
+        return (min(found), max(found)) if found else (1, 0)
+
+
+def parse_filter(text: str, namespace: str, cluster: ClusterState | None) -> Match:
+    """Return what a filter means. Raises EndError."""
+    hosts: list[str] = []
+    ports: set[int] = set()
+    protocol = ""
+    for term in text.split(" and "):
+        word, _, value = term.strip().partition(" ")
+        if word == "host" and value:
+            target = find_target(parse_end(value, namespace), cluster)
+            hosts += _addresses(target, cluster)
+            ports |= set(target.answer_ports) | {target.port or 0} if target.answer_ports else set()
+        elif word == "port" and value.isdecimal() and len(value) < 6:
+            ports.add(int(value))
+        elif word in _PROTOCOLS and not value:
+            protocol = word
+        else:
+            raise EndError(f"{term[:80]!r} is no term of a filter: write host X, port N, or tcp")
+    if not hosts or len(hosts) > _MOST_HOSTS:
+        raise EndError(f"a filter needs a host, and at most {_MOST_HOSTS} addresses: host 10.0.0.1")
+    return Match(tuple(dict.fromkeys(hosts)), tuple(sorted(ports - {0})), protocol)
+
+
+def _addresses(target: Target, cluster: ClusterState | None) -> list[str]:
+    found = list(target.addresses)
+    if target.answer_ports:  # a Service's
+        wanted = set(target.pods)
+        pods = (pod for pod in cluster.pods if pod.key in wanted) if cluster else ()
+        found += (one.ip for pod in pods for one in pod.status.pod_ips if one.ip)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRecognizer:
+    """Tells packets apart by what no translation of addresses changes."""
+
+    match: Match
+
+    def identify(self, packet: Packet) -> Identity | None:
+        """Return which packet this is; None if it is not meant, before or after a translation."""
+        inside = packet.inner or packet
+        if inside.flow.protocol == "tcp":
+            key = f"seq {inside.sequence} ack {inside.acknowledged}"
+        else:
+            key = f"id {inside.identification:#x} {inside.payload[:12].hex()}"
+        name = f"{inside.flow.protocol.upper()} {inside.kind}".strip()
+        return Identity(Direction.FORWARD, f"{name} ({key}, {inside.length} bytes)")
+
+
+def live_tables(match: Match, name: str) -> str:
+    """Return the tables that have nftables trace what is meant, as nft's text."""
+    rules = "".join(f"{rule}\n" for rule in _rules(match))
+    inet = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority -350;\n{rules}}}\n"
+        for hook in ("prerouting", "output")
+    )
+    bridge = f"chain prerouting {{ type filter hook prerouting priority -350;\n{rules}}}\n"
+    return (
+        f"table inet {name} {{\nflags owner;\n{inet}}}\n"
+        f"table bridge {name} {{\nflags owner;\n{bridge}}}\n"
+    )
+
+
+def _rules(match: Match) -> list[str]:
+    ports = ", ".join(map(str, match.ports))
+    found = []
+    for ip, sign in (("ip", "."), ("ip6", ":")):
+        hosts = ", ".join(host for host in match.hosts if sign in host)
+        icmp = "icmp" if ip == "ip" else "ipv6-icmp"
+        protocol = {"icmp": icmp, "": "{ tcp, udp }" if ports else ""}.get(
+            match.protocol, match.protocol
+        )
+        above = f"meta l4proto {protocol} " if protocol else ""
+        for host in ("saddr", "daddr") if hosts else ():
+            for port in ("sport", "dport") if ports and match.protocol != "icmp" else ("",):
+                side = f"th {port} {{ {ports} }} " if port else ""
+                found.append(f"{ip} {host} {{ {hosts} }} {above}{side}{_LIMIT} meta nftrace set 1")
+    return found
+
+
+def live_filter(match: Match) -> bytes:
+    """Return the program of the taps: packets of IPv4 with one of the hosts, and all of IPv6."""
+    checks: list[tuple[int, int, int, int]] = []
+    for at in (12, 16):
+        for host in match.hosts:
+            if ":" not in host:
+                checks.append((_LOAD, 0, 0, at))
+                checks.append((_EQUAL, 0, 1, int(ip_address(host))))
+                checks.append((_RETURN, 0, 0, _WHOLE))
+    six = any(":" in host for host in match.hosts)
+    head = [(_LOAD_BYTE, 0, 0, 0), (_SHIFT, 0, 0, 4), (_EQUAL, 0, len(checks), 4)]
+    tail = [(_LOAD_BYTE, 0, 0, 0), (_SHIFT, 0, 0, 4), (_EQUAL, 0, 1, 6)]
+    last = [(_RETURN, 0, 0, _WHOLE if six else 0), (_RETURN, 0, 0, 0)]
+    return assemble([*head, *checks, *tail, *last])

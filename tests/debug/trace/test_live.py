@@ -1,0 +1,34 @@
+"""Filters of packets that are there."""
+
+import pytest
+
+from debug.trace.ends import EndError
+from debug.trace.live import Match, live_tables, parse_filter
+from debug.trace.packet import Flow, Packet
+
+
+def packet(protocol: str, source: str, destination: str, *ports: int) -> Packet:
+    return Packet(Flow(protocol, source, destination, *ports), 1, 64, 40)
+
+
+def test_a_filter_fits_both_directions_of_a_flow() -> None:
+    match = parse_filter("host 10.0.0.2 and port 80 and tcp", "default", None)
+    assert match == Match(("10.0.0.2",), (80,), "tcp")
+    assert match.fits(packet("tcp", "10.0.0.1", "10.0.0.2", 4000, 80))
+    assert match.fits(packet("tcp", "10.0.0.2", "10.0.0.1", 80, 4000))
+    assert not match.fits(packet("udp", "10.0.0.1", "10.0.0.2", 4000, 80))
+    assert not match.fits(packet("tcp", "10.0.0.1", "10.0.0.3", 4000, 80))
+    assert not match.fits(packet("tcp", "10.0.0.1", "10.0.0.2", 4000, 81))
+
+
+def test_the_rules_of_a_filter_ask_for_what_it_asks() -> None:
+    text = live_tables(Match(("10.0.0.2", "fd00::2"), (80,), "tcp"), "t")
+    assert "ip daddr { 10.0.0.2 } meta l4proto tcp th dport { 80 }" in text
+    assert "ip6 saddr { fd00::2 } meta l4proto tcp th sport { 80 }" in text
+    assert text.count("flags owner") == 2
+
+
+@pytest.mark.parametrize("text", ["", "port 80", "host 10.0.0.1 or port 80", "tcp; drop", "host "])
+def test_what_is_no_filter_is_refused(text: str) -> None:
+    with pytest.raises(EndError):
+        parse_filter(text, "default", None)
