@@ -45,6 +45,14 @@ expect_refusal() {
   [[ $said == *"$words"* && $said != *".rb:"* ]] || { echo "did not say: $words"; return 1; }
 }
 
+expect_same_runs() {
+  # expect_same_runs LEAST BEFORE AFTER: no unit that runs began anew; LEAST, for silence proves nothing
+  local least=$1 units
+  units=$(grep -c '^InvocationID=[0-9a-f]' <<<"$2" || true)
+  [[ $units -ge $least ]] || { echo "$units units run, and $least should: $2"; return 1; }
+  diff <(echo "$2") <(echo "$3") && echo "$units units are still in the same run"
+}
+
 print_targets() {
   # what every Pod must reach: stdin is the Pods' addresses, $1 the ClusterIP
   local address
