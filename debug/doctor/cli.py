@@ -7,6 +7,8 @@ import click
 import msgspec
 
 from debug.doctor.examine import examine, exit_code
+from debug.doctor.look import look_at
+from debug.doctor.proof import prove
 from debug.doctor.show import lines
 from debug.doctor.table import ALSO, CHECKS
 from debug.options import ground, ground_options, output_option
@@ -38,6 +40,7 @@ def seen(name: str | None, here: bool, kubeconfig: Path | None, file: Path | Non
     "--check", "checks", multiple=True, type=click.Choice([*CHECKS, *ALSO]), help="Only this check."
 )
 @click.option("--all", "every", is_flag=True, help="Show what is well, too, with what was read.")
+@click.option("--proof", is_flag=True, help="Send a packet that proves each fail, where one can.")
 @output_option
 def main(
     name: str | None,
@@ -47,11 +50,13 @@ def main(
     node: str,
     checks: tuple[str, ...],
     every: bool,
+    proof: bool,
     output: str,
 ) -> None:
     """Say what is wrong with a cluster's network, why, and what to do.
 
     Each finding is ok, warn, fail or unknown, with what was read and where. Nothing is changed.
+    With --proof a fail's packet is sent, from inside a Pod or node: pings and connections.
     """
     with plain_errors():
         snapshot = seen(name, here, kubeconfig, file)
@@ -59,6 +64,13 @@ def main(
             known = ", ".join(sorted({one.node for one in snapshot.spaces}))
             raise click.UsageError(f"no node {node} was read: there are {known}")
         findings = examine(snapshot, node, checks)
+        if proof:
+            if file:
+                raise click.UsageError(
+                    "--proof sends packets, for which a --snapshot has no network"
+                )
+            place = ground(name, here, kubeconfig)
+            findings = tuple(prove(place, look_at(snapshot), findings))
         if output == "json":
             click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
         else:

@@ -17,7 +17,7 @@ from proxy.model.values import Address, Network
 from proxy.objects.wire import Node, Service
 from proxy.policy.wire import Pod
 
-LINK = "docs/debug/faults.md#{}"
+LINK = "docs/debug/doctor.md#{}"
 _ENDED = ("Succeeded", "Failed")
 _KUBE_PROXY = "kube-proxy"  # the table of kube-proxy's mode nftables
 

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from scapy.utils import rdpcap
 
-from tests.support.e2e.harness import CHECKOUT, WEB, Lab, made_lab, podwire, run
+from tests.support.e2e.harness import (
+    CHECKOUT,
+    WEB,
+    Lab,
+    eventually,
+    made_lab,
+    podwire,
+    run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +28,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         made.kubectl("apply", "-f", str(WEB))
         made.kubectl("rollout", "status", "deploy/web", "--timeout=80s")
         yield made
+
+
+@pytest.fixture(scope="module", params=["nftables", "iptables", "ebpf"])
+def mode(lab: Lab, request: pytest.FixtureRequest) -> str:
+    """Each mode of the proxy, for all tests that ask for it."""
+    mode = str(request.param)
+    podwire("lab", "set", "--name", lab.name, "proxy", mode)
+    return mode
 
 
 def pod_on(lab: Lab, node: str) -> str:
@@ -39,9 +55,7 @@ def trace(lab: Lab, *args: str) -> Any:
     return by["forward"], by["reply"]
 
 
-@pytest.mark.parametrize("mode", ["nftables", "iptables", "ebpf"])
 def test_trace_names_a_service_in_both_directions(lab: Lab, mode: str) -> None:
-    podwire("lab", "set", "--name", lab.name, "proxy", mode)
     name = pod_on(lab, "node1")
     there, back = trace(lab, name, "service/web")
     assert (there["name"], back["name"]) == ("TCP SYN", "TCP SYN-ACK")
@@ -77,3 +91,40 @@ def test_trace_says_what_does_not_exist(lab: Lab) -> None:
     done = run(CHECKOUT / "bin" / "podwire", "trace", "--name", lab.name, "nobody", "service/web")
     assert done.returncode == 1
     assert "no Pod default/nobody" in done.stderr
+
+
+def findings(lab: Lab, *args: str) -> dict[str, list[Any]]:
+    """What doctor finds wrong, by the check's name."""
+    argv = (CHECKOUT / "bin" / "podwire", "doctor", "--name", lab.name, "-o", "json", *args)
+    found: dict[str, list[Any]] = {}
+    for one in json.loads(run(*argv).stdout):
+        if one["level"] in ("warn", "fail"):
+            found.setdefault(one["check"], []).append(one)
+    return found
+
+
+def test_a_healthy_lab_is_well_and_has_no_drift(lab: Lab, mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "taken.json"
+
+    def well() -> None:
+        podwire("snapshot", str(path), "--name", lab.name)
+        done = run(CHECKOUT / "bin" / "podwire", "doctor", "--snapshot", path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        done = run(CHECKOUT / "bin" / "podwire", "drift", "--snapshot", path)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    eventually(lambda: well() or True)
+    assert json.loads(path.read_text())["machines"][1]["proxy"]["mode"] == mode
+
+
+@pytest.mark.parametrize("fault", ["duplicate-pod-cidr", "over-masquerade", "proxy-hung"])
+def test_doctor_names_what_break_broke_until_it_is_healed(lab: Lab, fault: str) -> None:
+    podwire("break", fault, "--name", lab.name, "--for", "5m")
+    try:
+        found = findings(lab, "--proof")
+        assert fault in found, found
+        if fault == "duplicate-pod-cidr":
+            assert "no answer" in found[fault][0]["evidence"][-1]
+    finally:
+        podwire("heal", fault, "--name", lab.name)
+    eventually(lambda: findings(lab) == {})

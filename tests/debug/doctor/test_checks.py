@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from debug.cluster import ClusterState
 from debug.doctor.examine import examine, exit_code
 from debug.doctor.show import lines
-from debug.doctor.table import CHECKS
+from debug.doctor.table import ALSO, CHECKS
 from debug.kernel.values import Address, Forwarding, Link, Neighbor, Route, SpaceState
 from debug.machine.values import PodFacts, ProxyFacts, TrackedFlow, base_chains
 from debug.model import Level
@@ -32,6 +32,7 @@ from tests.support.debug.healthy import (
     with_objects,
     with_settings,
 )
+from tests.support.e2e.harness import CHECKOUT
 
 SPACE = space(1)
 
@@ -320,7 +321,7 @@ def test_a_fault_is_named(check: str, level: Level, snapshot: Snapshot) -> None:
     assert {one.level for one in named} == {level}
     for one in named:
         assert one.evidence and one.cause and one.consequence and one.fix and one.about
-        assert one.link == f"docs/debug/faults.md#{check}"
+        assert one.link == f"docs/debug/doctor.md#{check}"
     assert exit_code(findings) == (2 if level is Level.FAIL else 1)
 
 
@@ -353,3 +354,8 @@ def test_findings_are_json() -> None:
     assert {"check": "forwarding-off", "level": "fail", "node": "node1"}.items() <= next(
         one.items() for one in found if one["level"] == "fail"
     )
+
+
+def test_every_fault_is_explained() -> None:
+    page = (CHECKOUT / "docs/debug/doctor.md").read_text()
+    assert [name for name in (*CHECKS, *ALSO) if f'<a id="{name}"></a>' not in page] == []
