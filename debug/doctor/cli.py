@@ -37,7 +37,12 @@ def seen(name: str | None, here: bool, kubeconfig: Path | None, file: Path | Non
 @snapshot_option
 @click.option("--node", default="", help="Check this node only.")
 @click.option(
-    "--check", "checks", multiple=True, type=click.Choice([*CHECKS, *ALSO]), help="Only this check."
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="CHECK",  # all names would be one word, which no page could break
+    type=click.Choice([*CHECKS, *ALSO]),
+    help="Only this one; repeatable. docs/debug/doctor.md lists them.",
 )
 @click.option("--all", "every", is_flag=True, help="Show what is well, too, with what was read.")
 @click.option("--proof", is_flag=True, help="Send a packet that proves each fail, where one can.")
