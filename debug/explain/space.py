@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from debug.places import Place, entered
 from debug.ruleset.packet import Address, Device
+from debug.ruleset.read.both import AllRules
 from debug.ruleset.read.fib import KernelFib, LinkFact
-from debug.ruleset.read.kernel import KernelRules
 from proxy.linux.netlink import ROUTE, Netlink, attribute, attributes, consistent
 
 _SETTINGS = Path("/proc/sys")  # below net/ those of the reading thread's namespace
@@ -44,7 +44,7 @@ class Space:
         self.place = place
         self.name = place.name
         with entered(place):
-            self.rules = KernelRules()
+            self.rules = AllRules()
             self.fib = KernelFib()
             self._netlink = Netlink(ROUTE)
 

@@ -41,6 +41,12 @@ def step(expression: bytes) -> AnyStep:
         return steps.Strange(f"{name} (attribute {err})")
 
 
+def comment_of(rule: tuple[AnyStep, ...]) -> str:
+    """Return the comment that iptables keeps as a match."""
+    found = (one for one in rule if isinstance(one, steps.XtMatch) and one.name == "comment")
+    return next((text(one.data.split(b"\0")[0]) for one in found), "")
+
+
 def number(value: bytes) -> int:
     """Return a number in the network's order."""
     return int.from_bytes(value, "big")

@@ -7,8 +7,8 @@ import errno
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from debug.ruleset.read.decode import data, number, steps_of
-from debug.ruleset.steps import AnyStep, Verdict, XtMatch
+from debug.ruleset.read.decode import comment_of, data, number, steps_of
+from debug.ruleset.steps import Verdict
 from debug.ruleset.values import Base, Chain, Element, Hook, Rule, Store, Table
 from proxy.linux.netlink import (
     NETFILTER,
@@ -165,14 +165,8 @@ def _chain(table: Table, parts: dict[int, bytes]) -> Chain:
 
 def _rule(parts: dict[int, bytes]) -> Rule:
     steps = steps_of(parts.get(4, b""))
-    comment = comment_in(parts.get(7, b"")) or xt_comment(steps)
+    comment = comment_in(parts.get(7, b"")) or comment_of(steps)
     return Rule(steps, number(parts[3]), comment)
-
-
-def xt_comment(steps: tuple[AnyStep, ...]) -> str:
-    """Return the comment that iptables keeps as a match."""
-    found = (one for one in steps if isinstance(one, XtMatch) and one.name == "comment")
-    return next((text(one.data.split(b"\0")[0]) for one in found), "")
 
 
 def _store(table: Table, parts: dict[int, bytes]) -> Store:

@@ -182,14 +182,14 @@ class World:
         raise AssertionError("nobody was called")
 
 
-@pytest.fixture(scope="module", params=["nftables", "iptables-nft"])
+@pytest.fixture(scope="module", params=["nftables", "iptables-nft", "iptables-legacy"])
 def world(request: pytest.FixtureRequest, spaces: Callable[[str], Space]) -> World:
     made = World(spaces)
     for node in made.nodes:
         if request.param == "nftables":
             node.run("nft", "-f", "-", stdin=NFTABLES)
         else:
-            node.run("iptables-nft-restore", stdin=IPTABLES)
+            node.run(f"{request.param}-restore", stdin=IPTABLES)
     return made
 
 

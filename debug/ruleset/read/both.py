@@ -1,0 +1,37 @@
+"""All rules of a network namespace: those of nftables, and those of iptables-legacy."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from debug.ruleset.read import legacy
+from debug.ruleset.read.kernel import KernelRules
+from debug.ruleset.values import Chain, Rule, Table
+
+
+class AllRules(KernelRules):
+    """Implements values.Rules; legacy's tables are read at once, if there are any.
+
+    Of a chain of each that have one priority, nftables' is called first here; the kernel does not
+    tell which was hung in first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._legacy = tuple(legacy.read())
+
+    @cached_property
+    def _hanging(self) -> tuple[Chain, ...]:
+        found = [*super().bases(), *(chain for one in self._legacy for chain in one.chains)]
+        found.sort(key=lambda chain: chain.base.priority if chain.base else 0)
+        return tuple(found)
+
+    def bases(self) -> Sequence[Chain]:
+        """The chains that hang in a hook."""
+        return self._hanging
+
+    def rules(self, table: Table, chain: str) -> Sequence[Rule]:
+        """The rules of a chain."""
+        for one in self._legacy:
+            if (table, chain) in one.rules:
+                return one.rules[table, chain]
+        return super().rules(table, chain)
