@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.support.control.cluster import (
     running,
     until,
 )
+from tests.support.parts import program
 
 
 @pytest.fixture
@@ -41,11 +41,8 @@ def kubeconfig(api_server, tmp_path) -> Path:
 
 @asynccontextmanager
 async def started(room: str, kubeconfig: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    code = f"from control.{room}.cli import main; main()"
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        code,
+        *program(room),
         "--kubeconfig",
         str(kubeconfig),
         "--leader-elect-lease-duration=600",

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.support.control.api_server import running
 from tests.support.control.names import part, service
 from tests.support.control.queries import HOST, PORTS, ask
 from tests.support.control.resolvers import dnsmasq
+from tests.support.parts import program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MANY = [f"10.1.{number}.1" for number in range(100)]
@@ -87,7 +87,7 @@ async def client(tmp_path_factory, upstream) -> AsyncIterator[Client]:
         config.write_text(KUBECONFIG.format(api_server.url))
         pages = [f"--{page}-bind-address={HOST}:{next(PORTS)}" for page in PAGES]
         server = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from control.dns.cli import main; main()"),
+            *program("dns"),
             *(f"--kubeconfig={config}", f"--listen={HOST}:53", *pages),
             f"--upstream={upstream}",
         )

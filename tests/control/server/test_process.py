@@ -6,7 +6,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,9 +19,9 @@ from control.server.access.authn import Authenticator, TokenFileError, load_toke
 from control.server.cli import main
 from tests.support.control.requests import CORE, config_map
 from tests.support.control.secured import Secured
+from tests.support.parts import program
 
 MAPS = f"{CORE}/configmaps"
-_PROGRAM = "from control.server.cli import main; main()"
 
 
 class Process:
@@ -43,9 +42,7 @@ class Process:
         files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
         flags = [f"--{flag}={self.folder / name}" for flag, name in files.items()]
         self.running = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            _PROGRAM,
+            *program("apiserver"),
             f"--store=sqlite:{self.folder}/store.db",
             f"--listen-fd={fd}",
             *flags,
@@ -191,9 +188,7 @@ async def test_a_store_that_cannot_be_opened_is_one_line_and_code_1(process: Pro
     done = await asyncio.to_thread(
         subprocess.run,
         [
-            sys.executable,
-            "-c",
-            _PROGRAM,
+            *program("apiserver"),
             "--store=sqlite:/none/store.db",
             "--listen=127.0.0.1:0",
             *flags(process.folder),

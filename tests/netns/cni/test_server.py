@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from cni_plugin.admin import standalone
 from cni_plugin.server.protocol import answer_message, taken_message
 from tests.support.cni.runner import PYTHON_CLIENT, REFERENCE, ROOT, Node, Pod
+from tests.support.parts import program
 from tests.support.space import Space
 
 Spaces = Callable[[str], Space]
@@ -193,7 +194,7 @@ def test_sigterm_lets_running_requests_finish(node, pod):
 
 def test_a_second_server_is_refused(node):
     with node.served():
-        argv = [sys.executable, "-c", "from cni_plugin.admin.cli import main; main()", "serve"]
+        argv = [*program("cni"), "serve"]
         second = subprocess.run(
             [*argv, "--socket", str(node.socket)],
             capture_output=True,

@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from proxy.counters.totals import PortLabel, TrafficCount
 from proxy.desired.desired import Desired
 from proxy.model.settings import CounterDetail
 from tests.support.groups import group
+from tests.support.parts import program
 from tests.support.proxy.backends import BACKENDS, apply, grouped_lab, remove
 from tests.support.proxy.fate import Row
 from tests.support.proxy.lab import ProxyLab
@@ -235,8 +235,8 @@ class Process(RunningProxy):
         return super().command(*self.flags, *args)
 
     def top(self, *args: str) -> str:
-        command = ("-c", "from proxy.cli import main; main()", "top", "--interval", "0.1", *args)
-        return self.lab.spaces["node"].run(sys.executable, *command, check=False)
+        command = (*program("proxy"), "top", "--interval", "0.1", *args)
+        return self.lab.spaces["node"].run(*command, check=False)
 
     def connections(self) -> int:
         rows = json.loads(self.top("-o", "json"))

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.parts import program
 from tests.support.space import Space
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +20,7 @@ PYTHON_CLIENT = ROOT / "bin/podwire-cni"
 C_CLIENT = ROOT / "build/podwire-cni"
 REFERENCE = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
 DEFAULT_DATA = Path("/var/lib/cni")
-_SERVE = [sys.executable, "-c", "from cni_plugin.admin.cli import main; main()", "serve"]
+_SERVE = [*program("cni"), "serve"]
 Json = dict[str, Any]
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from control.api.pod import Pod
 from control.client import ApiError, Client
 from control.runtime.builtin import spawn
 from tests.support.control.cluster import until
+from tests.support.parts import program
 
 BIN = Path(__file__).parents[3] / "bin"
-MAIN = "from control.agent.cli import main; main()"
 
 
 class Node:
@@ -36,9 +35,7 @@ class Node:
 
     def command(self, *more: str) -> list[str]:
         return [
-            sys.executable,
-            "-c",
-            MAIN,
+            *program("agent"),
             f"--kubeconfig={self.root}/kubeconfig",
             "--node-name=n1",
             "--node-ip=127.0.0.1",

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from proxy.backends.ebpf.mounts import INLETS, LINKS, remove_pins
 from tests.support.cni.worker import ROOT
 from tests.support.groups import join
+from tests.support.parts import program
 from tests.support.proxy import fake_api
 from tests.support.proxy.lab import ProxyLab
 from tests.support.proxy.prober import (
@@ -119,12 +119,12 @@ class RunningProxy:
         self.process: subprocess.Popen[bytes] | None = None
 
     def command(self, *args: str) -> list[str]:
-        proxy = ("-c", "from proxy.cli import main; main()", "--node-name", "n1")
+        proxy = (*program("proxy"), "--node-name", "n1")
         cluster = ("--kubeconfig", str(self.kubeconfig), "--cluster-cidr", CLUSTER_CIDR)
         flavor = ("--iptables-flavor", self.flavor or "auto")
         mode = ("--proxy-mode", self.mode, "--cgroup-root", self.group)
         given = (*proxy, *cluster, *mode, *flavor, *args)
-        return self.lab.spaces["node"].argv(sys.executable, *given)
+        return self.lab.spaces["node"].argv(*given)
 
     def run(self, *args: str) -> None:
         with self.log.open("ab") as log:
