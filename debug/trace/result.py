@@ -19,7 +19,8 @@ Rules = Mapping[Place, Mapping[ChainKey, ChainRules]]
 Namer = Callable[[str], str]  # "Pod default/web" of an address; "" for a stranger
 
 _RECEIVED = ("TCP_RESET", "NOT_SPECIFIED")  # reasons of a reset that did what it was for
-_HINTS = {  # what kernels that give no reason mean
+_HINTS = {  # what a kernel means that says little
+    "NETFILTER_DROP": "by a rule that no event shows",
     "ip_error": "no route, or one that refuses",
     "ip6_pkt_drop": "no route, or one that refuses",
     "arp_error_report": "the next hop does not answer ARP",
@@ -246,7 +247,8 @@ def _ended(hops: Sequence[Hop]) -> tuple[str, str]:
 
 def _by_kernel(step: Step) -> str:
     where = f" in {step.function}" if step.function else ""
-    hint = f" ({_HINTS[step.function]})" if step.function in _HINTS else ""
+    known = _HINTS.get(step.function) or _HINTS.get(step.reason)
+    hint = f" ({known})" if known else ""
     return f"the kernel: {step.reason}{where}{hint}"
 
 

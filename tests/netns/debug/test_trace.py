@@ -115,17 +115,28 @@ def network(spaces: Callable[[str], Space]) -> Iterator[Network]:
         "link set pod1 master br0",
         "addr add 10.1.1.1/24 dev br0",
         "addr add 192.168.0.1/24 dev eth0",
+        "addr add fd01::1/64 dev br0 nodad",
+        "addr add fd00::1/64 dev eth0 nodad",
         "route add 10.1.2.0/24 via 192.168.0.2",
+        "route add fd02::/64 via fd00::2",
     )
     two.ip_batch(
         "addr add 10.1.2.1/24 dev pod2",
         "addr add 192.168.0.2/24 dev eth0",
+        "addr add fd02::1/64 dev pod2 nodad",
+        "addr add fd00::2/64 dev eth0 nodad",
         "route add 10.1.1.0/24 via 192.168.0.1",
+        "route add fd01::/64 via fd00::1",
     )
-    client.ip_batch("addr add 10.1.1.2/24 dev eth0", "route add default via 10.1.1.1")
-    server.ip_batch("addr add 10.1.2.2/24 dev eth0", "route add default via 10.1.2.1")
+    for number, pod in enumerate((client, server), 1):
+        pod.ip_batch(
+            f"addr add 10.1.{number}.2/24 dev eth0",
+            f"addr add fd0{number}::2/64 dev eth0 nodad",
+            f"route add default via 10.1.{number}.1",
+            f"route add default via fd0{number}::1",
+        )
     for node in (one, two):
-        node.sysctl("net.ipv4.ip_forward", 1)
+        node.sysctls({"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1})
     one.run("nft", "-f", "-", stdin=RULES)
     rule = ("-p", "tcp", "--dport", "81", "-m", "comment", "--comment", "no port 81", "-j", "DROP")
     two.run("iptables-nft", "-A", "FORWARD", *rule)
@@ -217,6 +228,24 @@ def test_a_packet_that_no_event_shows_is_unknown_with_its_route(network: Network
 def test_ping_is_followed(network: Network) -> None:
     trace = network.trace(ENDPOINT, None, "icmp", size=1400)
     assert [hops(one) for one in trace.packets] == [THERE, THERE[::-1]]
+
+
+def test_ipv6_is_followed_to_the_refusal(network: Network) -> None:
+    there, back = network.trace("fd02::2", 99, "udp").packets
+    assert (hops(there), there.outcome) == (THERE, "dropped")
+    assert "NO_SOCKET" in there.why
+    assert (back.name, back.where) == ("ICMP port unreachable", "Pod default/client")
+
+
+def test_a_drop_by_legacy_iptables_says_what_cannot_be_seen(network: Network) -> None:
+    rule = ("FORWARD", "-p", "tcp", "--dport", "83", "-j", "DROP")
+    network.nodes[1].run("iptables-legacy", "-w", "5", "-A", *rule)
+    trace = network.trace(ENDPOINT, 83, "tcp", wait=0.3)
+    network.nodes[1].run("iptables-legacy", "-w", "5", "-D", *rule)
+    (syn,) = trace.packets
+    assert (syn.outcome, syn.where) == ("dropped", "Node node2")
+    assert "NETFILTER_DROP" in syn.why
+    assert any("Node node2: iptables-legacy has rules" in line for line in trace.unseen)
 
 
 @pytest.mark.parametrize(
