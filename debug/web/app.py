@@ -9,6 +9,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from control.reported import ReportedError
 from debug.map.svg import svg
+from debug.trace.model import Trace
+from debug.web import lanes
 from debug.web.guard import Guard
 from debug.web.live import Live
 
@@ -23,13 +25,14 @@ _LONGEST_NAME = 512
 _QUIET = 15.0  # seconds after which a silent stream sends a comment: so a lost one is noticed
 
 
-def application(guard: Guard, live: Live) -> web.Application:
+def application(guard: Guard, live: Live, trace: Trace | None = None) -> web.Application:
     """Return the page's application."""
     app = web.Application(middlewares=[_watched(guard)])
-    pages = Pages(guard, live)
+    pages = Pages(guard, live, trace)
     for path in _FILES:
         app.router.add_get(path, pages.file)
     app.router.add_get("/map.svg", pages.map)
+    app.router.add_get("/trace.svg", pages.trace)
     app.router.add_get("/service", pages.service)
     app.router.add_get("/events", pages.events, allow_head=False)
     return app
@@ -50,8 +53,8 @@ def _watched(guard: Guard) -> Middleware:
 class Pages:
     """What answers."""
 
-    def __init__(self, guard: Guard, live: Live) -> None:
-        self._guard, self._live = guard, live
+    def __init__(self, guard: Guard, live: Live, trace: Trace | None) -> None:
+        self._guard, self._live, self._trace = guard, live, trace
         self._streams = 0
 
     async def file(self, request: web.Request) -> web.Response:
@@ -69,6 +72,12 @@ class Pages:
         return web.Response(
             text=svg(graph, int(columns), alone=False), content_type="image/svg+xml"
         )
+
+    async def trace(self, _: web.Request) -> web.Response:
+        """The trace that the command was given; no content without one."""
+        if self._trace is None:
+            return web.Response(status=204)
+        return web.Response(text=lanes.svg(self._trace), content_type="image/svg+xml")
 
     async def service(self, request: web.Request) -> web.Response:
         """A Service followed to its endpoints, now."""

@@ -15,6 +15,11 @@ from debug.options import ground_options
     help="Show a file that podwire snapshot has written.",
 )
 @click.option(
+    "--trace",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Show a file of podwire trace -o json as swim lanes.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
@@ -32,6 +37,7 @@ def main(
     here: bool,
     kubeconfig: Path | None,
     snapshot: Path | None,
+    trace: Path | None,
     port: int,
     interval: float,
 ) -> None:
@@ -42,4 +48,4 @@ def main(
     """
     from debug.web import commands
 
-    commands.serve((name, here, kubeconfig), snapshot, port, interval)
+    commands.serve((name, here, kubeconfig), snapshot, trace, port, interval)

@@ -1,6 +1,7 @@
 """Who may see the page: the lock of podwire web, from a browser's and from an enemy's side."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -9,6 +10,8 @@ import pytest
 from control.reported import ReportedError
 from debug.model import Level
 from debug.snapshot import Snapshot
+from debug.trace.model import Hop, PacketTrace, Step, Trace
+from debug.web.lanes import TraceError, load, svg
 from debug.web.live import Source, scene
 from tests.support.debug.objects import STATE
 from tests.support.debug.page import Served, serving
@@ -129,3 +132,26 @@ async def _data(stream: aiohttp.ClientResponse, number: int) -> AsyncIterator[by
 def test_a_scene_has_the_services_and_the_levels_of_a_snapshot() -> None:
     shown = scene(TAKEN, ())
     assert (shown.services, shown.graph.level) == (("default/web",), Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "holds no output of podwire trace"),
+        (b"[" * 100_000, "holds no output of podwire trace"),
+        (b'{"source":"a","destination":"b","started":"c","packets":[{}]}', "probe"),
+        (b'{"source":"a","destination":"b","started":"c","version":99}', "has version 99"),
+    ],
+)
+def test_what_is_no_trace_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "trace.json"
+    path.write_bytes(content)
+    with pytest.raises(TraceError, match=why):
+        load(path)
+
+
+def test_a_trace_of_many_steps_is_cut() -> None:
+    steps = (Step("rule", chain="c"),) * 3000
+    packet = PacketTrace(1, "forward", "UDP", hops=(Hop("n", "Node n", steps=steps),))
+    drawn = svg(Trace("a", "b", "", (packet,)))
+    assert drawn.count("listitem") == 2000 and "the rest is not drawn" in drawn

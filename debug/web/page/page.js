@@ -162,6 +162,35 @@ $("close").addEventListener("click", close);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && opened) close();
 });
+async function drawTrace() {
+  const answer = await fetch("/trace.svg");
+  if (answer.status !== 200) return; // none was given
+  const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
+  $("lanes").replaceChildren(document.importNode(parsed.documentElement, true));
+  $("trace").hidden = false;
+}
+
+const PACE = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 350; // ms from step to step
+let playing = 0; // which play it is: a new one ends the one before
+
+function play() {
+  const steps = [...document.querySelectorAll("#lanes .step")];
+  const mine = ++playing;
+  for (const step of steps) step.classList.remove("on");
+  $("lanes").firstElementChild.classList.add("playing");
+  const show = (number) => {
+    if (mine !== playing) return;
+    const now = steps.filter((step) => step.dataset.step === String(number));
+    for (const step of now) step.classList.add("on");
+    now[0]?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (now.length) setTimeout(show, PACE, number + 1);
+    else $("lanes").firstElementChild.classList.remove("playing");
+  };
+  show(0);
+}
+
+$("play").addEventListener("click", play);
+drawTrace();
 let width = columns();
 window.addEventListener("resize", () => {
   if (scene && width !== columns()) {

@@ -12,7 +12,7 @@ from debug.snapshot import Snapshot, take
 from debug.web.live import Source
 from tests.support.browser import PROGRAM, Page, browser
 from tests.support.debug.cluster import Spaces, cluster
-from tests.support.debug.objects import STATE
+from tests.support.debug.objects import STATE, TRACE
 from tests.support.debug.page import serving
 from tests.support.e2e.harness import CHECKOUT
 from tests.support.space import Space
@@ -41,7 +41,10 @@ async def page(lab: Spaces, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         return structs.replace(found, cluster=STATE)
 
     source = Source(look, lambda name: of_snapshot(look(), name), lambda _: ())
-    async with serving(source) as served, browser(tmp_path_factory.mktemp("chromium")) as page:
+    async with (
+        serving(source, trace=TRACE) as served,
+        browser(tmp_path_factory.mktemp("chromium")) as page,
+    ):
         await page.resize(1000, 900)
         await page.open(served.address)
         await page.until(DRAWN)
@@ -109,3 +112,20 @@ async def test_the_page_fits_a_phone(page: Page) -> None:
     assert await page.value("document.documentElement.scrollWidth") <= 360
     await page.resize(1000, 900)
     await page.until("document.querySelector('#map svg').viewBox.baseVal.width > 400")
+
+
+async def test_a_trace_plays_from_lane_to_lane(page: Page) -> None:
+    await page.until("!document.getElementById('trace').hidden")
+    said = "[...document.querySelectorAll('#lanes [role=listitem]')].map((one) => one.ariaLabel)"
+    assert await page.value(said) == [
+        "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80",
+        "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80",
+        "Node node1: prerouting nat services default/web:http accept",
+        "Node node2: ✗ dropped by the kernel NETFILTER_DROP",
+    ]
+    text = await page.value("document.getElementById('lanes').textContent")
+    assert "now 10.244.1.2:40000 → 10.244.2.2:8080" in text and "<script>" in text
+    await page.value("document.getElementById('play').click()")
+    await page.until("document.querySelector('#lanes svg.playing .step:not(.on)')")
+    await page.until("!document.querySelector('#lanes svg.playing')")
+    assert await page.value("document.querySelectorAll('#lanes .step:not(.on)').length") == 0

@@ -1,8 +1,9 @@
-"""The API's objects of the cluster in tests/support/debug/cluster.py: two nodes, one Service."""
+"""Of the cluster in tests/support/debug/cluster.py: objects of the API, and a trace."""
 
 from typing import Any
 
 from debug.cluster import ClusterState
+from debug.trace.model import Ends, Hop, PacketTrace, Step, Trace
 from proxy.objects.wire import EndpointSlice, Node, Service
 
 _SERVICE: dict[str, Any] = {
@@ -34,4 +35,37 @@ STATE = ClusterState(
     services=(Service.read(_SERVICE),),
     slices=(EndpointSlice.read(_SLICE),),
     nodes=tuple(Node.read({"metadata": {"name": name}}) for name in ("node1", "node2")),
+)
+_CALLED = Ends("tcp", "10.244.1.2", "10.96.0.7", 40000, 80)
+_REWRITTEN = Ends("tcp", "10.244.1.2", "10.244.2.2", 40000, 8080)
+TRACE = Trace(
+    "Pod default/web-1",
+    "Service default/web:80/tcp",
+    "2026-01-01T00:00:00+00:00",
+    (
+        PacketTrace(
+            *(1, "forward", "TCP SYN", "dropped", "Node node2", "<script>alert(1)</script>"),
+            hops=(
+                Hop("node1", "Pod default/web-1", steps=(Step("out", link="eth0", ends=_CALLED),)),
+                Hop(
+                    "node1",
+                    "Node node1",
+                    steps=(
+                        Step("in", link="pod", ends=_CALLED),
+                        Step(
+                            "rule",
+                            table="nat",
+                            chain="services",
+                            hook="prerouting",
+                            rule="default/web:http",
+                            verdict="accept",
+                            ends=_REWRITTEN,
+                            before=_CALLED,
+                        ),
+                    ),
+                ),
+                Hop("node2", "Node node2", steps=(Step("dropped", reason="NETFILTER_DROP"),)),
+            ),
+        ),
+    ),
 )

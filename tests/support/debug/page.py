@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from debug.trace.model import Trace
 from debug.web.commands import listen, start
 from debug.web.guard import Guard
 from debug.web.live import Source
@@ -22,10 +23,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(source: Source, seconds: float = 0.2) -> AsyncIterator[Served]:
+async def serving(
+    source: Source, seconds: float = 0.2, trace: Trace | None = None
+) -> AsyncIterator[Served]:
     """Serve a page of ``source`` on a free port."""
     with listen(0) as listener:
-        runner, guard = await start(listener, source, seconds)
+        runner, guard = await start(listener, source, seconds, trace)
         try:
             yield Served(listener.getsockname()[1], guard)
         finally:
