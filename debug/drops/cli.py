@@ -1,8 +1,9 @@
 """Declares ``podwire drops``, and carries it out."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 
 from debug.cluster import ClusterState, Names
 from debug.drops.counters import DropCount, backlog, grown, read
+from debug.drops.reasons import ReasonCounter
 from debug.options import ground, ground_options, output_option
 from debug.places import Place, PlaceError, inside
 from debug.views.gather import objects
@@ -50,6 +52,8 @@ def main(
     protocols (as nstat shows them), links, and the machine's backlog.
 
     With -f, one line for each counter that grew, with how much; with -o json one document a line.
+    Then the kernel's own reasons are shown too, such as NETFILTER_DROP, with the last packet of
+    each.
     Which packet it was: podwire policy drops, podwire trace.
     """
     found = ground(name, here, kubeconfig)
@@ -60,7 +64,9 @@ def main(
         for line in unread:
             click.echo(line, err=True)
         if follow:
-            return _follow(places, names, interval, output)
+            heard = (one for one in found.places if node in ("", one.node))
+            with _reasons(heard, names) as reasons:
+                return _follow(places, names, interval, output, reasons)
         counts = _read_all(places, names)
     shown = [one for one in counts if one.packets or every]
     if output == "json":
@@ -75,14 +81,35 @@ def table(counts: Iterable[DropCount]) -> str:
     return columns(_HEADER, rows) if rows else "no packet was dropped, as far as it is counted"
 
 
-def _follow(places: tuple[Place, ...], names: Names, interval: float, output: str) -> None:
+@contextmanager
+def _reasons(places: Iterable[Place], names: Names) -> Iterator[Callable[[], Iterable[DropCount]]]:
+    """Hear the kernel's reasons, or say why they are not heard."""
+    try:
+        counter = ReasonCounter(places, names)
+    except KernelRefusedError as err:
+        click.echo(f"the kernel's reasons of drops are unknown: {err}", err=True)
+        yield lambda: ()
+        return
+    try:
+        yield counter.take
+    finally:
+        counter.close()
+
+
+def _follow(
+    places: tuple[Place, ...],
+    names: Names,
+    interval: float,
+    output: str,
+    reasons: Callable[[], Iterable[DropCount]],
+) -> None:
     try:
         before = _read_all(places, names)
         while True:
             time.sleep(interval)
             after = _read_all(places, names)
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            for one in grown(before, after):
+            for one in (*grown(before, after), *reasons()):
                 click.echo(_line(one, now, output))
             before = after
     except KeyboardInterrupt:  # the way to end it

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from debug.cluster import ClusterState, Names
 from debug.drops.cli import table
 from debug.drops.counters import DropCount, backlog, grown, read
+from debug.drops.reasons import ReasonCounter
 from debug.places import Place, inside
 from tests.support.space import Space
 
@@ -45,6 +47,23 @@ def test_what_is_dropped_is_counted_with_its_reason(spaces: Callable[[str], Spac
     assert sum(one.source == "rule" for one in more) == 3, "nftables, iptables-nft and legacy"
     assert ("Udp/NoPorts", 1) in {(one.what, one.packets) for one in more}
     assert "Udp/NoPorts" in table(more)
+
+
+def test_the_kernels_reasons_are_heard(spaces: Callable[[str], Space]) -> None:
+    node, other = spaces("node"), spaces("other")
+    node.run("nft", "-f", "-", stdin=RULES)
+    here, there = (Place("n1", os.getpid(), str(one.path)) for one in (node, other))
+    counter = ReasonCounter([here], Names(ClusterState()))
+    try:
+        inside(here, lambda: send(9))
+        inside(there, lambda: send(12))  # of no namespace that was asked for
+        found = [*counter.take()]
+    finally:
+        counter.close()
+    (one,) = (one for one in found if one.what.startswith("NETFILTER_DROP"))
+    assert (one.node, one.source, one.packets) == ("n1", "kernel", 1)
+    assert one.meaning == "UDP 127.0.0.1 → 127.0.0.1 port 9"
+    assert not any("port 12" in one.meaning for one in found)
 
 
 def test_growth_is_told_and_a_counter_may_begin_anew() -> None:
