@@ -2,9 +2,13 @@
 
 import json
 import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 from scapy.utils import rdpcap
@@ -130,3 +134,49 @@ def test_doctor_names_what_break_broke_until_it_is_healed(lab: Lab, fault: str) 
     finally:
         podwire("heal", fault, "--name", lab.name)
     eventually(lambda: findings(lab) == {})
+
+
+def test_the_map_joins_every_pod_with_its_node(lab: Lab) -> None:
+    podwire("lab", "set", "--name", lab.name, "proxy", "nftables")
+    found = json.loads(podwire("map", "topology", "--name", lab.name, "-o", "json"))
+    ends = [(cable["a"]["place"], cable["b"]["place"]) for cable in found["cables"]]
+    for pod in lab.pods():
+        node, name = f"Node {pod['spec']['nodeName']}", f"Pod default/{pod['metadata']['name']}"
+        assert (node, name) in ends or (name, node) in ends
+    levels = {spot["id"]: spot.get("level", "ok") for spot in found["places"]}
+    assert set(levels.values()) == {"ok"}, levels
+
+
+def test_the_map_of_a_service_counts_its_connections(lab: Lab) -> None:
+    address = lab.get("service", "web")["spec"]["clusterIP"]
+    asked = lab.ask_from_node("node1", address, 80, 4)
+    found = json.loads(podwire("map", "service", "--name", lab.name, "web", "-o", "json"))
+    (port,) = found["ports"]
+    shares = [one["shares"]["node1"] for one in port["endpoints"]]
+    assert shares == [pytest.approx(1 / 3)] * 3
+    counted = {one["pod"]: one["connections"]["node1"] for one in port["endpoints"]}
+    assert all(counted[pod] >= count for pod, count in asked.items())
+
+
+def test_the_mesh_of_a_lab_loses_nothing(lab: Lab) -> None:
+    args = ("--name", lab.name, "--patience", "5", "-o", "json")
+    ways = json.loads(podwire("map", "mesh", *args))["ways"]
+    between = {(way["source"], way["destination"]) for way in ways}
+    assert {("Node node1", "Node node2"), ("Node node2", "Node node1")} <= between
+    assert sum(way["source"].startswith("Pod ") for way in ways) == 2
+    assert all(way["received"] == way["sent"] and way["largest"] == way["mtu"] for way in ways)
+
+
+def test_the_page_of_a_lab_opens_by_its_token(lab: Lab) -> None:
+    argv = [str(CHECKOUT / "bin" / "podwire"), "web", "--name", lab.name]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as page:
+        try:
+            assert page.stdout is not None
+            url = page.stdout.readline().split()[1]
+            opener = build_opener(HTTPCookieProcessor())
+            assert b"<title>podwire</title>" in opener.open(url, timeout=60).read()
+            drawn = opener.open(urljoin(url, "/map.svg"), timeout=60).read().decode()
+            assert "Node node2" in drawn
+        finally:
+            page.send_signal(signal.SIGINT)
+        assert page.wait(60) == 0
