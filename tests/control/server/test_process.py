@@ -156,7 +156,7 @@ def flags(folder: Path, *more: str) -> list[str]:
         (("--listen=here:1",), "'here:1' is not ADDR:PORT"),
         (("--listen=127.0.0.1:x",), "'127.0.0.1:x' is not ADDR:PORT"),
         (("--listen=127.0.0.1:99999",), "a port is 0 (any free port) to 65535"),
-        (("--listen=127.0.0.1:0", "--store=etcd:x"), "expected sqlite:PATH"),
+        (("--listen=127.0.0.1:0", "--store=etcd:x"), "expected etcd:http"),
         (("--listen=127.0.0.1:0", "--service-cidr=10.0.0.1/8"), "has host bits set"),
         (("--listen=127.0.0.1:0", "--service-cidr=10.0.0.0/8,10.1.0.0/16"), "at most one range"),
         (("--listen=127.0.0.1:0", "--node-port-range=9-1"), "is not FIRST-LAST"),
