@@ -11,8 +11,8 @@ from tests.support.cni.runner import Node, Pod
 from tests.support.cni.site import on_path, traces
 from tests.support.space import Space
 
-# Each packet filter, and each that heals; not all pairs, for each takes a hundred Pods. What differs
-# from the first is a few operations in a row: every third is killed, or all of a long run.
+# Each packet filter, and each that heals; not all pairs, for each takes a hundred Pods. They differ
+# from the first in a few operations in a row: every third is killed, or all of a long run.
 OTHERS = 1 if os.environ.get("PODWIRE_EVERY_OPERATION") else 3
 CASES = pytest.mark.parametrize(
     ("conf", "healer", "stride"),
