@@ -180,3 +180,39 @@ def test_the_page_of_a_lab_opens_by_its_token(lab: Lab) -> None:
         finally:
             page.send_signal(signal.SIGINT)
         assert page.wait(60) == 0
+
+
+def shown(lab: Lab, *args: str) -> Any:
+    return json.loads(podwire(args[0], "--name", lab.name, *args[1:], "-o", "json"))
+
+
+def test_kernels_have_what_the_objects_say(lab: Lab) -> None:
+    found = shown(lab, "services")
+    assert [one["node"] for one in found["nodes"]] == ["node1", "node2"]
+    assert not any(one.get("faults") for one in found["nodes"]), found["nodes"]
+    wrong = [one for one in found["frontends"] if any("wrong" in node for node in one["nodes"])]
+    assert wrong == []
+    assert not any(one.get("differs") for one in found["frontends"])
+    (web,) = (one for one in found["frontends"] if one["service"] == "default/web")
+    pods = {f"Pod default/{one['metadata']['name']}" for one in lab.pods()}
+    for node in web["nodes"]:
+        assert {end["owner"] for end in node["endpoints"]} == pods
+    assert all(pod in podwire("endpoints", "--name", lab.name, "web") for pod in pods)
+
+
+def test_a_call_is_in_flows_and_in_top(lab: Lab) -> None:
+    """A connection of a node to the Service stays open for as long as it is looked for."""
+    podwire("lab", "set", "--name", lab.name, "proxy", "nftables")
+    ip = lab.get("service", "web")["spec"]["clusterIP"]
+    script = f"exec 3<>/dev/tcp/{ip}/80; echo open; read line"
+    argv = lab.exec_argv("node1", "bash", "-c", script)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as call:
+        assert call.stdout and call.stdout.readline() == "open\n"
+        found = shown(lab, "flows", "--service", "web", "--node", "node1")
+        top = shown(lab, "top", "--once", "--interval", "0.1")
+        call.communicate("", timeout=60)
+    ours = [one for one in found if one["client"] == "Node node1"]
+    assert [one["flow"]["state"] for one in ours] == ["ESTABLISHED"]
+    assert ours[0]["server"] in {f"Pod default/{one['metadata']['name']}" for one in lab.pods()}
+    assert not any(one.get("stale") for one in found)
+    assert "default/web:http" in {row["service"] for row in top["rows"] if row["open"]}
