@@ -19,8 +19,8 @@ circle { fill: #2a7e3b }
 path.fail { stroke-width: 3 }
 """.strip()
 _SPACE = "http://www.w3.org/2000/svg"
-_LONGEST = 30  # letters of a line in a node
-_LAST = 12
+_LONGEST = 28  # letters of a line in a node
+_LAST = 11
 _BEHIND = (CableKind.TUNNEL, CableKind.ROUTE)
 _MARKS = {"fail": "✗ ", "warn": "! ", "unknown": "? "}
 

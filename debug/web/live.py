@@ -49,7 +49,9 @@ def scene(snapshot: Snapshot, findings: Sequence[Finding]) -> Scene:
 
 
 def _told(finding: Finding) -> str:
-    where = " ".join(word for word in (finding.node, finding.about) if word)
+    """Return a finding as a line: where, unless its sentence says that, what, and what to do."""
+    about = "" if finding.about in finding.summary else finding.about
+    where = " ".join(word for word in (finding.node, about) if word)
     fix = f" To mend it: {finding.fix}" if finding.fix else ""
     return f"{where}: {finding.summary}.{fix}" if where else f"{finding.summary}.{fix}"
 

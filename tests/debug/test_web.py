@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from control.reported import ReportedError
-from debug.model import Level
+from debug.model import Finding, Level
 from debug.snapshot import Snapshot
 from debug.trace.model import Hop, PacketTrace, Step, Trace
 from debug.web.lanes import TraceError, load, svg
@@ -155,3 +155,15 @@ def test_a_trace_of_many_steps_is_cut() -> None:
     packet = PacketTrace(1, "forward", "UDP", hops=(Hop("n", "Node n", steps=steps),))
     drawn = svg(Trace("a", "b", "", (packet,)))
     assert drawn.count("listitem") == 2000 and "the rest is not drawn" in drawn
+
+
+def test_findings_are_listed_the_worst_first_with_what_to_do() -> None:
+    findings = (
+        Finding("a", Level.OK, "it is well"),
+        Finding("b", Level.WARN, "Service ns/x has no endpoint", about="Service ns/x"),
+        Finding("c", Level.FAIL, "it is down", node="n", about="link eth0", fix="set it up"),
+    )
+    assert [(one.level, one.text) for one in scene(TAKEN, findings).problems] == [
+        ("fail", "n link eth0: it is down. To mend it: set it up"),
+        ("warn", "Service ns/x has no endpoint."),
+    ]
