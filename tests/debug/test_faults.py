@@ -206,7 +206,7 @@ def test_times(text: str, seconds: float) -> None:
 
 def test_the_page_lists_every_fault_in_order() -> None:
     page = (CHECKOUT / "docs/debug/faults.md").read_text()
-    assert re.findall(r"^\| `([a-z0-9-]+)` \|", page, re.MULTILINE) == [*FAULTS]
+    assert re.findall(r'^\| <a id="([a-z0-9-]+)"></a>`\1` \|', page, re.MULTILINE) == [*FAULTS]
     for fault in FAULTS.values():
         assert bool(fault.plan) != bool(fault.why_not)
         assert all(source_url(one).startswith("https://") for one in fault.sources)
