@@ -216,3 +216,24 @@ def test_a_call_is_in_flows_and_in_top(lab: Lab) -> None:
     assert ours[0]["server"] in {f"Pod default/{one['metadata']['name']}" for one in lab.pods()}
     assert not any(one.get("stale") for one in found)
     assert "default/web:http" in {row["service"] for row in top["rows"] if row["open"]}
+
+
+def explained_ends(way: Any) -> list[Any]:
+    """The branches in which an explained way ends."""
+    parts = way.get("branches", [])
+    return [end for part in parts for end in explained_ends(part)] if parts else [way]
+
+
+def test_explain_follows_each_endpoint_and_its_answer(lab: Lab, mode: str) -> None:
+    name = pod_on(lab, "node1")
+    way = json.loads(podwire("explain", "--name", lab.name, name, "service/web", "-o", "json"))[
+        "way"
+    ]
+    found = explained_ends(way)
+    pods = {f"Pod default/{one['metadata']['name']}" for one in lab.pods()}
+    assert {one["at"] for one in found} == pods
+    assert {round(one["probability"], 3) for one in found} == {round(1 / len(pods), 3)}
+    answers = [end for one in found for end in explained_ends(one["reply"])]
+    assert [(one["end"], one["at"]) for one in answers] == [
+        ("delivered", f"Pod default/{name}")
+    ] * len(pods)
