@@ -36,6 +36,21 @@ eventually() {
   done
 }
 
+in_time() { eventually 1200 "$@"; } # emulated, on a busy machine; kubectl gives TLS alone no more than 10 s
+
+wait_ready() { in_time kubectl wait node "$@" --for=condition=Ready --timeout=1m; }
+
+wait_pods() { in_time kubectl wait pod --all --for=condition=Ready --timeout=1m; }
+
+find_targets() {
+  # find_targets PODS: set $targets to what every Pod must reach; false unless so many Pods have an address
+  local pods service
+  pods=$(kubectl get pods --output=jsonpath='{range .items[*]}{.status.podIP}{"\n"}{end}') || return 1
+  service=$(kubectl get service web --output=jsonpath='{.spec.clusterIP}') || return 1
+  mapfile -t targets < <(print_targets "$service" <<<"$pods")
+  [[ -n $service && ${#targets[@]} -eq $(($1 + 3)) ]]
+}
+
 expect_refusal() {
   # expect_refusal WORDS COMMAND...: it fails, and says WORDS, without a backtrace of Ruby's
   local words=$1 said

@@ -56,6 +56,27 @@ def test_every_pod_is_asked_for_all(tmp_path: Path) -> None:
     assert said[3:] == ["web.default.svc.cluster.local", "web"]
 
 
+KUBECTL = """sleep() {{ :; }}
+kubectl() {{
+  echo "$2" >> {calls}
+  [[ $(grep -c "^$2" {calls}) -gt 1 ]] || {{ echo "TLS handshake timeout" >&2; return 1; }}
+  case "$2" in pods) echo 10.244.0.2; echo 10.244.1.2 ;; service) echo 10.96.0.9 ;; esac
+}}"""
+
+
+@pytest.mark.parametrize("waits", ["wait_pods", "wait_ready n1", "in_time find_targets 2"])
+def test_a_server_that_is_too_slow_for_kubectl_is_asked_again(tmp_path: Path, waits: str) -> None:
+    kubectl = KUBECTL.format(calls=tmp_path / "calls")
+    done = bash(tmp_path, f'{kubectl}; targets=(); {waits}; echo "all: ${{#targets[@]}}"')
+    assert done.returncode == 0 and "TLS handshake timeout" in done.stderr, done.stderr
+    assert done.stdout.endswith("all: 5\n" if "targets" in waits else "all: 0\n")
+
+
+def test_a_pod_without_an_address_is_waited_for(tmp_path: Path) -> None:
+    kubectl = KUBECTL.format(calls=tmp_path / "calls").replace("-gt 1", "-gt 0")
+    assert bash(tmp_path, f"{kubectl}; find_targets 3").returncode == 1
+
+
 def test_the_objects_are_a_pod_on_each_node_and_a_service(tmp_path: Path) -> None:
     *pods, service = yaml.safe_load_all(bash(tmp_path, "print_objects node1 node2").stdout)
     assert [each["spec"]["nodeName"] for each in pods] == ["node1", "node2"]
