@@ -19,7 +19,7 @@ circle { fill: #2a7e3b }
 path.fail { stroke-width: 3 }
 """.strip()
 _SPACE = "http://www.w3.org/2000/svg"
-_LONGEST = 28  # letters of a line in a node
+_TITLE, _LINE = 28, 34  # letters of a line in a node: titles are bold
 _LAST = 11
 _BEHIND = (CableKind.TUNNEL, CableKind.ROUTE)
 _MARKS = {"fail": "✗ ", "warn": "! ", "unknown": "? "}
@@ -52,7 +52,7 @@ def _draw(root: Element, box: Box) -> None:
     group.set("aria-label", _said(spot))
     place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "rx": 6}
     SubElement(group, "rect", {key: str(value) for key, value in place.items()})
-    _text(group, box.x + 10, box.y + ROW, _marked(spot.id, spot.level.value), "title")
+    _text(group, box.x + 10, box.y + ROW, _marked(spot.id, spot.level.value, _TITLE), "title")
     for device in spot.devices:
         if device.name in box.rows:
             _device(group, box, device)
@@ -69,18 +69,18 @@ def _device(group: Element, box: Box, device: Device) -> None:
     dot = {"cx": str(box.x + 14 + indent), "cy": str(y), "r": "4", "class": device.level.value}
     SubElement(group, "circle", dot)
     words = " ".join(word for word in (device.name, device.kind, device.detail) if word)
-    said = _marked(words, device.level.value)
+    said = _marked(words, device.level.value, _LINE)
     _text(group, box.x + 24 + indent, y + 4, said, device.level.value)
     for number, address in enumerate(told(device.addresses), start=1):
         _text(group, box.x + 24 + indent, y + 4 + ROW * number, address, "small")
 
 
-def _marked(words: str, level: str) -> str:
+def _marked(words: str, level: str, most: int) -> str:
     """Return words with a mark of their level: color alone is not for everybody."""
     text = _MARKS.get(level, "") + words
-    if len(text) <= _LONGEST:
+    if len(text) <= most:
         return text
-    return f"{text[: _LONGEST - _LAST - 1]}…{text[-_LAST:]}"  # the ends of names tell Pods apart
+    return f"{text[: most - _LAST - 1]}…{text[-_LAST:]}"  # the ends of names tell Pods apart
 
 
 def _text(parent: Element, x: int, y: int, words: str, sort: str) -> None:

@@ -63,7 +63,9 @@ async def test_the_map_is_drawn_and_a_broken_link_turns_red(page: Page, lab: Spa
         assert "Switch: to-node1 is down" in found
         assert await page.value(f"getComputedStyle({RED}).stroke") == "rgb(198, 40, 40)"
         assert "broken" in await page.value("document.getElementById('state').textContent")
+        await page.resize(1000, 640)
         _keep(await page.picture())
+        await page.resize(1000, 900)
     finally:
         lab.switch.ip("link", "set", "to-node1", "up")
     await page.until(f"!{RED}")
