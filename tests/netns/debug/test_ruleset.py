@@ -170,22 +170,27 @@ class Coverage:
 
 def compare(
     walk: Walk, packet: Packet, device: Device, seen: list[Seen], count: Coverage
-) -> tuple[str, Way | None]:
-    """Return why the kernel and the prediction part, "" if they agree, and the way it took."""
+) -> tuple[str, list[Way]]:
+    """Return why kernel and prediction part, "" if they agree, and the ways it may have taken.
+
+    Several ways may look alike, and yet leave other marks on the connection.
+    """
     found = list(predicted(walk, packet, device))
     assert abs(float(sum(end.weight for *_, end in found)) - 1) < 1e-9
-    for outcome, verdict, end in found:
-        if verdict == "unknown":
-            continue
-        if observed(seen, end.state.open_port) == outcome:
-            count.cases["same"] += 1
-            return "", end
+    alike = [
+        end
+        for outcome, verdict, end in found
+        if verdict != "unknown" and observed(seen, end.state.open_port) == outcome
+    ]
+    if alike:
+        count.cases["same"] += 1
+        return "", alike
     unknown = [end.verdict.chain for _, verdict, end in found if verdict == "unknown"]
     if unknown:
         count.cases["unknown"] += 1
         count.unknown[unknown[0]] += 1
-        return "", None
-    return told(packet, seen, [end for *_, end in found]), None
+        return "", []
+    return told(packet, seen, [end for *_, end in found]), []
 
 
 def told(packet: Packet, seen: list[Seen], ways: list[Way]) -> str:
@@ -236,10 +241,10 @@ def one_ruleset(router: Router, seed: int, count: Coverage) -> None:
         ways = {}
         for number, packet in packets.items():
             walk = Walk(rules, fib)
-            why, way = compare(walk, packet, left, seen[number], count)
+            why, alike = compare(walk, packet, left, seen[number], count)
             assert not why, f"seed {seed}, first packet: {why}"
-            if way and at_the_end(seen[number]) and way.state.flow:
-                ways[number] = way
+            if alike and at_the_end(seen[number]) and alike[0].state.flow:
+                ways[number] = alike
         replies(router, (rules, fib), (packets, seen, ways), right, count, f"seed {seed}")
 
 
@@ -250,7 +255,7 @@ def at_the_end(seen: list[Seen]) -> bool:
 def replies(
     router: Router,
     read: tuple[KernelRules, KernelFib],
-    sent: tuple[dict[int, Packet], dict[int, list[Seen]], dict[int, Way]],
+    sent: tuple[dict[int, Packet], dict[int, list[Seen]], dict[int, list[Way]]],
     device: Device,
     count: Coverage,
     label: str,
@@ -258,7 +263,7 @@ def replies(
     """Answer what arrived on the right, and compare the answers' ways."""
     packets, seen, ways = sent
     answers = {}
-    for number, way in ways.items():
+    for number, (way, *_) in ways.items():
         last = seen[number][-1].packet
         if way.state.oif is None or way.state.oif.name != "r1":
             continue
@@ -267,8 +272,12 @@ def replies(
         answers[number] = answer(last)
     again = router.send(list(answers.items()), side=1)
     for number, packet in answers.items():
-        walk = Walk(*read, answered(ways[number].state.flow))
-        why, _ = compare(walk, packet, device, again[number], count)
+        why = ""
+        for flow in {one.state.flow for one in ways[number]}:
+            walk = Walk(*read, answered(flow))
+            why, _ = compare(walk, packet, device, again[number], count)
+            if not why:
+                break
         assert not why, f"{label}, reply to {packets[number]}: {why}"
 
 
