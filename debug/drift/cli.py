@@ -15,7 +15,7 @@ from debug.options import ground, ground_options, output_option
 from debug.snapshot import take
 from lab.shared import plain_errors
 
-_AGAIN = 1.0  # seconds
+_AGAIN = 0.5  # seconds
 
 
 def changes(

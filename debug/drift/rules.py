@@ -17,7 +17,7 @@ from debug.drift.scratch import Objects
 from proxy.backends.iptables.names import ChainName, Table, is_ours
 from proxy.backends.nftables.objects import CLIENTS
 
-_COUNTING = re.compile(r"-m nfacct --nfacct-name +\S+ ")  # where the kernel has such counters
+_COUNTING = re.compile(r"-m nfacct --nfacct-name +\S+ ?")  # where the kernel has such counters
 _LOST = {
     "chain": "rules that call it do nothing",
     "rule": "packets are not decided as they should be",
@@ -123,7 +123,9 @@ def _rows(text: str) -> Counter[tuple[str, str]]:
         if row.startswith("*"):
             table = row[1:]
         elif row.startswith("-A ") and _is_of_proxy(table, row):
-            found[table, _COUNTING.sub("", row)] += 1
+            plain = _COUNTING.sub("", row)
+            if plain == row or "-j " in plain:  # a row without a target only counts
+                found[table, plain] += 1
     return found
 
 

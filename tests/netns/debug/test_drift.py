@@ -133,6 +133,10 @@ def test_iptables_rules_are_compared_row_by_row() -> None:
         found = find(replace(shown, machines=(machine, shown.machines[1])), "node1")
         return [one for one in found if "KUBE" in one.what]
 
-    assert of_rules(texts["nft 4"]) == []
+    counting = "-A KUBE-SERVICES -m nfacct --nfacct-name  some_pkts"
+    assert (
+        of_rules(texts["nft 4"].replace("-A KUBE-MARK-MASQ", f"{counting}\n-A KUBE-MARK-MASQ"))
+        == []
+    )
     found = of_rules("\n".join(lost))
     assert {(one.state, one.owner) for one in found} == {(State.MISSING, "Pod default/web-2")}
