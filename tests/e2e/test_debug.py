@@ -83,16 +83,6 @@ def test_trace_writes_packets_that_say_what_happened_to_them(lab: Lab, tmp_path:
     assert b"Service default/web" in said
 
 
-def test_trace_takes_few_seconds_of_a_processor(lab: Lab) -> None:
-    args = ("trace", "--name", lab.name, pod_on(lab, "node1"), "service/web")
-    began = os.times()
-    done = run(CHECKOUT / "bin" / "podwire", *args)
-    took = os.times()
-    assert done.returncode == 0, done.stdout + done.stderr
-    spent = took.children_user + took.children_system
-    assert spent - began.children_user - began.children_system < 3.0  # 1.7 on a busy machine
-
-
 def test_trace_says_what_does_not_exist(lab: Lab) -> None:
     done = run(CHECKOUT / "bin" / "podwire", "trace", "--name", lab.name, "nobody", "service/web")
     assert done.returncode == 1
