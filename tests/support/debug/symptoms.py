@@ -50,6 +50,7 @@ spec:
 """
 PODS = {"client": "node1", "near": "node1", "far": "node2"}
 _PORT = 7777  # of this module's own servers
+_OF_LINKS = ("fe80:", "ff00:")  # what each new link gets some seconds after it
 _SOON = 0.5  # seconds: a packet that has not come by then was lost
 
 
@@ -352,8 +353,12 @@ def network() -> dict[str, Any]:
             (link.name, link.mac, link.mtu, link.up, link.hairpin, link.master)
             for link in state.links
         },
-        "addresses": {(one.link, one.ip, one.duplicate) for one in state.addresses},
-        "routes": set(state.routes),
+        "addresses": {
+            (one.link, one.ip, one.duplicate)
+            for one in state.addresses
+            if not one.ip.startswith(_OF_LINKS)
+        },
+        "routes": {one for one in state.routes if not one.destination.startswith(_OF_LINKS)},
         "permanent": {one for one in state.neighbors if one.state == "permanent"},
         "sysctls": {key: text for key, text in state.sysctls.items() if key not in moving},
         "rules": _ruleset("nft", "-s", "list", "ruleset"),
