@@ -202,8 +202,8 @@ def test_a_call_is_in_flows_and_in_top(lab: Lab) -> None:
         top = shown(lab, "top", "--once", "--interval", "0.1")
         call.communicate("", timeout=60)
     ours = [one for one in found if one["client"] == "Node node1"]
-    assert [one["flow"]["state"] for one in ours] == ["ESTABLISHED"]
-    assert ours[0]["server"] in {f"Pod default/{one['metadata']['name']}" for one in lab.pods()}
+    (opened,) = [one for one in ours if one["flow"]["state"] == "ESTABLISHED"]  # others have ended
+    assert opened["server"] in {f"Pod default/{one['metadata']['name']}" for one in lab.pods()}
     assert not any(one.get("stale") for one in found)
     assert "default/web:http" in {row["service"] for row in top["rows"] if row["open"]}
 

@@ -21,6 +21,8 @@ LONGEST = (
     "tests/e2e/test_cni_runtimes.py",
     "tests/e2e/test_load_balancers.py",
     "tests/e2e/test_survival.py",
+    "tests/e2e/test_debug.py",
+    "tests/e2e/test_debug_faults.py",
     "tests/netns/proxy/test_process.py",
     "tests/netns/proxy/test_policy.py",
     "tests/netns/cni/test_kill.py",
