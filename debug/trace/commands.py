@@ -76,7 +76,7 @@ def trace(source: str, destination: str, **options: Any) -> None:
             click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
         else:
             click.echo("\n".join(lines(result, every=options["every"])))
-    sys.exit(0 if succeeded(result) else 1)
+    sys.exit(0 if succeeded(result, options["count"]) else 1)
 
 
 def predict(found: Ground, source: str, destination: str, options: dict[str, Any]) -> Branch:
@@ -235,9 +235,9 @@ def read_rules(seen: Iterable[Seen]) -> Rules:
     return {place: read_chains(place, keys) for place, keys in chains_of(events).items()}
 
 
-def succeeded(result: Trace) -> bool:
-    """True if every probe arrived, and something answered it."""
-    probes = {one.probe for one in result.packets}
+def succeeded(result: Trace, count: int = 1) -> bool:
+    """True if each of ``count`` probes arrived, and something answered it."""
+    probes = set(range(1, count + 1))  # of one that was seen nowhere there is no packet
     arrived = {
         direction: {
             one.probe
@@ -246,4 +246,4 @@ def succeeded(result: Trace) -> bool:
         }
         for direction in ("forward", "reply")
     }
-    return bool(probes) and probes <= arrived["forward"] & arrived["reply"]
+    return probes <= arrived["forward"] & arrived["reply"]

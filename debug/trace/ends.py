@@ -3,7 +3,7 @@
 An end is ``[KIND/][NAMESPACE/]NAME`` or an address; KIND is pod, service (svc) or node.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from control.reported import ReportedError
@@ -131,8 +131,16 @@ def find_target(end: End, cluster: ClusterState | None) -> Target:
         names = " and ".join(one.shown for one in found)
         raise EndError(f"{end.name} is {names}: write the kind, such as service/{end.name}")
     if not found:
-        raise EndError(f"no Pod, Service or node {'/'.join(end.key)} has an address")
-    return found[0]
+        raise EndError(f"there is no Pod, Service or node {'/'.join(end.key)}")
+    return _reachable(found[0])
+
+
+def _reachable(target: Target) -> Target:
+    """Return a target with the addresses that are some: they go into the text of rules."""
+    usable = tuple(str(ip_address(one)) for one in target.addresses if _is_address(one))
+    if not usable:
+        raise EndError(f"{target.shown} has no address yet: is it scheduled, and does it run?")
+    return replace(target, addresses=usable)
 
 
 def _pod(end: End, cluster: ClusterState) -> Target | None:
@@ -201,11 +209,12 @@ def _all(cluster: ClusterState) -> tuple[tuple[str, str], ...]:
 
 
 def _is_address(text: str) -> bool:
+    """Return True for an address without a zone, which may be any text (RFC 4007)."""
     try:
         ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 def watched(ground: Ground, source: Place, target: Target, most: int) -> tuple[Place, ...]:

@@ -121,6 +121,14 @@ def source_address(destination: str) -> str:
 
 def free_port() -> int:
     """Return a port of this namespace that no program uses now. Raises OSError."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as asking:
+    with _any_socket() as asking:
         asking.bind(("", 0))
         return int(asking.getsockname()[1])
+
+
+def _any_socket() -> socket.socket:
+    """Return a socket of both families; of IPv4 alone where the kernel has no IPv6."""
+    try:
+        return socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM)

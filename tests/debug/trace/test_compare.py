@@ -2,6 +2,7 @@
 
 from debug.explain.result import Branch, Hop, RuleLine
 from debug.trace import model
+from debug.trace.commands import succeeded
 from debug.trace.compare import compare
 from debug.trace.text import lines
 
@@ -53,3 +54,12 @@ def test_a_packet_that_ends_early_leaves_the_way_there() -> None:
     (found,) = compare(PREDICTED, (seen("Node n1", outcome="dropped"),))
     assert not found.agrees
     assert found.rows[-1].observed == "dropped at Node n1"
+
+
+def test_a_probe_that_was_seen_nowhere_has_not_succeeded() -> None:
+    there, back = (
+        model.PacketTrace(1, direction, "TCP", "arrived") for direction in ("forward", "reply")
+    )
+    trace = model.Trace("a", "b", "", (there, back))
+    assert succeeded(trace)
+    assert not succeeded(trace, 2)

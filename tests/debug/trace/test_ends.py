@@ -2,7 +2,9 @@
 
 import pytest
 
-from debug.trace.ends import End, EndError, parse_end
+from debug.cluster import ClusterState
+from debug.trace.ends import End, EndError, find_target, parse_end
+from proxy.policy.wire import Pod
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,10 @@ def test_an_end_is_a_kind_a_namespace_a_name_a_port_and_a_protocol(text: str, en
 def test_what_is_no_end_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(EndError, match=r"is no (end|port)"):
         parse_end(text)
+
+
+@pytest.mark.parametrize("ips", [[], [{"ip": ""}], [{"ip": "fe80::1%x }; flush ruleset"}]])
+def test_a_pod_without_an_address_is_no_target(ips: list[dict[str, str]]) -> None:
+    wire = {"metadata": {"name": "web", "namespace": "default"}, "status": {"podIPs": ips}}
+    with pytest.raises(EndError, match="Pod default/web has no address yet"):
+        find_target(parse_end("web:80"), ClusterState(pods=(Pod.read(wire),)))
