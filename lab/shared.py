@@ -14,6 +14,7 @@ from control.reported import ReportedError
 from lab.options import OptionError
 from lab.spec import LabSpec, LabSpecError
 from lab.state import LabDir, lab_dir
+from proxy.model.errors import ProxyError
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def plain_errors() -> Iterator[None]:
         raise
     except OSError as err:
         raise click.ClickException(cause(err)) from err
-    except ReportedError as err:
+    except (ReportedError, ProxyError) as err:
         raise click.ClickException(str(err)) from err
 
 

@@ -56,8 +56,8 @@ def main(
     each.
     Which packet it was: podwire policy drops, podwire trace.
     """
-    found = ground(name, here, kubeconfig)
     with plain_errors():
+        found = ground(name, here, kubeconfig)
         places = (found.node(node),) if node else found.nodes()
         unread: list[str] = []
         names = Names(objects(found, unread) or ClusterState())

@@ -49,8 +49,8 @@ def _flows(name: str | None, here: bool, kubeconfig: Path | None, node: str, **h
     asked = FlowFilter(
         _key(how["service"]), _key(how["pod"]), how["port"] or 0, how["protocol"].upper()
     )
-    found = ground(name, here, kubeconfig)
     with plain_errors():
+        found = ground(name, here, kubeconfig)
         places = (found.node(node),) if node else found.nodes()
         unread: list[str] = []
         names = FlowNames(objects(found, unread) or ClusterState())

@@ -41,10 +41,9 @@ def main(
     endpoint here, because nothing tracks it. -o json prints one document an interval. Ctrl-C ends
     it.
     """
-    found = ground(name, here, kubeconfig)
     with plain_errors():
         try:
-            _run(found, once, interval, lines, output)
+            _run(ground(name, here, kubeconfig), once, interval, lines, output)
         except KeyboardInterrupt:  # the way to end it
             return
 
