@@ -6,11 +6,12 @@ Source: rtnetlink(7), Documentation/networking/ip-sysctl.rst, linux/neighbour.h,
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyroute2
+from pyroute2.netlink.exceptions import NetlinkError
 
 from control.node_network.kernel import dump
 from debug.kernel.values import Address, Forwarding, Link, Neighbor, Route, Rule, SpaceState
@@ -77,12 +78,16 @@ def read_numbers(paths: Iterable[str]) -> dict[int, int]:
 
 
 def _numbered(ip: Any, path: str) -> Iterator[tuple[int, int]]:
-    with suppress(FileNotFoundError):  # its Pod has just ended
+    """Yield the number of a namespace; none if its Pod or node has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             number = ip.get_netnsid(fd=fd)["nsid"]
             if number >= 0:  # -1: no link leads there
                 yield number, os.fstat(fd).st_ino
+        except NetlinkError as err:
+            if err.code != errno.EINVAL:  # what is left is the file that it was mounted on
+                raise
         finally:
             os.close(fd)
 
@@ -109,10 +114,18 @@ def read_counters() -> dict[str, int]:
     return found
 
 
-def _netlink() -> Any:
-    """Open a netlink socket; pyroute2 makes its methods at run time, where mypy cannot see them."""
+@contextmanager
+def _netlink() -> Iterator[Any]:
+    """Open a netlink socket; pyroute2 makes its methods at run time, where mypy cannot see them.
+
+    Raises OSError, which pyroute2's own errors are not.
+    """
     iproute: Any = pyroute2.IPRoute  # type: ignore[attr-defined]
-    return iproute()
+    try:
+        with iproute() as ip:
+            yield ip
+    except NetlinkError as err:
+        raise OSError(err.code, f"the kernel's objects cannot be read: {err.args[-1]}") from err
 
 
 def _sysctls(links: Iterator[str]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from debug import places
-from debug.kernel.read import read_space
+from debug.kernel.read import read_numbers, read_space
 from debug.kernel.values import SpaceState
 from debug.places import Ground, Place, PlaceError, inside
 from debug.snapshot import take
@@ -48,6 +48,12 @@ def node(spaces: Callable[[str], Space]) -> Space:
 @pytest.fixture(scope="module")
 def state(node: Space) -> SpaceState:
     return inside(place(node), read_space)
+
+
+def test_a_namespace_that_has_just_ended_has_no_number(node: Space, tmp_path: Path) -> None:
+    (left := tmp_path / "left").touch()  # a mount is gone before the file below it
+    gone = [str(left), str(tmp_path / "gone")]
+    assert inside(place(node), lambda: read_numbers(gone)) == {}
 
 
 def test_links_say_what_they_are(state: SpaceState) -> None:
