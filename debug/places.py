@@ -191,3 +191,11 @@ def inside(place: Place, act: Callable[[], T]) -> T:
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(enter).result()
+
+
+def inside_if_there(place: Place, act: Callable[[], T], default: T) -> T:
+    """Return the same; of a place that has ended meanwhile, as Pods do, return ``default``."""
+    try:
+        return inside(place, act)
+    except PlaceError:
+        return default

@@ -25,10 +25,13 @@ def reservations(root: Path) -> Iterator[Reservation]:
         if folder.is_dir() and not folder.name.startswith("."):
             for path in _listed(folder):
                 if _is_address(path.name):
-                    container, _, ifname = _text(path).partition("\n")
-                    yield Reservation(
-                        folder.name, path.name, container.strip()[:256], ifname.strip()[:16]
-                    )
+                    with suppress(FileNotFoundError):  # it was given back just now
+                        yield _reservation(folder.name, path)
+
+
+def _reservation(network: str, path: Path) -> Reservation:
+    container, _, ifname = _text(path).partition("\n")
+    return Reservation(network, path.name, container.strip()[:256], ifname.strip()[:16])
 
 
 def attachments(root: Path) -> Iterator[Attachment]:

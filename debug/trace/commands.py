@@ -20,7 +20,7 @@ from control.client.errors import ClientError
 from debug.cluster import ClusterState, Names, read_cluster
 from debug.explain.result import Branch
 from debug.options import ground
-from debug.places import Ground, Place, entered, inside
+from debug.places import Ground, Place, entered, inside_if_there
 from debug.trace.compare import compare
 from debug.trace.ends import End, EndError, Target, find_source, find_target, parse_end, watched
 from debug.trace.model import PacketTrace, Trace
@@ -214,7 +214,7 @@ def _untold(one: Observed) -> Iterator[Seen]:
             flow = (first.packet.inner or first.packet).flow
             if any(one.original == flow for one in told.get(stay.place, ())):
                 continue
-            if found := inside(stay.place, partial(find, flow)):
+            if found := inside_if_there(stay.place, partial(find, flow), None):
                 told[stay.place].append(found)
                 yield Seen(stay.place, found)
 

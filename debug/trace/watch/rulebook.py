@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from debug.places import Place, inside
+from debug.places import Place, inside_if_there
 from debug.trace.watch.nftrace import FAMILIES
 from proxy.linux.netlink import (
     NETFILTER,
@@ -51,14 +51,14 @@ class RuleText:
 
 
 def read_chains(place: Place, wanted: list[ChainKey]) -> dict[ChainKey, ChainRules]:
-    """Read chains of a place; those that are gone meanwhile are missing. Raises PlaceError."""
+    """Read chains of a place; those that are gone meanwhile are missing. Raises OSError."""
 
     def read() -> dict[ChainKey, ChainRules]:
         with closing(Netlink(NETFILTER)) as netlink:
             found = {key: _read(netlink, key) for key in wanted}
         return {key: value for key, value in found.items() if value is not None}
 
-    return inside(place, read)
+    return inside_if_there(place, read, {})
 
 
 def _read(netlink: Netlink, key: ChainKey) -> ChainRules | None:
@@ -99,7 +99,7 @@ def describe(rule: dict[int, bytes]) -> RuleText:
 
 
 def read_element(place: Place, key: ChainKey, value: bytes) -> str:
-    """Return the comment of a map's element; "" if there is none. Raises PlaceError.
+    """Return the comment of a map's element; "" if there is none.
 
     ``key`` is family, table and map, ``value`` what the element is found by.
     """
@@ -116,7 +116,7 @@ def read_element(place: Place, key: ChainKey, value: bytes) -> str:
         elements = [attributes(one) for one in list_values(attributes(found[4:]).get(3, b""))]
         return " ".join(word for one in elements for word in _own_comment(one.get(6, b"")))
 
-    return inside(place, read)
+    return inside_if_there(place, read, "")
 
 
 def _own_comment(data: bytes) -> Iterator[str]:

@@ -17,6 +17,7 @@ from proxy.linux.libnftables import Libnftables
 from proxy.model.errors import KernelRefusedError
 
 _LEGACY = ("ip_tables_names", "ip6_tables_names")  # below /proc/net: tables of iptables-legacy
+_OWN = Path("/proc/thread-self/ns/net")
 Event = Tapped | NftTrace | Connection | Dropped
 L = TypeVar("L", bound="_Listener")
 
@@ -66,11 +67,12 @@ class Watch:
                 self._listen(place, ConnectionListener, "events of conntrack")
                 self._trace(place, rules)
                 self.blind += (f"{place.name}: {line}" for line in _legacy())
+                number = _OWN.stat().st_ino
         except PlaceError as err:
             self.blind.append(str(err))
             return
         self.links[place] = tap.names if tap else {}
-        self._numbers[Path(place.netns).stat().st_ino] = place
+        self._numbers[number] = place
 
     def add_drops(self, first: int, last: int, port: int = 0) -> None:
         """Listen to what the kernel drops in the places, with a word in a range, or a port."""
