@@ -16,6 +16,8 @@ from debug.trace.watch.spaces import Seen, Watch, until
 from debug.trace.watch.taps import Tapped
 
 _QUIET = 0.05  # seconds without an event after which a packet is not on its way any more
+_RUSH = 1.0  # seconds beyond the patience in which what waits is read
+_BUSY = "what came last: events come faster here than they are read"
 
 
 @dataclass(slots=True)
@@ -69,13 +71,19 @@ class _Conversation:
         self._recognizer = Recognizer(self.found.probe)
 
     def follow(self, patience: float) -> None:
-        """Listen until the answer came and nothing more comes, or the patience ends."""
+        """Listen until the answer came and nothing more comes, or the patience ends.
+
+        Where others' connections never cease, it ends too: all of a place's events come.
+        """
         deadline = time.monotonic() + patience
         while True:
             limit = until(deadline)
             events = self.watch.read(min(limit, _QUIET) if self.answered else limit)
             self.found.seen += (one for one in events if not self._is_ours(one))
             if not events and (self.answered or not limit):
+                return
+            if time.monotonic() > deadline + _RUSH:
+                self.found.unseen.append(_BUSY)
                 return
             for one in events:
                 self._hear(one)

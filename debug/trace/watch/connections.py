@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from debug.trace.packet import ICMP, ICMP6, NAMES, Flow
+from debug.trace.watch.taps import MOST_AT_ONCE
 from proxy.linux.netlink import (
     NETFILTER,
     RECEIVE,
@@ -66,19 +67,20 @@ class ConnectionListener:
         self._socket.close()
 
     def read(self) -> list[Connection]:
-        """Return the connections since the last call. Raises OSError."""
+        """Return connections since the last call; the others next time. Raises OSError."""
         found: list[Connection] = []
-        while True:
+        for _ in range(MOST_AT_ONCE):
             try:
                 data = self._socket.recv(RECEIVE)
             except BlockingIOError:
-                return found
+                break
             except OSError as err:
                 if err.errno != errno.ENOBUFS:
                     raise
                 self.lost += 1
                 continue
             found += decode(data)
+        return found
 
 
 def find(flow: Flow) -> Connection | None:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from debug.trace.watch.taps import MOST_AT_ONCE
 from proxy.linux.netlink import NETFILTER, RECEIVE, attributes, messages, text
 
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1  # linux/netlink.h
@@ -70,19 +71,20 @@ class NftTracer:
         self._socket.close()
 
     def read(self) -> list[NftTrace]:
-        """Return the events since the last call. Raises OSError."""
+        """Return events since the last call; the others next time. Raises OSError."""
         found: list[NftTrace] = []
-        while True:
+        for _ in range(MOST_AT_ONCE):
             try:
                 data = self._socket.recv(RECEIVE)
             except BlockingIOError:
-                return found
+                break
             except OSError as err:
                 if err.errno != errno.ENOBUFS:
                     raise
                 self.lost += 1
                 continue
             found += decode(data)
+        return found
 
 
 def decode(data: bytes) -> Iterator[NftTrace]:

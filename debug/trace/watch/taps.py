@@ -1,6 +1,7 @@
 """Taps: which packets pass the links of a network namespace (packet(7))."""
 
 import ctypes
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ _OUTGOING = 4  # PACKET_OUTGOING: linux/if_packet.h
 _LONGEST = 1 << 16
 _ROOM = 1 << 21  # bytes of the queue
 _TIME = struct.Struct("=qq")
+MOST_AT_ONCE = 1000  # messages that are read before others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Tap:
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         # What it hears before it has the filter is passed over later, as all that is not the probe.
         self._socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ALL))
-        self.names = dict(socket.if_nameindex())
+        self.names = {index: _text(name) for index, name in socket.if_nameindex()}
         self.lost = 0
         try:
             self._filter(program)
@@ -50,19 +52,27 @@ class Tap:
         self._socket.close()
 
     def read(self) -> list[Tapped]:
-        """Return the packets since the last call. Raises OSError."""
+        """Return the packets since the last call; the others next time. Raises OSError."""
         found: list[Tapped] = []
-        while True:
+        for _ in range(MOST_AT_ONCE):
             try:
-                data, extra, _, address = self._socket.recvmsg(_LONGEST, 64)
+                data, extra, _flags, address = self._socket.recvmsg(_LONGEST, 64)
             except BlockingIOError:
-                return found
+                break
+            except UnicodeDecodeError:
+                continue  # on a link whose name is no text
             times = [value for _, kind, value in extra if kind == _TIMESTAMP]
             seconds, nanoseconds = _TIME.unpack(times[0][: _TIME.size]) if times else (0, 0)
             when = seconds * 1_000_000_000 + nanoseconds
             found.append(Tapped(when, address[0], address[2] == _OUTGOING, data))
+        return found
 
     def _filter(self, program: bytes) -> None:
         kept = ctypes.create_string_buffer(program, len(program))
         head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(kept))
         self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, head)
+
+
+def _text(name: str) -> str:
+    """Return a link's name, which may be any bytes, as text that can be written."""
+    return os.fsencode(name).decode(errors="replace")
