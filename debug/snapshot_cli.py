@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from debug.options import ground, ground_options
+from debug.output import say
 from debug.snapshot import save, take
 from lab.shared import plain_errors
 
@@ -22,5 +23,5 @@ def main(name: str | None, here: bool, kubeconfig: Path | None, file: Path) -> N
         snapshot = take(ground(name, here, kubeconfig), machines=True)
         save(snapshot, file)
         for line in snapshot.unread:
-            click.echo(f"not read: {line}", err=True)
-    click.echo(f"{len(snapshot.spaces)} network namespaces are in {file}")
+            say(f"not read: {line}", err=True)
+    say(f"{len(snapshot.spaces)} network namespaces are in {file}")

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from debug.doctor.examine import examine, exit_code
 from debug.doctor.look import look_at
@@ -12,6 +11,7 @@ from debug.doctor.proof import prove
 from debug.doctor.show import lines
 from debug.doctor.table import ALSO, CHECKS
 from debug.options import ground, ground_options, output_option
+from debug.output import say, say_json
 from debug.snapshot import Snapshot, load, take
 from lab.shared import plain_errors
 
@@ -77,8 +77,8 @@ def main(
             place = ground(name, here, kubeconfig)
             findings = tuple(prove(place, look_at(snapshot), findings))
         if output == "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(findings), indent=2))
+            say_json(findings)
         else:
             for line in lines(findings, every=every):
-                click.echo(line)
+                say(line)
     sys.exit(exit_code(findings))

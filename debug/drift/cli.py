@@ -6,12 +6,12 @@ from pathlib import Path
 from threading import Event
 
 import click
-import msgspec
 
 from debug.doctor.cli import seen, snapshot_option
 from debug.drift.find import find
 from debug.drift.model import Drift, State
 from debug.options import ground, ground_options, output_option
+from debug.output import say, say_json
 from debug.snapshot import take
 from lab.shared import plain_errors
 
@@ -64,18 +64,21 @@ def main(
             for sign, one in changes(
                 lambda: find(take(place, machines=True), node), lambda: never.wait(_AGAIN)
             ):
-                click.echo(_json(sign, one) if output == "json" else f"{sign} {_told(one)}")
+                _say_change(sign, one, output)
             return
         found = find(seen(name, here, kubeconfig, file), node)
         if output == "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+            say_json(found)
         else:
-            click.echo("\n".join(_lines(found)))
+            say("\n".join(_lines(found)))
     sys.exit(1 if any(one.state is not State.UNKNOWN for one in found) else 0)
 
 
-def _json(sign: str, one: Drift) -> str:
-    return msgspec.json.encode({"change": sign, "drift": one}).decode()
+def _say_change(sign: str, one: Drift, output: str) -> None:
+    if output == "json":
+        say_json({"change": sign, "drift": one}, line=True)
+    else:
+        say(f"{sign} {_told(one)}")
 
 
 def _told(one: Drift) -> str:

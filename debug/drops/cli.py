@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import msgspec
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from debug.cluster import ClusterState, Names
 from debug.drops.counters import DropCount, backlog, grown, read
 from debug.drops.reasons import ReasonCounter
 from debug.options import ground, ground_options, output_option
+from debug.output import say, say_json
 from debug.places import Place, PlaceError, inside
 from debug.views.gather import objects
 from lab.report import columns
@@ -62,7 +64,7 @@ def main(
         unread: list[str] = []
         names = Names(objects(found, unread) or ClusterState())
         for line in unread:
-            click.echo(line, err=True)
+            say(line, err=True)
         if follow:
             heard = (one for one in found.places if node in ("", one.node))
             with _reasons(heard, names) as reasons:
@@ -70,8 +72,8 @@ def main(
         counts = _read_all(places, names)
     shown = [one for one in counts if one.packets or every]
     if output == "json":
-        return click.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
-    return click.echo(table(shown))
+        return say_json(shown)
+    return say(table(shown))
 
 
 def table(counts: Iterable[DropCount]) -> str:
@@ -87,7 +89,7 @@ def _reasons(places: Iterable[Place], names: Names) -> Iterator[Callable[[], Ite
     try:
         counter = ReasonCounter(places, names)
     except KernelRefusedError as err:
-        click.echo(f"the kernel's reasons of drops are unknown: {err}", err=True)
+        say(f"the kernel's reasons of drops are unknown: {err}", err=True)
         yield lambda: ()
         return
     try:
@@ -110,17 +112,17 @@ def _follow(
             after = _read_all(places, names)
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             for one in (*grown(before, after), *reasons()):
-                click.echo(_line(one, now, output))
+                _say_grown(one, now, output)
             before = after
     except KeyboardInterrupt:  # the way to end it
         return
 
 
-def _line(one: DropCount, now: str, output: str) -> str:
+def _say_grown(one: DropCount, now: str, output: str) -> None:
     if output == "json":
-        return msgspec.json.encode({"time": now, **msgspec.to_builtins(one)}).decode()
+        return say_json({"time": now, **to_builtins(one)}, line=True)
     meaning = f"  ({one.meaning})" if one.meaning else ""
-    return f"{now} {one.node} {one.source}: {one.what} +{one.packets}{meaning}"
+    return say(f"{now} {one.node} {one.source}: {one.what} +{one.packets}{meaning}")
 
 
 def _read_all(places: tuple[Place, ...], names: Names) -> list[DropCount]:
@@ -135,7 +137,7 @@ def _read(place: Place) -> list[DropCount]:
     try:
         return inside(place, lambda: list(read(place.node)))
     except (OSError, PlaceError, KernelRefusedError) as err:
-        click.echo(f"{place.name} cannot be read: {err}", err=True)
+        say(f"{place.name} cannot be read: {err}", err=True)
         return []
 
 
@@ -144,4 +146,4 @@ def _named(one: DropCount, names: Names) -> DropCount:
     if one.source != "policy":
         return one
     head, _, address = one.what.rpartition(" ")
-    return msgspec.structs.replace(one, what=f"{head} {names.shown(address)}")
+    return replace(one, what=f"{head} {names.shown(address)}")

@@ -124,7 +124,7 @@ def _protocols() -> Iterator[Counted]:
 
 def _links() -> Iterator[Counted]:
     """Yield drops of each link in both directions; see proc_net_dev(5)."""
-    for line in (_NET / "dev").read_text().splitlines()[2:]:
+    for line in (_NET / "dev").read_text(errors="replace").splitlines()[2:]:
         name, _, numbers = line.partition(":")
         counts = [int(number) for number in numbers.split()]
         yield f"{name.strip()} received", counts[3], LINK

@@ -6,7 +6,6 @@ from contextlib import closing
 from ipaddress import ip_address
 from typing import Any
 
-import click
 import msgspec
 
 from debug.cluster import ClusterState, Names, read_cluster
@@ -16,6 +15,7 @@ from debug.explain.space import Space, Spaces
 from debug.explain.text import lines
 from debug.explain.walk import Walk
 from debug.options import ground
+from debug.output import say, say_json
 from debug.places import Ground
 from debug.ruleset.packet import ICMP6, NUMBERS, Address, State, make
 from debug.trace.ends import EndError, Target, find_source, find_target, parse_end
@@ -31,9 +31,9 @@ def explain(source: str, destination: str, **options: Any) -> None:
         found = ground(options["name"], options["here"], options["kubeconfig"])
         result = explained(found, source, destination, options)
         if options["output"] == "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
+            say_json(result)
         else:
-            click.echo("\n".join(lines(result)))
+            say("\n".join(lines(result)))
     sys.exit(exit_code(result.way))
 
 

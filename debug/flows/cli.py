@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from debug.cluster import ClusterState
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
 from debug.options import ground, ground_options, output_option
+from debug.output import say, say_json
 from debug.places import Place
 from debug.views.gather import objects
 from lab.shared import plain_errors
@@ -55,7 +55,7 @@ def _flows(name: str | None, here: bool, kubeconfig: Path | None, node: str, **h
         unread: list[str] = []
         names = FlowNames(objects(found, unread) or ClusterState())
         for line in unread:
-            click.echo(line, err=True)
+            say(line, err=True)
         if how["follow"]:
             return _follow(places, names, asked, how["output"])
         return _list(places, names, asked, how["most"], how["output"])
@@ -78,9 +78,9 @@ def _list(
         flows += kept
         left += more
     if output == "json":
-        return click.echo(msgspec.json.format(msgspec.json.encode(flows)).decode())
-    click.echo(show.shown(flows))
-    return click.echo(f"and {left} more: --most shows more of them") if left else None
+        return say_json(flows)
+    say(show.shown(flows))
+    return say(f"and {left} more: --most shows more of them") if left else None
 
 
 def _follow(places: tuple[Place, ...], names: FlowNames, asked: FlowFilter, output: str) -> None:
@@ -89,10 +89,10 @@ def _follow(places: tuple[Place, ...], names: FlowNames, asked: FlowFilter, outp
     try:
         for one in watch.follow(places, names, asked):
             if isinstance(one, str):
-                click.echo(one, err=True)
+                say(one, err=True)
             elif output == "json":
-                click.echo(msgspec.json.encode(one).decode())
+                say_json(one, line=True)
             else:
-                click.echo(show.line(one))
+                say(show.line(one))
     except KeyboardInterrupt:  # the way to end it
         return

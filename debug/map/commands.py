@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import click
-import msgspec
 from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
@@ -19,6 +17,7 @@ from debug.map.svg import svg
 from debug.map.topology import topology as make
 from debug.map.tracked import connections
 from debug.options import ground
+from debug.output import drawn, say, say_json
 from debug.snapshot import Snapshot
 from lab.shared import plain_errors
 
@@ -32,9 +31,9 @@ def topology(options: Ground, path: Path | None, output: str) -> None:
         snapshot = taken(options, path)
         graph = make(snapshot, examine(snapshot))
     if output == "json":
-        click.echo(msgspec.json.encode(graph))
+        say_json(graph)
     elif output == "svg":
-        click.echo(svg(graph))
+        say(svg(graph))
     else:
         _print(text.draw(graph))
 
@@ -44,7 +43,7 @@ def service(options: Ground, path: Path | None, name: str, output: str) -> None:
     with plain_errors():
         found = followed(options, path, name)
     if output == "json":
-        click.echo(msgspec.json.encode(found))
+        say_json(found)
     else:
         _print(service_text.draw(found))
 
@@ -55,9 +54,9 @@ def mesh(options: Ground, effort: Effort, output: str) -> None:
         here = ground(*options)
         found = measured(here, snapshots.take(here), effort)
     if output == "json":
-        click.echo(msgspec.json.encode(found))
+        say_json(found)
     elif output == "svg":
-        click.echo(mesh_draw.svg(found))
+        say(mesh_draw.svg(found))
     else:
         _print(mesh_draw.draw(found))
 
@@ -67,7 +66,7 @@ def _print(drawing: RenderableType) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDEST)
-    console.print(drawing)
+    console.print(drawn(console, drawing))
 
 
 def followed(options: Ground, path: Path | None, name: str) -> ServiceMap:

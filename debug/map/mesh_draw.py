@@ -1,7 +1,7 @@
 """Draws a mesh: as tables for a terminal, and as one picture in SVG. Pure."""
 
 from collections.abc import Iterator, Sequence
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,6 +11,7 @@ from rich.text import Text
 from debug.map.mesh import Mesh, Way, problems
 from debug.map.svg import STYLE
 from debug.map.text import COLORS, MARKS
+from debug.output import xml
 
 _CELL, _ROW, _NAMES = 130, 34, 210  # pixels
 _SPACE = "http://www.w3.org/2000/svg"
@@ -80,7 +81,7 @@ def svg(mesh: Mesh) -> str:
         width = max(width, _NAMES + _CELL * len(places) + 20)
     root.attrib |= {"width": str(width), "height": str(y), "viewBox": f"0 0 {width} {y}"}
     root.set("aria-label", f"Mesh of {len(mesh.ways)} ways")
-    return tostring(root, encoding="unicode")
+    return xml(root)
 
 
 def _grid(root: Element, ways: Sequence[Way], places: Sequence[str], y: int) -> None:

@@ -1,9 +1,10 @@
 """Draws a map as SVG: for a file, or for a page, which brings its own style. Pure."""
 
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 from debug.map.graph import Cable, CableKind, Device, Graph, Role, Spot
 from debug.map.layout import GUTTER, ROW, Box, Layout, lay_out, told
+from debug.output import xml
 
 STYLE = """
 svg { font: 12px system-ui, sans-serif; background: #fff; color: #1c2024 }
@@ -42,7 +43,7 @@ def svg(graph: Graph, columns: int = 4, *, alone: bool = True) -> str:
     for cable in graph.cables:
         if cable.kind not in _BEHIND:
             _join(root, layout, cable)
-    return tostring(root, encoding="unicode")
+    return xml(root)
 
 
 def _draw(root: Element, box: Box) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import click
-import msgspec
 
 from debug.options import ground, ground_options, output_option
+from debug.output import drawn, say_json
 from debug.places import Ground
 from lab.shared import plain_errors
 
@@ -60,11 +60,11 @@ def _run(found: Ground, once: bool, interval: float, lines: int, output: str) ->
     if output == "json" or once or not console.is_terminal:
         for top in every:
             if output == "json":
-                click.echo(msgspec.json.encode(top).decode())
+                say_json(top, line=True)
             else:
-                console.print(draw(top, lines))
+                console.print(drawn(console, draw(top, lines)))
             if once:
                 return
     with Live(console=console, screen=True, auto_refresh=False) as live:
         for top in every:
-            live.update(draw(top, lines), refresh=True)
+            live.update(drawn(console, draw(top, lines)), refresh=True)

@@ -12,7 +12,9 @@ _RIGHT = ("OPEN", "NEW/S", "PACKETS/S", "BYTES/S")
 
 def draw(top: Top, most: int) -> Table:
     """Return the table with at most so many rows."""
-    made = Table(box=None, pad_edge=False, caption="\n".join(top.unread) or None)
+    made = Table(
+        box=None, pad_edge=False, caption=Text("\n".join(top.unread)) if top.unread else None
+    )
     made.add_column("SERVICE", overflow="fold")
     made.add_column("ENDPOINT", overflow="fold")
     for name in _RIGHT:

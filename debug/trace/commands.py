@@ -13,13 +13,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from control.client.errors import ClientError
 from debug.cluster import ClusterState, Names, read_cluster
 from debug.explain.result import Branch
 from debug.options import ground
+from debug.output import say, say_json
 from debug.places import Ground, Place, entered, inside_if_there
 from debug.trace.compare import compare
 from debug.trace.ends import End, EndError, Target, find_source, find_target, parse_end, watched
@@ -73,9 +73,9 @@ def trace(source: str, destination: str, **options: Any) -> None:
         if options["pcap"]:
             Path(options["pcap"]).write_bytes(encode(frames))
         if options["output"] == "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(result)).decode())
+            say_json(result)
         else:
-            click.echo("\n".join(lines(result, every=options["every"])))
+            say("\n".join(lines(result, every=options["every"])))
     sys.exit(0 if succeeded(result, options["count"]) else 1)
 
 

@@ -7,11 +7,9 @@ from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Any
 
-import click
-import msgspec
-
 from debug.cluster import ClusterState, Names
 from debug.options import ground
+from debug.output import say, say_json
 from debug.places import Ground, Place, PlaceError
 from debug.trace.commands import read_cluster_of, read_rules, read_service
 from debug.trace.live import LiveRecognizer, Match, live_filter, live_tables, parse_filter
@@ -50,9 +48,9 @@ def listen(live: str, **options: Any) -> None:
 
 def _print(packet: PacketTrace, options: dict[str, Any]) -> None:
     if options["output"] == "json":
-        click.echo(msgspec.json.encode(packet))
+        say_json(packet, line=True)
     else:
-        click.echo("\n".join((*packet_lines(packet, every=options["every"]), "")))
+        say("\n".join((*packet_lines(packet, every=options["every"]), "")))
 
 
 def live_places(match: Match, found: Ground, cluster: ClusterState | None) -> list[Place]:
@@ -73,8 +71,8 @@ def live_packets(match: Match, places: Sequence[Place], names: Names) -> Iterato
             watch.add(place, live_tables(match, table))
         watch.add_drops(*match.words())
         for line in watch.blind:
-            click.echo(f"unseen: {line}", err=True)
-        click.echo(f"listening in {len(places)} namespaces", err=True)
+            say(f"unseen: {line}", err=True)
+        say(f"listening in {len(places)} namespaces", err=True)
         started = time.time_ns()
         for batch in _batches(watch, table, started):
             yield from _told(match, batch, watch, names, started)

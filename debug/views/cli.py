@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from msgspec.structs import replace
 
 from debug.options import ground, ground_options, output_option
+from debug.output import say, say_json
 from lab.shared import plain_errors
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -73,9 +73,9 @@ def _show(
     kept = (one for one in report.frontends if _fits(one.service, service, namespace))
     report = replace(report, frontends=tuple(one for one in kept if one.is_wrong or not wrong))
     if output == "json":
-        return click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+        return say_json(report)
     lines: Iterable[str] = getattr(show, what)(report)
-    return click.echo("\n".join(lines))
+    return say("\n".join(lines))
 
 
 def _fits(of: str, service: str, namespace: str | None) -> bool:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 import msgspec
 
 from control.reported import ReportedError
+from debug.output import xml
 from debug.trace.model import VERSION, Ends, Hop, PacketTrace, Step, Trace
 
 _LANE, _GAP = 310, 20  # pixels: a lane's width, and the room beside it
@@ -44,7 +45,7 @@ def svg(trace: Trace) -> str:
         _lane(lanes, number, name, bottom)
     width = len(places) * (_LANE + _GAP) + _GAP
     root.attrib |= {"width": str(width), "height": str(bottom), "viewBox": f"0 0 {width} {bottom}"}
-    return tostring(root, encoding="unicode")
+    return xml(root)
 
 
 def _lane(parent: Element, number: int, name: str, height: int) -> None:
