@@ -41,7 +41,7 @@ def _of_node(look: Look, node: NodeLook) -> Iterator[Drift]:
         yield Drift(node.name, State.UNKNOWN, part, f"it could not be read: {why}")
     try:
         yield from _rules(look, node, machine)
-    except (ScratchError, KernelRefusedError) as err:
+    except (ScratchError, KernelRefusedError, ValueError) as err:  # of objects and settings, too
         yield Drift(node.name, State.UNKNOWN, "rule", str(err))
     yield from pod_drift(look, node, machine)
     yield from policy_drift(look, node, machine)

@@ -61,7 +61,12 @@ def _alone(act: Callable[[], T]) -> T:
 
 
 def _nft(words: list[str], stdin: str) -> str:
-    done = subprocess.run(["nft", *words], input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            ["nft", *words], input=stdin, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as err:
+        raise ScratchError("nft is not installed, with which rules are compared") from err
     if done.returncode:
         raise ScratchError(f"nft refuses what should be installed: {done.stderr.strip()[:300]}")
     return done.stdout

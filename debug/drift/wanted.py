@@ -98,7 +98,7 @@ def overlay_of(node: NodeLook) -> Overlay | None:
     if cni is None or cni.name != "podwire" or node.uplink is None:
         return None
     uplink = Uplink(node.uplink.name, node.uplink.mtu)
-    if node.space.named(DEVICE) or cni.first.get("mtu") == pod_mtu(node.peer, "vxlan", uplink):
+    if node.space.named(DEVICE) or cni.mtu == pod_mtu(node.peer, "vxlan", uplink):
         return "vxlan"
     return "routes"
 

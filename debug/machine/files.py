@@ -8,7 +8,7 @@ import json
 import os.path
 from collections.abc import Iterator
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,25 @@ def network(root: Path) -> CniNetwork | None:
             item: Any = json.loads(_text(path))
             if not isinstance(item, dict):
                 raise ValueError(f"/{_NETWORKS}/{path.name} is no CNI network")
-            plugins = item.get("plugins") or [item]
-            kept = tuple(one for one in plugins if isinstance(one, dict))
-            return CniNetwork(f"/{_NETWORKS}/{path.name}", str(item.get("name", "")), kept)
+            plugins = item.get("plugins")
+            first = plugins[0] if isinstance(plugins, list) and plugins else item
+            return _network(f"/{_NETWORKS}/{path.name}", item, first)
     return None
+
+
+def _network(path: str, item: dict[str, Any], first: Any) -> CniNetwork:
+    plugin = first if isinstance(first, dict) else {}
+    mtu = plugin.get("mtu")
+    subnets = tuple(_subnets(plugin.get("ipam")))
+    return CniNetwork(path, str(item.get("name", "")), mtu if isinstance(mtu, int) else 0, subnets)
+
+
+def _subnets(ipam: Any) -> Iterator[str]:
+    """Yield host-local's ranges; none of what has another shape."""
+    with suppress(AttributeError, TypeError, ValueError):
+        for part in ipam.get("ranges") or ():
+            for one in part:
+                yield str(ip_network(one.get("subnet"), strict=False))
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import http.client
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,6 +39,10 @@ _PROXY = ("127.0.0.1", "::1")
 _PROXY_PORT = 10249
 _SECONDS = 3.0
 _LONGEST_PAGE = 1 << 20
+_DECISIVE: Mapping[str, type] = {  # parts of a KubeProxyConfiguration
+    **{"clusterCIDR": str, "detectLocalMode": str, "nodePortAddresses": list},
+    **{"conntrack": dict, "iptables": dict, "nftables": dict},
+}
 _PROC = Path("/proc/thread-self")  # /proc/net is of the process's first thread
 _PINS = "sys/fs/bpf/podwire-proxy"
 _MOST_PINS = 4096
@@ -97,8 +101,14 @@ def _proxy() -> ProxyFacts | None:
             continue
         document: Any = json.loads(_page(host, "/configz") or b"{}")
         found = document.get("kubeproxy.config.k8s.io", {}) if isinstance(document, dict) else {}
-        return ProxyFacts(mode.decode(errors="replace").strip()[:40], dict(found))
+        return ProxyFacts(mode.decode(errors="replace").strip()[:40], _decisive(found))
     return None
+
+
+def _decisive(config: Any) -> dict[str, Any]:
+    """Return what decides about packets: whoever listens there may tell anything."""
+    found = config if isinstance(config, dict) else {}
+    return {key: found[key] for key, kind in _DECISIVE.items() if isinstance(found.get(key), kind)}
 
 
 def _page(host: str, path: str) -> bytes:

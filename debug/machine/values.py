@@ -12,7 +12,7 @@ class ProxyFacts(Struct, frozen=True, omit_defaults=True):
     """A proxy, as its own pages tell: /proxyMode and /configz, which kube-proxy has too."""
 
     mode: str
-    config: dict[str, Any] = field(default_factory=dict)  # a KubeProxyConfiguration
+    config: dict[str, Any] = field(default_factory=dict)  # parts of a KubeProxyConfiguration
 
 
 class TrackedFlow(Struct, frozen=True, omit_defaults=True):
@@ -71,16 +71,15 @@ class PodFacts(Struct, frozen=True, omit_defaults=True):
 
 
 class CniNetwork(Struct, frozen=True, omit_defaults=True):
-    """The network that a runtime gives to Pods: the first file of /etc/cni/net.d."""
+    """The network that a runtime gives to Pods: the first file of /etc/cni/net.d.
+
+    Of the plugin that makes the interface only what decides here: its file may have passwords.
+    """
 
     path: str
     name: str = ""
-    plugins: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """The plugin that makes the interface; empty if the file has none."""
-        return self.plugins[0] if self.plugins else {}
+    mtu: int = 0
+    subnets: tuple[str, ...] = ()  # that IPAM gives addresses of
 
 
 class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):

@@ -36,10 +36,8 @@ def leaks(machine: MachineState) -> list[Reservation]:
 
 def _room(machine: MachineState) -> int:
     """How many addresses the Pods' network has; 0 if its file does not tell."""
-    plugin = machine.cni.first if machine.cni else {}
-    ipam = plugin.get("ipam") or {}
-    subnets = [str(one.get("subnet", "")) for part in ipam.get("ranges") or () for one in part]
-    sizes = [ip_network(one, strict=False).num_addresses for one in subnets if "/" in one]
+    subnets = machine.cni.subnets if machine.cni else ()
+    sizes = [ip_network(one, strict=False).num_addresses for one in subnets]
     return min(sizes) - 3 if sizes else 0  # the network's, the gateway's, the broadcast address
 
 

@@ -191,7 +191,7 @@ def machine(number: int) -> MachineState:
                 addresses=(f"10.244.{number}.2/24",),
             ),
         ),
-        cni=CniNetwork("/etc/cni/net.d/10.conflist", "podwire", ({"mtu": 1450},)),
+        cni=CniNetwork("/etc/cni/net.d/10.conflist", "podwire", 1450),
     )
 
 
