@@ -4,7 +4,8 @@ They are what the proxy reads of them, so a snapshot holds them in the API's own
 Secrets nor environments of containers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 _ENDED = ("Succeeded", "Failed")  # phases of Pods whose addresses others may have
 
 
-class ClusterState(Struct, frozen=True, omit_defaults=True):
+class ClusterState(Struct, frozen=True, omit_defaults=True, dict=True):
     """The objects at one time."""
 
     pods: tuple[Pod, ...] = ()
@@ -55,13 +56,38 @@ class ClusterState(Struct, frozen=True, omit_defaults=True):
 
     def service(self, key: Key) -> Service | None:
         """The Service of a namespace and a name."""
-        return next((one for one in self.services if one.key == key), None)
+        return self._services.get(key)
 
-    def slices_of(self, service: Key) -> Iterator[EndpointSlice]:
+    def slices_of(self, service: Key) -> Sequence[EndpointSlice]:
         """The EndpointSlices of a Service."""
+        return self._slices.get(service, ())
+
+    def selected(self, namespace: str, labels: Mapping[str, str]) -> list[Pod]:
+        """The Pods of a namespace with all of some labels; none by no label."""
+        pools = [self._labeled.get((namespace, *label), []) for label in labels.items()]
+        least = min(pools, key=len, default=[])
+        return [pod for pod in least if labels.items() <= pod.metadata.labels.items()]
+
+    @cached_property
+    def _services(self) -> Mapping[Key, Service]:
+        return {one.key: one for one in self.services}
+
+    @cached_property
+    def _slices(self) -> Mapping[Key, Sequence[EndpointSlice]]:
+        found: dict[Key, list[EndpointSlice]] = {}
         for one in self.slices:
-            if one.key[0] == service[0] and one.metadata.labels.get(SERVICE_LABEL) == service[1]:
-                yield one
+            service = one.key[0], one.metadata.labels.get(SERVICE_LABEL, "")
+            found.setdefault(service, []).append(one)
+        return found
+
+    @cached_property
+    def _labeled(self) -> Mapping[tuple[str, str, str], list[Pod]]:
+        """The Pods by namespace and label, each with each of its labels."""
+        found: dict[tuple[str, str, str], list[Pod]] = {}
+        for pod in self.pods:
+            for label in pod.metadata.labels.items():
+                found.setdefault((pod.key[0], *label), []).append(pod)
+        return found
 
 
 def read_cluster(kubeconfig: Path) -> ClusterState:
@@ -107,7 +133,7 @@ class Names:
 
     def of(self, address: str) -> str:
         """Return "Pod default/web", "Service default/web" or "Node node1"; "" for a stranger."""
-        return self._names.get(_plain(address), "")
+        return self._names.get(plain_address(address), "")
 
     def shown(self, address: str) -> str:
         """Return an address with its name, if it has one."""
@@ -120,19 +146,25 @@ def _named(state: ClusterState) -> Iterator[tuple[str, str]]:
     for pod in state.pods:
         if not pod.spec.host_network and pod.status.phase not in _ENDED:
             for one in pod.status.pod_ips:
-                yield _plain(one.ip or ""), f"Pod {'/'.join(pod.key)}"
+                yield plain_address(one.ip or ""), f"Pod {'/'.join(pod.key)}"
     for service in state.services:
-        spec, balancer = service.spec, service.status.load_balancer
-        ingress = [one.ip or "" for one in balancer.ingress] if balancer else []
-        for ip in (*spec.cluster_ips, *spec.external_ips, *ingress):
-            if ip not in ("", "None"):
-                yield _plain(ip), f"Service {'/'.join(service.key)}"
+        for ip in addresses_of(service):
+            yield ip, f"Service {'/'.join(service.key)}"
     for node in state.nodes:
         for address in node.status.addresses:
-            yield _plain(address.address), f"Node {node.metadata.name}"
+            yield plain_address(address.address), f"Node {node.metadata.name}"
 
 
-def _plain(text: str) -> str:
+def addresses_of(service: Service) -> Iterator[str]:
+    """Yield the addresses where a Service is called, but for the nodes' own."""
+    spec, balancer = service.spec, service.status.load_balancer
+    ingress = [one.ip or "" for one in balancer.ingress] if balancer else []
+    for ip in (*spec.cluster_ips, *spec.external_ips, *ingress):
+        if ip not in ("", "None"):
+            yield plain_address(ip)
+
+
+def plain_address(text: str) -> str:
     """Return an address in its usual form; what is none stays as it is."""
     try:
         return str(ip_address(text))

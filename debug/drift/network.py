@@ -1,6 +1,7 @@
 """Compares the node network with its plan: routes, the tunnel, its tables, forwarding. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from control.node_network.plan import DEVICE, PROTOCOL, NetworkPlan
 from debug.doctor.checks.tunnels import routes as route_findings
@@ -46,8 +47,8 @@ def _routes(look: Look, node: NodeLook, want: NetworkPlan) -> Iterator[Drift]:
         what, owner = f"{cidr} via {via} dev {link} proto {PROTOCOL}", owners.get(cidr, "no node")
         consequence = "packets go to a node that does not have those Pods"
         yield Drift(node.name, State.STALE, "route", what, owner, consequence)
-    for one in route_findings(look):
-        if one.check in ("foreign-route", "duplicate-pod-cidr") and one.node == node.name:
+    for one in route_findings(replace(look, nodes=(node,))):
+        if one.check in ("foreign-route", "duplicate-pod-cidr"):
             what = one.evidence[0].removeprefix("main table: ")
             owner = "another program"
             yield Drift(node.name, State.FOREIGN, "route", what, owner, one.consequence)

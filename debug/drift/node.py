@@ -1,6 +1,7 @@
 """Compares what Pods have on a node: leases, links, namespaces, flows, policies. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from debug.doctor.checks.pods import leaks
 from debug.doctor.checks.tracking import stale_flows
@@ -16,8 +17,8 @@ def pod_drift(look: Look, node: NodeLook, machine: MachineState) -> Iterator[Dri
     yield from _leases(node, machine)
     yield from _links(node, machine)
     yield from _namespaces(look, node, machine)
-    for one in stale_flows(look):
-        if one.level is Level.FAIL and one.node == node.name:
+    for one in stale_flows(replace(look, nodes=(node,))):
+        if one.level is Level.FAIL:
             what = one.evidence[0]
             yield Drift(node.name, State.STALE, "flow", what, one.about, one.consequence)
 

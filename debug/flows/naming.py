@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from debug.cluster import ClusterState, Names
+from debug.cluster import SERVICE_LABEL, ClusterState, Names, addresses_of, plain_address
 from debug.kernel.conntrack import Tracked
 from proxy.model.values import Key
-
-_NO_IP = ("", "None")
 
 
 class NamedFlow(Struct, frozen=True, omit_defaults=True):
@@ -110,13 +108,10 @@ class FlowNames:
 
 def _addresses(cluster: ClusterState) -> Iterator[tuple[tuple[str, int, str], Called]]:
     for one in cluster.services:
-        balancer = one.status.load_balancer
-        ingress = [entry.ip or "" for entry in balancer.ingress] if balancer else []
-        for port in one.spec.ports:
-            for ip in (*ingress, *one.spec.external_ips, *one.spec.cluster_ips):
-                if ip not in _NO_IP:
-                    place = ip, port.port or 0, port.protocol or "TCP"
-                    yield place, Called(one.key, port.name or "")
+        for ip in addresses_of(one):
+            for port in one.spec.ports:
+                place = ip, port.port or 0, port.protocol or "TCP"
+                yield place, Called(one.key, port.name or "")
 
 
 def _node_ports(cluster: ClusterState) -> Iterator[tuple[tuple[int, str], Called]]:
@@ -128,6 +123,6 @@ def _node_ports(cluster: ClusterState) -> Iterator[tuple[tuple[int, str], Called
 
 def _endpoints(cluster: ClusterState) -> Iterator[tuple[Key, str]]:
     for one in cluster.slices:
-        name = one.metadata.labels.get("kubernetes.io/service-name", "")
+        service = one.key[0], one.metadata.labels.get(SERVICE_LABEL, "")
         for endpoint in one.endpoints:
-            yield from (((one.key[0], name), address) for address in endpoint.addresses)
+            yield from ((service, plain_address(address)) for address in endpoint.addresses)

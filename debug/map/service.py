@@ -22,6 +22,7 @@ _HEADLESS = "it has no ClusterIP, or another proxy serves it: clients choose an 
 _ELSEWHERE = "it is a name for another host: clients resolve it by DNS"
 Flow = tuple[str, str]  # the address and port that was called, and those that answer
 Connections = Mapping[str, Mapping[Flow, int]]  # by the node that tracks them
+_Answered = Mapping[str, Mapping[str, Mapping[str, int]]]  # by node, who answers, who was called
 
 
 class EndpointView(Struct, frozen=True, omit_defaults=True):
@@ -80,7 +81,8 @@ def follow(
     """Return the map of one Service; ``connections`` are those of the nodes that were read."""
     complaints = Complaints(f"Service {'/'.join(wire.key)}")
     service = parse_service(wire, complaints)
-    ports = () if service is None else tuple(_ports(cluster, service, connections or {}))
+    answered = {node: _by_answering(each) for node, each in (connections or {}).items()}
+    ports = () if service is None else tuple(_ports(cluster, service, answered))
     notes = (*_notes(wire, service), *complaints.lines)
     namespace, name = wire.key
     return ServiceMap(namespace, name, wire.spec.type or "ClusterIP", ports, notes)
@@ -101,7 +103,15 @@ def _notes(wire: ApiService, service: Service | None) -> Iterator[str]:
         yield "its endpoints have weights"
 
 
-def _ports(cluster: ClusterState, service: Service, connections: Connections) -> Iterator[PortView]:
+def _by_answering(tracked: Mapping[Flow, int]) -> Mapping[str, Mapping[str, int]]:
+    """Return who was called how often, by who answers: each endpoint looks up its own."""
+    found: dict[str, dict[str, int]] = {}
+    for (called, answering), count in tracked.items():
+        found.setdefault(answering, {})[called] = count
+    return found
+
+
+def _ports(cluster: ClusterState, service: Service, answered: _Answered) -> Iterator[PortView]:
     nodes = [parse_node(wire, Complaints("")) for wire in cluster.nodes] or [NodeView("")]
     ways = {
         node.name: portals(service, _by_port(cluster, service, node.name), node) for node in nodes
@@ -112,7 +122,7 @@ def _ports(cluster: ClusterState, service: Service, connections: Connections) ->
         by_node = {name: each[number] for name, each in ways.items()}
         ours = known.get((port.port_name, port.protocol), ())
         mine = merged(one for one in ours if one.target.address.version == port.family)
-        yield _port(by_node, [_endpoint(one, by_node, where, connections) for one in mine])
+        yield _port(by_node, [_endpoint(one, by_node, where, answered) for one in mine])
 
 
 def _by_port(
@@ -166,7 +176,7 @@ def _endpoint(
     endpoint: Endpoint,
     by_node: Mapping[str, Portal],
     where: Mapping[str, tuple[str, str]],
-    connections: Connections,
+    answered: _Answered,
 ) -> EndpointView:
     target = endpoint.target
     node, zone = where.get(str(target.address), ("", ""))
@@ -182,7 +192,9 @@ def _endpoint(
         state=_state(endpoint),
         shares=inside,
         outside=outside if external and outside != inside else {},
-        connections={name: _count(each, target, fronts) for name, each in connections.items()},
+        connections={
+            name: _count(each.get(str(target), {}), fronts) for name, each in answered.items()
+        },
     )
 
 
@@ -196,11 +208,11 @@ def _state(endpoint: Endpoint) -> str:
     return "terminating" if endpoint.terminating and endpoint.serving else "not ready"
 
 
-def _count(tracked: Mapping[Flow, int], target: Target, fronts: Collection[str]) -> int:
-    """Return how many connections went to a Service's address and are answered by a target."""
+def _count(calls: Mapping[str, int], fronts: Collection[str]) -> int:
+    """Return how many of the connections that a target answers went to a Service's address."""
     ports = {front.rpartition(":")[2] for front in fronts if front.startswith(EVERY_NODE)}
     return sum(
         count
-        for (called, answering), count in tracked.items()
-        if answering == str(target) and (called in fronts or called.rpartition(":")[2] in ports)
+        for called, count in calls.items()
+        if called in fronts or called.rpartition(":")[2] in ports
     )

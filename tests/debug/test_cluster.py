@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from debug.cluster import ClusterState, Names
+from debug.doctor.examine import examine
 from debug.kernel.values import Link, SpaceState
 from debug.snapshot import Snapshot, SnapshotError, SpaceSnapshot, load, save
 from proxy.objects.wire import Node, Service
 from proxy.policy.wire import Pod
+from tests.support.debug.healthy import endpoints, service, with_objects
 
 
 def pod(name: str, ip: str, phase: str = "Running", **spec: object) -> Pod:
@@ -89,3 +91,38 @@ def test_what_is_no_snapshot_is_refused(tmp_path: Path, content: bytes, why: str
     path.write_bytes(content)
     with pytest.raises(SnapshotError, match=why):
         load(path)
+
+
+class Counted(tuple):
+    """Objects that know how often somebody went through all of them."""
+
+    times = 0
+
+    def __iter__(self):
+        Counted.times += 1
+        return super().__iter__()
+
+
+def test_ten_thousand_services_are_not_gone_through_for_each_of_them() -> None:
+    """With each Service's slices and Pods looked up among all, doctor took minutes."""
+    services = [service(f"s{number}", selector={"app": f"s{number}"}) for number in range(40)]
+    slices = [endpoints(of=f"s{number}") for number in range(40)]
+    pods = [pod(f"p{number}", f"10.244.1.{number}") for number in range(40)]
+    parts = {"services": services, "slices": slices, "pods": pods}
+    examine(with_objects(**{name: Counted(many) for name, many in parts.items()}))
+    assert 0 < Counted.times < 40
+
+
+def test_pods_are_selected_by_all_labels_and_by_none_if_there_is_none() -> None:
+    pods = [
+        Pod.read({"metadata": {"name": name, "namespace": space, "labels": labels}})
+        for name, space, labels in (
+            ("a", "ns", {"app": "web", "tier": "x"}),
+            ("b", "ns", {"app": "web"}),
+            ("c", "other", {"app": "web", "tier": "x"}),
+        )
+    ]
+    state = ClusterState(pods=tuple(pods))
+    assert [one.key[1] for one in state.selected("ns", {"app": "web"})] == ["a", "b"]
+    assert [one.key[1] for one in state.selected("ns", {"tier": "x", "app": "web"})] == ["a"]
+    assert state.selected("ns", {}) == state.selected("ns", {"app": "db"}) == []

@@ -1,8 +1,10 @@
 """Checks of rules: whether they are there, whose they are, and what they let through."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from debug.cluster import plain_address
 from debug.doctor.look import Look, NodeLook, found, ok, unknown, unread
 from debug.doctor.rows import Row, Table, is_about
 from debug.doctor.rules import accepts, forward_drops, line, matches, networks, verdict, words
@@ -13,6 +15,7 @@ from proxy.model.values import Network
 
 _BY_RULES = ("iptables", "nftables")
 _TABLES = (TABLE, "kube-proxy")
+_ROW_TO, _QUOTED = re.compile(r"-d ([^\s/]+)/"), re.compile(r'"([0-9A-Fa-f.:]+)"')
 
 
 def bridge_filter(look: Look) -> Iterator[Finding]:
@@ -163,14 +166,20 @@ def _wiped(look: Look, node: NodeLook, machine: MachineState) -> Iterator[Findin
     if lacking:
         yield _gone(node, "the proxy's rules are gone", *lacking)
         return
-    text = " ".join(machine.iptables.values()) if node.mode == "iptables" else machine.nft or ""
+    known = _addresses(node, machine)
     for service in look.served():
         for ip in service.spec.cluster_ips or [service.spec.cluster_ip or ""]:
-            shown = f"-d {ip}/" if node.mode == "iptables" else f'"{ip}"'
-            if service.spec.ports and _is_of(ip, node) and shown not in text:
+            if service.spec.ports and _is_of(ip, node) and plain_address(ip) not in known:
                 name = "/".join(service.key)
                 what = f"no rule knows Service {name} ({ip})"
                 yield _gone(node, what, f"{node.mode}: nothing with {ip}", about=f"Service {name}")
+
+
+def _addresses(node: NodeLook, machine: MachineState) -> set[str]:
+    """Return the addresses that rules name, all at once: there may be as many as Services."""
+    if node.mode == "iptables":
+        return {ip for text in machine.iptables.values() for ip in _ROW_TO.findall(text)}
+    return set(_QUOTED.findall(machine.nft or ""))
 
 
 def _is_of(ip: str, node: NodeLook) -> bool:

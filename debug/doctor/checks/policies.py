@@ -1,5 +1,6 @@
 """Checks of NetworkPolicies that do more than their authors meant, as a rule."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from debug.doctor.look import Look, found, ok
@@ -83,13 +84,15 @@ def _admits_dns(rule: EgressRule) -> bool:
 
 def _selected(look: Look, way: str) -> Iterator[tuple[Pod, list[NetworkPolicy]]]:
     """The living Pods with the policies of one direction that select them."""
+    spaces: dict[str, list[NetworkPolicy]] = defaultdict(list)
+    for one in look.cluster.policies:
+        if way in _types(one):
+            spaces[one.key[0]].append(one)
     for pod in look.pods.values():
         policies = [
             one
-            for one in look.cluster.policies
-            if one.key[0] == pod.key[0]
-            and way in _types(one)
-            and _selects(one.spec.pod_selector, pod.metadata.labels)
+            for one in spaces.get(pod.key[0], ())
+            if _selects(one.spec.pod_selector, pod.metadata.labels)
         ]
         if policies:
             yield pod, policies

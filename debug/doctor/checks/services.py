@@ -66,12 +66,7 @@ def ready(look: Look, key: Key) -> list[str]:
 
 def selected(look: Look, service: Service) -> list[Pod]:
     """The Pods that a Service selects."""
-    wanted = service.spec.selector.items()
-    return [
-        pod
-        for pod in look.cluster.pods
-        if wanted and pod.key[0] == service.key[0] and wanted <= pod.metadata.labels.items()
-    ]
+    return look.cluster.selected(service.key[0], service.spec.selector)
 
 
 def target_port(look: Look) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from debug.cluster import addresses_of, plain_address
 from debug.doctor.look import Look, NodeLook, found, ok, unknown, unread
 from debug.doctor.rules import matches, verdict
 from debug.machine.values import MachineState
@@ -157,7 +158,7 @@ def _stale(node: NodeLook, service: Service, called: str, answering: str) -> Fin
 def _answering(look: Look, service: Service) -> frozenset[str]:
     """The endpoints of a Service's UDP ports, those that end included."""
     return frozenset(
-        _joined(address, port.port or 0)
+        _joined(plain_address(address), port.port or 0)
         for part in look.cluster.slices_of(service.key)
         for port in part.ports
         if port.protocol == "UDP"
@@ -167,11 +168,9 @@ def _answering(look: Look, service: Service) -> frozenset[str]:
 
 
 def _frontends(service: Service, node: NodeLook) -> Iterator[str]:
-    balancer = service.status.load_balancer
-    ingress = [one.ip or "" for one in balancer.ingress] if balancer else []
     for port in service.spec.ports:
         if port.protocol == "UDP":
-            for ip in (*service.spec.cluster_ips, *service.spec.external_ips, *ingress):
+            for ip in addresses_of(service):
                 yield _joined(ip, port.port)
             if port.node_port:
                 yield from (_joined(str(ip), port.node_port) for ip in node.local)
