@@ -107,8 +107,12 @@ def of_lab(name: str) -> Ground:
 
 
 def of_host(node: str = "", kubeconfig: Path | None = None) -> Ground:
-    """Return the places of this machine, whose Node has the name ``node``."""
-    return Ground(tuple(_of_machine(node or socket.gethostname(), os.getpid())), kubeconfig)
+    """Return the places of this machine, whose Node has the name ``node``.
+
+    Without one it is what kubelet takes: the host's name in small letters.
+    """
+    name = node or socket.gethostname().strip().lower()
+    return Ground(tuple(_of_machine(name, os.getpid())), kubeconfig)
 
 
 def _of_machine(node: str, pid: int) -> Iterator[Place]:

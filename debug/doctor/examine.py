@@ -14,6 +14,8 @@ def examine(snapshot: Snapshot, node: str = "", only: Iterable[str] = ()) -> tup
     """Return every finding, of one node if it is named, and of some checks if those are."""
     look, wanted = look_at(snapshot), frozenset(ALSO.get(name, name) for name in only)
     findings = [*_unread(snapshot)]
+    if why := look.why_no_nodes:
+        findings.append(unknown("snapshot", "", why, fix="ask on a node, or name the lab: --name"))
     for name, check in CHECKS.items():
         if not wanted or name in wanted:
             findings += check(look)

@@ -93,6 +93,15 @@ class Look:
     cluster: ClusterState
     has_api: bool
     switch: SpaceState | None = None  # a lab's
+    strangers: tuple[str, ...] = ()  # machines that were read, and have no Node
+
+    @property
+    def why_no_nodes(self) -> str:
+        """Why there is no node to look at; empty if there is one."""
+        if self.nodes:
+            return ""
+        names = ", ".join(self.strangers) or "no machine"
+        return f"no Node of the API has the name of a machine that was read: {names}"
 
     @cached_property
     def names(self) -> Names:
@@ -125,9 +134,12 @@ def look_at(snapshot: Snapshot) -> Look:
     """Join a snapshot by node. A lab's machines that are no nodes are left out."""
     cluster = snapshot.cluster or ClusterState()
     objects = {node.metadata.name: node for node in cluster.nodes}
-    nodes = []
+    nodes, strangers = [], []
     for one in snapshot.nodes():
-        if one.node == SWITCH or (snapshot.cluster and one.node not in objects):
+        if one.node == SWITCH:
+            continue
+        if snapshot.cluster and one.node not in objects:
+            strangers.append(one.node)
             continue
         inside = ((at.pod, at.state) for at in snapshot.spaces if at.node == one.node)
         nodes.append(
@@ -140,7 +152,8 @@ def look_at(snapshot: Snapshot) -> Look:
                 tuple((pod, state) for pod, state in inside if pod is not None),
             )
         )
-    return Look(tuple(nodes), cluster, snapshot.cluster is not None, snapshot.node(SWITCH))
+    has_api, switch = snapshot.cluster is not None, snapshot.node(SWITCH)
+    return Look(tuple(nodes), cluster, has_api, switch, tuple(strangers))
 
 
 def peer_of(node: Node) -> Peer:

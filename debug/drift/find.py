@@ -28,6 +28,8 @@ def find(snapshot: Snapshot, node: str = "") -> tuple[Drift, ...]:
         why = "the API's objects were not read, so nobody knows what should be there"
         return (Drift(node, State.UNKNOWN, "snapshot", why),)
     look = look_at(snapshot)
+    if why := look.why_no_nodes:
+        return (Drift(node, State.UNKNOWN, "snapshot", why),)
     found = (drift for one in look.nodes if node in ("", one.name) for drift in _of_node(look, one))
     return tuple(sorted(set(found)))
 

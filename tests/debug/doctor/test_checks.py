@@ -11,6 +11,8 @@ from debug.cluster import ClusterState
 from debug.doctor.examine import examine, exit_code
 from debug.doctor.show import lines
 from debug.doctor.table import ALSO, CHECKS
+from debug.drift.find import find
+from debug.drift.model import State
 from debug.kernel.values import Address, Forwarding, Link, Neighbor, Route, SpaceState
 from debug.machine.values import PodFacts, ProxyFacts, TrackedFlow, base_chains
 from debug.model import Level
@@ -335,6 +337,15 @@ def test_what_was_not_read_is_unknown() -> None:
     found = examine(replace(HEALTHY, cluster=None, machines=()))
     assert {one.level for one in found} <= {Level.OK, Level.UNKNOWN}
     assert any(one.check == "routes" and one.level is Level.UNKNOWN for one in found)
+
+
+def test_a_machine_that_is_no_node_is_unknown_and_not_well() -> None:
+    """As with --here where the Node has another name than the host: no check looks at anything."""
+    snapshot = replace(HEALTHY, spaces=(replace(HEALTHY.spaces[0], node="web.example.com"),))
+    (found,) = (one for one in examine(snapshot) if one.level is Level.UNKNOWN)
+    assert found.summary.endswith("the name of a machine that was read: web.example.com")
+    (drift,) = find(snapshot)
+    assert (drift.state, drift.what) == (State.UNKNOWN, found.summary)
 
 
 def test_findings_are_told_with_their_evidence() -> None:
