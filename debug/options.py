@@ -41,9 +41,17 @@ def ground(name: str | None, here: bool, kubeconfig: Path | None) -> Ground:
     need_root(_ENTER)
     if name and (here or kubeconfig):
         raise click.UsageError("--name is of a lab, --here and --kubeconfig are of this machine")
-    if here or kubeconfig or not (name or _is_up("lab")):
-        return of_host(kubeconfig=kubeconfig)
-    return of_lab(name or "lab")
+    name, here, kubeconfig = decided(name, here, kubeconfig)
+    return of_lab(name) if name else of_host(kubeconfig=kubeconfig)
+
+
+def decided(
+    name: str | None, here: bool, kubeconfig: Path | None
+) -> tuple[str | None, bool, Path | None]:
+    """Return the options with what they leave open decided: who looks again looks at the same."""
+    if name or here or kubeconfig:
+        return name, here, kubeconfig
+    return ("lab", False, None) if _is_up("lab") else (None, True, None)
 
 
 def _is_up(name: str) -> bool:

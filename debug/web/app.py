@@ -21,6 +21,7 @@ _FILES = {
 }
 _MOST_STREAMS = 8
 _MOST_COLUMNS = 20
+_COLUMNS = frozenset(map(str, range(1, _MOST_COLUMNS + 1)))
 _LONGEST_NAME = 512
 _QUIET = 15.0  # seconds after which a silent stream sends a comment: so a lost one is noticed
 
@@ -66,7 +67,7 @@ class Pages:
     async def map(self, request: web.Request) -> web.Response:
         """The map, with as many nodes beside each other as the page has room for."""
         columns = request.query.get("columns", "4")
-        if not (columns.isascii() and columns.isdigit() and 0 < int(columns[:3]) <= _MOST_COLUMNS):
+        if columns not in _COLUMNS:
             raise web.HTTPBadRequest(text=f"columns is a number from 1 to {_MOST_COLUMNS}\n")
         graph = (await self._live.scene()).graph
         return web.Response(

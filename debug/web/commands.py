@@ -12,6 +12,7 @@ from aiohttp import web
 from debug import snapshot as snapshots
 from debug.doctor.examine import examine
 from debug.map.commands import Ground, followed, taken
+from debug.options import decided
 from debug.trace.model import Trace
 from debug.web.app import application
 from debug.web.guard import Guard
@@ -26,6 +27,7 @@ def serve(
     options: Ground, path: Path | None, trace: Path | None, port: int, seconds: float
 ) -> None:
     """Serve the page until Ctrl-C."""
+    options = decided(*options)
     with plain_errors(), closing(listen(port)) as listener:
         source = Source(
             take=partial(taken, options, path),

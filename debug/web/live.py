@@ -131,8 +131,14 @@ class Live:
             snapshot = self._source.take()
             return scene(snapshot, self._source.examine(snapshot))
         except (ReportedError, OSError) as err:
-            last = self._scene or Scene(Graph(""))
-            return msgspec.structs.replace(last, fault=str(err))
+            return self._stale(str(err))
+        except Exception as err:  # noqa: BLE001  # else the page would look alive for ever
+            return self._stale(
+                f"a defect of podwire, please report it: {type(err).__name__}: {err}"
+            )
+
+    def _stale(self, fault: str) -> Scene:
+        return msgspec.structs.replace(self._scene or Scene(Graph("")), fault=fault)
 
 
 def _content(one: Scene) -> bytes:

@@ -93,7 +93,7 @@ async def test_what_is_asked_wrongly_is_refused_in_words(
 ) -> None:
     await status(browser, served.address)
     root = f"http://127.0.0.1:{served.port}"
-    for wrong in ("0", "-1", "9" * 999, "x", "²", ""):
+    for wrong in ("0", "-1", "9" * 999, "0200", "01", "x", "²", ""):
         assert await status(browser, f"{root}/map.svg?columns={wrong}") == 400
     assert await status(browser, f"{root}/nothing") == 404
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
@@ -118,6 +118,27 @@ async def test_a_stream_tells_what_is_and_why_it_cannot_be_renewed(
             lines = [line async for line in _data(stream, 2)]
     assert b'"services":["default/web"]' in lines[0] and b'"fault"' not in lines[0]
     assert b"lab x is not up" in lines[1] and b"default/web" in lines[1]
+
+
+async def test_a_defect_is_told_and_does_not_freeze_the_page(
+    browser: aiohttp.ClientSession,
+) -> None:
+    looks = [(), KeyError("x"), (Finding("a", Level.FAIL, "it is down"),)]
+    told: list[bytes] = []
+
+    def examine(_: Snapshot) -> tuple[Finding, ...]:
+        found = looks[min(len(told), 2)]  # what is to be told next
+        if isinstance(found, KeyError):
+            raise found
+        return found
+
+    async with serving(Source(lambda: TAKEN, refuse, examine), seconds=0.01) as served:
+        await status(browser, served.address)
+        async with browser.get(f"http://127.0.0.1:{served.port}/events") as stream:
+            async for line in _data(stream, 3):
+                told.append(line)
+    assert b"a defect of podwire, please report it: KeyError: 'x'" in told[1]
+    assert b"it is down" in told[2] and b'"fault"' not in told[2]
 
 
 async def _data(stream: aiohttp.ClientResponse, number: int) -> AsyncIterator[bytes]:
