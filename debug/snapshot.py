@@ -145,6 +145,11 @@ def load(path: Path) -> Snapshot:
         raise SnapshotError(f"{path} is no snapshot of podwire: {err}") from err
     if found.version != VERSION:
         raise SnapshotError(f"{path} has version {found.version}; this podwire reads {VERSION}")
+    for machine in found.machines:
+        try:
+            machine.parse()
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
+            raise SnapshotError(f"{path}: {machine.node}'s rules are not what nft prints") from err
     return found
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from debug.doctor.look import look_at, unknown
-from debug.doctor.table import ALSO, CHECKS
+from debug.doctor.look import Look, look_at, unknown
+from debug.doctor.table import ALSO, CHECKS, Check
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot
 
@@ -18,8 +18,17 @@ def examine(snapshot: Snapshot, node: str = "", only: Iterable[str] = ()) -> tup
         findings.append(unknown("snapshot", "", why, fix="ask on a node, or name the lab: --name"))
     for name, check in CHECKS.items():
         if not wanted or name in wanted:
-            findings += check(look)
+            findings += _checked(name, check, look)
     return tuple(one for one in findings if not node or one.node in (node, ""))
+
+
+def _checked(name: str, check: Check, look: Look) -> list[Finding]:
+    """Run a check: one that fails at an object or a rule of a strange shape stops no other."""
+    try:
+        return list(check(look))
+    except Exception as err:  # noqa: BLE001
+        why = f"a defect of podwire, please report it: {type(err).__name__}: {err}"
+        return [unknown(name, "", "this could not be checked", why)]
 
 
 def _unread(snapshot: Snapshot) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ the thread that made it, and nothing else is in it.
 """
 
 import ctypes
-import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from control.reported import ReportedError
+from debug.machine.values import objects_of
 from proxy.backends.iptables.tool import IptablesTool
 
 T = TypeVar("T")
@@ -32,8 +32,7 @@ def listed(text: str) -> Objects:
         _nft(["-f", "-"], text)
         return _nft(["-j", "list", "ruleset"], "")
 
-    items = json.loads(_alone(act))["nftables"]
-    return tuple(next(iter(item.items())) for item in items)
+    return objects_of(_alone(act))
 
 
 def saved(tool: IptablesTool, text: bytes) -> str:

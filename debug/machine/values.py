@@ -110,6 +110,10 @@ class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
         """The chains that the kernel calls."""
         return tuple(base_chains(self.objects))
 
+    def parse(self) -> None:
+        """Parse the ruleset, which is kept; raises what another text or another shape causes."""
+        _ = self.base_chains, self.tables()
+
     def tables(self) -> set[tuple[str, str]]:
         """The (family, name) of each nft table."""
         return {(one["family"], one["name"]) for sort, one in self.objects if sort == "table"}
@@ -117,7 +121,7 @@ class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
 
 def objects_of(text: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     """What ``nft -j list ruleset`` printed: (sort, object)."""
-    return tuple(next(iter(item.items())) for item in json.loads(text)["nftables"])
+    return tuple((sort, one) for item in json.loads(text)["nftables"] for sort, one in item.items())
 
 
 def base_chains(objects: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[BaseChain]:

@@ -84,6 +84,13 @@ def test_a_snapshot_comes_back_without_annotations(tmp_path: Path) -> None:
         (b"[" * 100_000, "is no snapshot"),
         (b'{"taken":"x","spaces":3}', "spaces"),
         (msgspec.json.encode({"taken": "x", "version": 99}), "has version 99"),
+        *(
+            (
+                msgspec.json.encode({"taken": "x", "machines": [{"node": "n", "nft": nft}]}),
+                "n's rules",
+            )
+            for nft in ("x", "[]", '{"nftables":[3]}', '{"nftables":[{"rule":{}}]}')
+        ),
     ],
 )
 def test_what_is_no_snapshot_is_refused(tmp_path: Path, content: bytes, why: str) -> None:

@@ -23,6 +23,7 @@ from tests.support.debug.healthy import (
     DNS_SLICE,
     HEALTHY,
     HOOKS,
+    TABLE,
     endpoints,
     node,
     pod,
@@ -346,6 +347,14 @@ def test_a_machine_that_is_no_node_is_unknown_and_not_well() -> None:
     assert found.summary.endswith("the name of a machine that was read: web.example.com")
     (drift,) = find(snapshot)
     assert (drift.state, drift.what) == (State.UNKNOWN, found.summary)
+
+
+def test_a_rule_of_a_strange_shape_stops_no_other_check() -> None:
+    chain = {"chain": {**TABLE, "name": "x", "hook": "forward", "type": "filter", "policy": "drop"}}
+    rule = {"rule": {**TABLE, "chain": "x", "expr": [{"match": 3}, {"drop": None}]}}
+    found = examine(with_machine(nft=ruleset(chain, rule)))
+    assert any("a defect of podwire" in line for one in found for line in one.evidence)
+    assert {one.check for one in found} >= set(CHECKS)
 
 
 def test_findings_are_told_with_their_evidence() -> None:
