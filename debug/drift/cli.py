@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
@@ -61,10 +62,11 @@ def main(
         if watch:
             place = ground(name, here, kubeconfig)
             never = Event()
-            for sign, one in changes(
-                lambda: find(take(place, machines=True), node), lambda: never.wait(_AGAIN)
-            ):
-                _say_change(sign, one, output)
+            with suppress(KeyboardInterrupt):  # the way to end it
+                for sign, one in changes(
+                    lambda: find(take(place, machines=True), node), lambda: never.wait(_AGAIN)
+                ):
+                    _say_change(sign, one, output)
             return
         found = find(seen(name, here, kubeconfig, file), node)
         if output == "json":

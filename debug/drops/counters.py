@@ -23,7 +23,9 @@ _NAMES: tuple[tuple[Family | str, str], ...] = (
     *((Family.V4, "ip"), (Family.V6, "ip6"), (INET, "inet"), (BRIDGE, "bridge")),
 )
 _ABSENT = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT)
-_SAVED = re.compile(r"\[(\d+):\d+\] -A (\S+) (.*)-j (DROP|REJECT)\b")
+_SAVED = re.compile(  # a comment may have anything in its quotes
+    r'\[(\d+):\d+\] -A (\S+) ((?:[^"\n]|"(?:[^"\\\n]|\\.)*")*?)-j (DROP|REJECT)\b'
+)
 _REMARK = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
 
 

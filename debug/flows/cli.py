@@ -9,7 +9,7 @@ from debug.cluster import ClusterState
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
 from debug.options import ground, ground_options, output_option
 from debug.output import say, say_json
-from debug.places import Place
+from debug.places import Place, PlaceError
 from debug.views.gather import objects
 from lab.shared import plain_errors
 
@@ -72,11 +72,20 @@ def _list(
     from debug.flows import show, watch
 
     flows: list[NamedFlow] = []
+    unread: list[str] = []
     left = 0
     for place in places:
-        kept, more = watch.listed(place, names, asked, most)
+        try:
+            kept, more = watch.listed(place, names, asked, most)
+        except (OSError, PlaceError) as err:
+            unread.append(watch.unread(place, err))
+            continue
         flows += kept
         left += more
+    if len(unread) == len(places):
+        raise PlaceError("; ".join(unread))
+    for line in unread:
+        say(line, err=True)
     if output == "json":
         return say_json(flows)
     say(show.shown(flows))

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from control.linux.errors import cause
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
 from debug.kernel.conntrack import FlowListener, table
-from debug.places import Place, inside
+from debug.places import Place, PlaceError, inside
 
 
 def listed(
@@ -32,19 +33,28 @@ def listed(
     return inside(place, read)
 
 
+def unread(place: Place, err: Exception) -> str:
+    """Say why a node's flows are not known: it has stopped, or its kernel tracks nothing."""
+    return f"{place.name} cannot be read: {cause(err)}"
+
+
 def follow(
     places: tuple[Place, ...], names: FlowNames, asked: FlowFilter
 ) -> Iterator[NamedFlow | str]:
     """Yield the events of all nodes as they come; a text says what was lost.
 
-    Nothing is kept. Raises OSError, PlaceError.
+    Nothing is kept. It ends if no node can be listened to. Raises OSError.
     """
     with ExitStack() as opened, selectors.DefaultSelector() as waiting:
         for place in places:
-            listener = inside(place, FlowListener)
+            try:
+                listener = inside(place, FlowListener)
+            except (OSError, PlaceError) as err:
+                yield unread(place, err)
+                continue
             opened.callback(listener.close)
             waiting.register(listener, selectors.EVENT_READ, (place, listener))
-        while True:
+        while waiting.get_map():
             for key, _ in waiting.select():
                 place, listener = key.data
                 yield from _events(place, listener, names, asked)
