@@ -1,10 +1,10 @@
 """Carries out ``podwire explain``, which cli.py declares."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,12 +16,15 @@ from debug.explain.text import lines
 from debug.explain.walk import Walk
 from debug.options import ground
 from debug.output import say, say_json
-from debug.places import Ground
+from debug.places import Ground, Place
 from debug.ruleset.packet import ICMP6, NUMBERS, Address, State, make
 from debug.trace.ends import EndError, Target, find_source, find_target, parse_end
 from lab.shared import plain_errors
 
+T = TypeVar("T")
+
 _FAILED, _UNKNOWN = 1, 3  # exit codes
+_TRIES = 3
 _DISCARD = 9  # the port of a packet that is given none
 
 
@@ -45,15 +48,33 @@ def explained(found: Ground, source: str, destination: str, options: dict[str, A
     place = find_source(parse_end(source, options["namespace"]), found, cluster)
     target = find_target(asked, cluster)
     protocol = asked.protocol or ("icmp" if target.port is None else "tcp")
-    with closing(Spaces(found.places)) as spaces:
+
+    def led(spaces: Spaces) -> tuple[State, Branch]:
         space = spaces.of(place)
         state = _start(space, target, protocol, options)
-        way = Walk(spaces, names, options["most"]).begin(space, state)
+        return state, Walk(spaces, names, options["most"]).begin(space, state)
+
+    state, way = settled(found.places, led)
     if options["no_reply"]:
         way = _without_replies(way)
     port = "" if target.port is None else f":{target.port}"
     shown = f"{target.shown}{port}/{protocol}"
     return Explanation(place.name, shown, packet_text(state, names), way, tuple(_notes(way)))
+
+
+def settled(places: Sequence[Place], lead: Callable[[Spaces], T]) -> T:
+    """Return what ``lead`` returns, of namespaces that stay as they are. Raises EndError.
+
+    Chains, sets and links are asked for one after the other; if one is gone by the time that
+    another leads to it, all is read again.
+    """
+    for _ in range(_TRIES):
+        with closing(Spaces(places)) as spaces, suppress(LookupError):
+            return lead(spaces)
+    raise EndError(
+        f"rules or links changed in each of {_TRIES} readings, or are of a kind that podwire does "
+        "not know: ask again in a moment"
+    )
 
 
 def _start(space: Space, target: Target, protocol: str, options: dict[str, Any]) -> State:

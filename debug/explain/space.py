@@ -7,14 +7,15 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 
 from msgspec import Struct
 
-from debug.places import Place, entered
+from debug.places import Place, PlaceError, entered
 from debug.ruleset.packet import Address, Device
 from debug.ruleset.read.both import AllRules
 from debug.ruleset.read.fib import KernelFib, LinkFact
@@ -165,15 +166,19 @@ class Spaces:
     def _numbered(self, space: Space, number: int) -> Space | None:
         known = self._numbers.setdefault(space, {})
         if number not in known:
-            for place in self.places:
-                other = self.of(place)
-                if (found := space.number_of(other)) is not None:
-                    known[found] = other
+            for other in self._there(self.places):
+                with suppress(OSError):  # its file has gone with its Pod
+                    if (found := space.number_of(other)) is not None:
+                        known[found] = other
         return known.get(number)
+
+    def _there(self, places: Iterable[Place]) -> Iterator[Space]:
+        """Yield namespaces, but not of Pods that have ended meanwhile."""
+        for place in places:
+            with suppress(PlaceError):
+                yield self.of(place)
 
     def with_address(self, address: Address) -> Space | None:
         """The namespace that has an address: a node's rather than a Pod's."""
-        for place in sorted(self.places, key=lambda one: one.pod is not None):
-            if address in self.of(place).addresses:
-                return self.of(place)
-        return None
+        nodes_first = sorted(self.places, key=lambda one: one.pod is not None)
+        return next((one for one in self._there(nodes_first) if address in one.addresses), None)
