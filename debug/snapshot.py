@@ -60,7 +60,6 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
     machines: tuple[MachineState, ...] = ()
     unread: tuple[str, ...] = ()
     version: int = VERSION
-    labels: dict[str, str] = field(default_factory=dict)
 
     def node(self, name: str) -> SpaceState | None:
         """The namespace of a node."""

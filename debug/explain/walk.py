@@ -78,11 +78,6 @@ class Walk:
         hop = self._hop(sent, "route", self._route_text(sent, route))
         return prefixed([hop], self._hook(sent, Hook.OUTPUT, lambda one: self._sent(sent, one)))
 
-    def enter(self, space: Space, device: Device, packet: Packet) -> Branch:
-        """Receive a packet that comes from where nothing can be looked into."""
-        here = Here(space, State(packet), called=packet.flow_tuple)
-        return self._receive(here, space, device)
-
     def _route_out(self, here: Here) -> RouteFact:
         packet = here.state.packet
         return here.space.fib.route(

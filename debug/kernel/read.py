@@ -142,7 +142,7 @@ def _link(item: Any) -> Link:
     statistics = item.get_attr("IFLA_STATS64") or {}
     return Link(
         index=item["index"],
-        name=item.get_attr("IFLA_IFNAME"),
+        name=_text(item.get_attr("IFLA_IFNAME")),
         kind=(info.get_attr("IFLA_INFO_KIND") or "") if info else "",
         mac=item.get_attr("IFLA_ADDRESS") or "",
         mtu=item.get_attr("IFLA_MTU") or 0,
@@ -159,6 +159,11 @@ def _link(item: Any) -> Link:
         dropped=statistics.get("rx_dropped", 0) + statistics.get("tx_dropped", 0),
         errors=statistics.get("rx_errors", 0) + statistics.get("tx_errors", 0),
     )
+
+
+def _text(name: str | bytes) -> str:
+    """Return a link's name, which may be any bytes: pyroute2 leaves those that are no text."""
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
 
 
 def _number(value: int | None, default: int) -> int:

@@ -1,6 +1,6 @@
 """Counts flows by Service and endpoint, and makes rates of two readings: pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -147,8 +147,3 @@ def merged(parts: Iterable[Sums]) -> Sums:
         for at, one in part.items():
             found.setdefault(at, Sum()).add(one)
     return found
-
-
-def of_services(found: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows of Services alone."""
-    return (row for row in found if not row.endpoint)

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from proxy.backends.installed import Installed, InstalledKind, Shares
 from proxy.desired.portals import Frontend, RefusalAction
-from proxy.model.values import Address, Network, Target
+from proxy.model.values import Network, Target
 
 _NEAR = 0.002  # iptables' probabilities are in units of 2 to the -31, and Maglev's seats are few
 _UNEVEN = 0.05
@@ -95,9 +95,3 @@ def alike(one: Installed, other: Installed) -> bool:
     """Return True if two nodes have the same of a frontend; who is masqueraded counts too."""
     same = one._replace(kind=_LACKING, name="") == other._replace(kind=_LACKING, name="")
     return same or (not any(_difference(one, other)) and one.masquerade in (None, other.masquerade))
-
-
-def shown_address(address: Address | None, port: int, protocol: str) -> str:
-    """Return a frontend in words: ``10.96.0.10:80/TCP``; ``*`` stands for the node's addresses."""
-    host = "*" if address is None else f"[{address}]" if address.version == 6 else str(address)
-    return f"{host}:{port}/{protocol}"

@@ -27,7 +27,7 @@ def read(place: Place) -> tuple[Layer, ...]:
     """
     try:
         return inside(place, lambda: tuple(here(place.root)))
-    except (KernelRefusedError, PlaceError) as err:
+    except (KernelRefusedError, PlaceError, OSError) as err:
         raise UnreadError(str(err)) from err
 
 

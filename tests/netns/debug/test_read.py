@@ -56,6 +56,14 @@ def test_a_namespace_that_has_just_ended_has_no_number(node: Space, tmp_path: Pa
     assert inside(place(node), lambda: read_numbers(gone)) == {}
 
 
+def test_a_link_may_have_any_name(spaces: Callable[[str], Space]) -> None:
+    """Whoever may make a link in a Pod may choose bytes that are no text."""
+    pod = spaces("named")
+    pod.run("ip", "link", "add", os.fsdecode(b"\xffx"), "type", "bridge")
+    state = inside(place(pod), read_space)
+    assert [link.name for link in state.links] == ["lo", "\ufffdx"]
+
+
 def test_links_say_what_they_are(state: SpaceState) -> None:
     bridge, port, tunnel = (state.named(name) for name in ("br0", "pod1", "tun"))
     assert bridge and port and tunnel
