@@ -4,18 +4,14 @@
 sockets end with the call, and a connection is closed as soon as it is made.
 """
 
-import os
-import select
 import socket
-import struct
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from debug.doctor.look import Look
+from debug.kernel.echo import HEADERS, Echoes
 from debug.model import Finding, Level
 from debug.places import Ground, Place, PlaceError, inside
 from proxy.policy.wire import Pod
@@ -28,8 +24,7 @@ _BETWEEN = frozenset(
     }
 )
 _SECONDS, _TRIES = 1.0, 3
-_ECHO, _HEADERS, _USUAL = 8, 28, 56  # ICMP's type; bytes of IPv4 and ICMP; of a ping's payload
-_IP_MTU_DISCOVER, _PROBE = 10, 3  # linux/in.h: IP_PMTUDISC_PROBE, which sets DF
+_USUAL = 56  # bytes of a ping's payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,7 @@ def _to_peer(look: Look, finding: Finding) -> Probe | None:
         return None
     size = _USUAL
     if finding.check == "mtu-black-hole":
-        size = _mtu_of(look, source.key) - _HEADERS
+        size = _mtu_of(look, source.key) - HEADERS[4]
     address = target.status.pod_ips[0].ip or ""
     return Probe(source.key, finding.node, address, f"Pod {'/'.join(target.key)}", size=size)
 
@@ -151,37 +146,8 @@ def _connected(probe: Probe) -> str:
 
 def _echoed(probe: Probe) -> str:
     """Send an echo request that no router may cut, and wait for its answer."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)) as raw:
-        raw.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
-        number = int.from_bytes(os.urandom(2), "big")
-        for count in range(1, _TRIES + 1):
-            raw.sendto(_echo(number, count, probe.size), (probe.address, 0))
-            if _is_answered(raw, number):
-                return "answered"
+    with Echoes(probe.address) as echoes:
+        size = probe.size + HEADERS[echoes.version]
+        if any(echoes.time(size, _SECONDS) is not None for _ in range(_TRIES)):
+            return "answered"
     return f"no answer to {_TRIES} requests, in {_SECONDS:.0f} s each"
-
-
-def _echo(number: int, count: int, size: int) -> bytes:
-    body = bytes(size)
-    head = struct.pack("!BBHHH", _ECHO, 0, 0, number, count)
-    return struct.pack("!BBHHH", _ECHO, 0, checksum(head + body), number, count) + body
-
-
-def checksum(data: bytes) -> int:
-    """The Internet's checksum (RFC 1071)."""
-    padded = data + bytes(len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def _is_answered(raw: socket.socket, number: int) -> bool:
-    deadline = time.monotonic() + _SECONDS
-    while (left := deadline - time.monotonic()) > 0 and select.select([raw], [], [], left)[0]:
-        packet = raw.recv(1 << 16)
-        length = (packet[0] & 0xF) * 4
-        kind, _, _, found = struct.unpack_from("!BBHH", packet, length)
-        if (kind, found) == (0, number):
-            return True
-    return False

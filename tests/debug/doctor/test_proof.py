@@ -6,7 +6,8 @@ import pytest
 
 from debug.doctor.examine import examine
 from debug.doctor.look import look_at
-from debug.doctor.proof import Probe, checksum, plan
+from debug.doctor.proof import Probe, plan
+from debug.kernel.echo import checksum
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot
 from tests.support.debug.healthy import (
