@@ -34,6 +34,13 @@ def _escaped(sign: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
+def with_port(host: str, port: int | str | None) -> str:
+    """Return an end: ``10.0.0.1:80``, ``[fd00::1]:80``; the address alone without a port."""
+    if port is None:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print lines for people."""
     click.echo(plain(text), err=err)

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from debug.cluster import Names
 from debug.explain.result import RuleLine
+from debug.output import with_port
 from debug.ruleset.frames import Found
 from debug.ruleset.packet import NAMES, SCTP, TCP, UDP, State
 from debug.ruleset.registers import from_host
@@ -35,7 +36,7 @@ def packet_text(state: State, names: Names) -> str:
 
 def _with_port(address: str, port: int | str, names: Names) -> str:
     name = names.of(address)
-    shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    shown = with_port(address, port)
     return f"{shown} ({name})" if name else shown
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from debug.flows.naming import NamedFlow
 from debug.kernel.conntrack import Direction
+from debug.output import with_port
 from lab.report import columns
 
 _HEADER = ("NODE", "PROTOCOL", "STATE", "LEFT", "CLIENT", "CALLED", "ANSWERS", "THERE", "BACK")
@@ -40,8 +41,7 @@ def _cells(one: NamedFlow) -> Iterator[str]:
 
 
 def _end(address: str, port: int, name: str) -> str:
-    host = f"[{address}]" if ":" in address else address
-    where = f"{host}:{port}" if port else address
+    where = with_port(address, port or None)
     return f"{where} ({name})" if name else where
 
 

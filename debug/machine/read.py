@@ -23,6 +23,7 @@ from debug.machine.values import (
     base_chains,
     objects_of,
 )
+from debug.output import with_port
 from debug.places import Place, PlaceError, inside
 from proxy.backends.iptables.tool import Flavor, IptablesTool, in_use
 from proxy.flows.stale import FlowPeer
@@ -38,7 +39,7 @@ T = TypeVar("T")
 _PROXY = ("127.0.0.1", "::1")
 _PROXY_PORT = 10249
 _SECONDS = 3.0
-_LONGEST_PAGE = 1 << 20
+_LONGEST_PAGE, _LONGEST_MODE = 1 << 20, 40
 _DECISIVE: Mapping[str, type] = {  # parts of a KubeProxyConfiguration
     **{"clusterCIDR": str, "detectLocalMode": str, "nodePortAddresses": list},
     **{"conntrack": dict, "iptables": dict, "nftables": dict},
@@ -95,14 +96,25 @@ def read_machine(place: Place, pods: Sequence[Place] = ()) -> MachineState:
 def _proxy() -> ProxyFacts | None:
     """Ask a proxy for its pages; None if none answers."""
     for host in _PROXY:
-        try:
-            mode = _page(host, "/proxyMode")
-        except OSError:
-            continue
-        document: Any = json.loads(_page(host, "/configz") or b"{}")
-        found = document.get("kubeproxy.config.k8s.io", {}) if isinstance(document, dict) else {}
-        return ProxyFacts(mode.decode(errors="replace").strip()[:40], _decisive(found))
+        if mode := _mode_at(host):
+            document: Any = json.loads(_page(host, "/configz") or b"{}")
+            parts = document if isinstance(document, dict) else {}
+            return ProxyFacts(mode, _decisive(parts.get("kubeproxy.config.k8s.io")))
     return None
+
+
+def proxy_mode() -> str:
+    """Return the mode that the proxy of this thread's network tells; "" if none answers."""
+    return next(filter(None, map(_mode_at, _PROXY)), "")
+
+
+def _mode_at(host: str) -> str:
+    """Return what is a mode's name: another server may answer at the port."""
+    try:
+        found = _page(host, "/proxyMode")[:_LONGEST_MODE].decode(errors="replace").strip()
+    except OSError:
+        return ""
+    return found if found.isidentifier() else ""
 
 
 def _decisive(config: Any) -> dict[str, Any]:
@@ -168,8 +180,7 @@ def _flows() -> Iterator[TrackedFlow]:
 
 
 def _peer(peer: FlowPeer) -> str:
-    address = ip_address(peer.address)
-    return f"[{address}]:{peer.port}" if address.version == 6 else f"{address}:{peer.port}"
+    return with_port(str(ip_address(peer.address)), peer.port)
 
 
 def _statistics() -> dict[str, int]:

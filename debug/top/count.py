@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from debug.flows.naming import FlowNames
 from debug.kernel.conntrack import Direction, Tracked
+from debug.output import with_port
 
 MOST = 500_000  # flows of a node that are remembered from reading to reading, some 100 MB
 
@@ -113,8 +114,7 @@ def _traffic(flow: Tracked) -> Traffic:
 
 
 def _where(reply: Direction) -> str:
-    host = f"[{reply.source}]" if ":" in reply.source else reply.source
-    return f"{host}:{reply.source_port}"
+    return with_port(reply.source, reply.source_port)
 
 
 def rows(sums: Sums, owners: Mapping[Place, str], names: FlowNames, seconds: float) -> list[Row]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import takewhile
 
+from debug.output import with_port
 from debug.trace.model import Comparison, Ends, PacketTrace, Step, Trace
 
 _ARROW = "→"
@@ -145,6 +146,5 @@ def _end(flow: Ends, side: str) -> str:
     address: str = getattr(flow, side)
     port: int | None = getattr(flow, f"{side}_port")
     name: str = getattr(flow, f"{side}_name")
-    shown = f"[{address}]" if ":" in address and port is not None else address
-    shown += f":{port}" if port is not None else ""
+    shown = with_port(address, port)
     return f"{shown} ({name})" if name else shown

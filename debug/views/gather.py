@@ -1,20 +1,17 @@
 """Reads all nodes and the API's objects, once or until they agree."""
 
-import http.client
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from control.client.errors import ClientError
 from control.reported import ReportedError
 from debug.cluster import ClusterState, read_cluster
-from debug.places import SWITCH, Ground, Place, PlaceError, inside
+from debug.machine.read import proxy_mode
+from debug.places import SWITCH, Ground, Place, inside_if_there
 from debug.views.join import NodeState, join
 from debug.views.layers import UnreadError, read
 from debug.views.report import ServicesReport
 
-_PAGES = ("127.0.0.1", 10249)  # of a node's proxy
-_PATIENCE = 2.0
-_LONGEST = 100  # bytes of a mode's name
 _SETTLING = 0.5  # seconds: a change of an object is on its way to the kernel for some of them
 _TRIES = 3
 _APART = ("control", SWITCH)  # machines of a lab that have no proxy
@@ -62,23 +59,4 @@ def _state(place: Place) -> NodeState | str:
         layers = read(place)
     except UnreadError as err:
         return str(err)
-    return NodeState(place.node, layers, _mode(place))
-
-
-def _mode(place: Place) -> str:
-    """Return the mode that a node's proxy tells; "" if none answers."""
-    try:
-        return inside(place, _ask_mode)
-    except (OSError, PlaceError, http.client.HTTPException):
-        return ""
-
-
-def _ask_mode() -> str:
-    connection = http.client.HTTPConnection(*_PAGES, timeout=_PATIENCE)
-    try:
-        connection.request("GET", "/proxyMode")
-        answer = connection.getresponse()
-        text = answer.read(_LONGEST).decode(errors="replace")
-    finally:
-        connection.close()
-    return text if answer.status == http.client.OK and text.isidentifier() else ""
+    return NodeState(place.node, layers, inside_if_there(place, proxy_mode, ""))

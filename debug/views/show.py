@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from debug.output import with_port
 from debug.views.report import EndpointView, FrontendView, NodeEntry, NodeReport, ServicesReport
 from lab.report import columns
 
@@ -57,9 +58,9 @@ def _endpoints(one: FrontendView, report: ServicesReport) -> Iterator[Sequence[s
     for entry, nodes in _grouped(one.nodes, report):
         head = (("! " if one.is_wrong else "") + (one.service or "?"), one.kind, _at(one))
         for each, of in _pools(entry):
-            where = f"[{each.address}]" if ":" in each.address else each.address
             share = f"{each.share:.1%}{of}"
-            yield *head, f"{where}:{each.port}", share, each.owner or "-", each.node or "-", nodes
+            where = with_port(each.address, each.port)
+            yield *head, where, share, each.owner or "-", each.node or "-", nodes
         if not entry.endpoints:
             yield *head, _count(entry), "", "", "", nodes
 
@@ -83,9 +84,8 @@ def _grouped(
 
 
 def _at(one: FrontendView) -> str:
-    host = f"[{one.address}]" if ":" in one.address else one.address or "*"
     name = f" {one.name}" if one.name else ""
-    return f"{host}:{one.port}/{one.protocol}{name}"
+    return f"{with_port(one.address or '*', one.port)}/{one.protocol}{name}"
 
 
 def _count(entry: NodeEntry) -> str:

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement
 import msgspec
 
 from control.reported import ReportedError
-from debug.output import xml
+from debug.output import with_port, xml
 from debug.trace.model import VERSION, Ends, Hop, PacketTrace, Step, Trace
 
 _LANE, _GAP = 310, 20  # pixels: a lane's width, and the room beside it
@@ -117,13 +117,8 @@ def _words(step: Step) -> tuple[str, str]:
 
 def _flow(ends: Ends) -> str:
     """Return the two ends of a flow."""
-    source = _end(ends.source, ends.source_port)
-    return f"{source} → {_end(ends.destination, ends.destination_port)}"
-
-
-def _end(address: str, port: int | None) -> str:
-    host = f"[{address}]" if ":" in address and port is not None else address
-    return host if port is None else f"{host}:{port}"
+    source = with_port(ends.source, ends.source_port)
+    return f"{source} → {with_port(ends.destination, ends.destination_port)}"
 
 
 def _arrow(root: Element, start: tuple[int, int], end: tuple[int, int], number: int) -> None:

@@ -7,6 +7,7 @@ from debug.doctor.look import Look, NodeLook, found, ok, unknown, unread
 from debug.doctor.rules import matches, verdict
 from debug.machine.values import MachineState
 from debug.model import Finding, Level
+from debug.output import with_port
 from proxy.objects.wire import Service
 
 _NEAR, _FULL = 0.75, 0.95
@@ -158,7 +159,7 @@ def _stale(node: NodeLook, service: Service, called: str, answering: str) -> Fin
 def _answering(look: Look, service: Service) -> frozenset[str]:
     """The endpoints of a Service's UDP ports, those that end included."""
     return frozenset(
-        _joined(plain_address(address), port.port or 0)
+        with_port(plain_address(address), port.port or 0)
         for part in look.cluster.slices_of(service.key)
         for port in part.ports
         if port.protocol == "UDP"
@@ -171,10 +172,6 @@ def _frontends(service: Service, node: NodeLook) -> Iterator[str]:
     for port in service.spec.ports:
         if port.protocol == "UDP":
             for ip in addresses_of(service):
-                yield _joined(ip, port.port)
+                yield with_port(ip, port.port)
             if port.node_port:
-                yield from (_joined(str(ip), port.node_port) for ip in node.local)
-
-
-def _joined(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+                yield from (with_port(str(ip), port.node_port) for ip in node.local)
