@@ -1,11 +1,12 @@
 """``podwire doctor``."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
-from debug.doctor.examine import examine, exit_code
+from debug.doctor.examine import confirmed, examine, exit_code, is_moving
 from debug.doctor.look import look_at
 from debug.doctor.proof import prove
 from debug.doctor.show import lines
@@ -64,11 +65,15 @@ def main(
     With --proof a fail's packet is sent, from inside a Pod or node: pings and connections.
     """
     with plain_errors():
-        snapshot = seen(name, here, kubeconfig, file)
+        look = partial(seen, name, here, kubeconfig, file)
+        snapshot = look()
         if node and all(one.node != node for one in snapshot.spaces):
             known = ", ".join(sorted({one.node for one in snapshot.spaces}))
             raise click.UsageError(f"no node {node} was read: there are {known}")
         findings = examine(snapshot, node, checks)
+        if file is None and is_moving(findings):
+            snapshot = look()
+            findings = confirmed(findings, examine(snapshot, node, checks))
         if proof:
             if file:
                 raise click.UsageError(

@@ -7,6 +7,8 @@ from debug.doctor.table import ALSO, CHECKS, Check
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot
 
+# They compare the API's objects with kernels, which are read a moment later.
+_MOVING = frozenset({"stale-endpoint", "rules-wiped", "stale-udp", "pod-link", "wrong-target-port"})
 SURE = {Level.OK: 0, Level.UNKNOWN: 0, Level.WARN: 1, Level.FAIL: 2}
 
 
@@ -20,6 +22,21 @@ def examine(snapshot: Snapshot, node: str = "", only: Iterable[str] = ()) -> tup
         if not wanted or name in wanted:
             findings += _checked(name, check, look)
     return tuple(one for one in findings if not node or one.node in (node, ""))
+
+
+def is_moving(findings: Iterable[Finding]) -> bool:
+    """Return True if something may only be on its way from the API into a kernel."""
+    return any(_moves(one) for one in findings)
+
+
+def confirmed(first: Iterable[Finding], again: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return a second look's findings without what moved: what the first look did not have."""
+    had = {(one.check, one.node, one.about) for one in first}
+    return tuple(one for one in again if not _moves(one) or (one.check, one.node, one.about) in had)
+
+
+def _moves(one: Finding) -> bool:
+    return one.check in _MOVING and one.level in (Level.WARN, Level.FAIL)
 
 
 def _checked(name: str, check: Check, look: Look) -> list[Finding]:

@@ -8,14 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from debug.cluster import ClusterState
-from debug.doctor.examine import examine, exit_code
+from debug.doctor.examine import confirmed, examine, exit_code, is_moving
 from debug.doctor.show import lines
 from debug.doctor.table import ALSO, CHECKS
 from debug.drift.find import find
 from debug.drift.model import State
 from debug.kernel.values import Address, Forwarding, Link, Neighbor, Route, SpaceState
 from debug.machine.values import PodFacts, ProxyFacts, TrackedFlow, base_chains
-from debug.model import Level
+from debug.model import Finding, Level
 from debug.snapshot import Snapshot, SpaceSnapshot
 from proxy.policy.wire import NetworkPolicy
 from tests.support.debug.healthy import (
@@ -355,6 +355,17 @@ def test_a_rule_of_a_strange_shape_stops_no_other_check() -> None:
     found = examine(with_machine(nft=ruleset(chain, rule)))
     assert any("a defect of podwire" in line for one in found for line in one.evidence)
     assert {one.check for one in found} >= set(CHECKS)
+
+
+def test_what_is_on_its_way_into_a_kernel_is_no_fault() -> None:
+    """During a rollout rules have endpoints that the objects, read before, do not have yet."""
+    first, again = (
+        Finding("stale-endpoint", Level.FAIL, "", "node1", f"endpoint 10.244.1.{number}")
+        for number in (2, 3)
+    )
+    other = Finding("routes", Level.FAIL, "", "node1", "route")
+    assert is_moving([first]) and not is_moving([other])
+    assert confirmed([first], [first, again, other]) == (first, other)
 
 
 def test_findings_are_told_with_their_evidence() -> None:
