@@ -36,6 +36,15 @@ def changes(
             return
 
 
+def lasting(look: Callable[[], tuple[Drift, ...]], *, again: bool) -> tuple[Drift, ...]:
+    """Return what differs; with ``again`` without what was only on its way, as a rollout is."""
+    found = look()
+    if not (found and again):
+        return found
+    still = frozenset(look())
+    return tuple(one for one in found if one in still)
+
+
 @click.command("drift", epilog="Exit code: 0 no drift, 1 some, 2 a wrong option.")
 @ground_options
 @snapshot_option
@@ -68,7 +77,7 @@ def main(
                 ):
                     _say_change(sign, one, output)
             return
-        found = find(seen(name, here, kubeconfig, file), node)
+        found = lasting(lambda: find(seen(name, here, kubeconfig, file), node), again=file is None)
         if output == "json":
             say_json(found)
         else:

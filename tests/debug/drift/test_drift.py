@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from debug.doctor.look import look_at
 from debug.drift import wanted
-from debug.drift.cli import changes
+from debug.drift.cli import changes, lasting
 from debug.drift.find import find
 from debug.drift.model import Drift, State
 from debug.drift.network import network_drift
@@ -107,6 +107,15 @@ def test_a_difference_is_named(
 def test_without_objects_everything_is_unknown() -> None:
     (found,) = find(replace(HEALTHY, cluster=None))
     assert found.state is State.UNKNOWN
+
+
+def test_what_is_on_its_way_is_no_drift() -> None:
+    one, other = (
+        Drift("node1", State.MISSING, "route", ip) for ip in ("10.0.0.0/8", "10.1.0.0/16")
+    )
+    looks = iter([(one, other), (one,)])
+    assert lasting(lambda: next(looks), again=True) == (one,)
+    assert lasting(lambda: (one, other), again=False) == (one, other)
 
 
 def test_watching_tells_what_comes_and_goes() -> None:
