@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from control.reported import ReportedError
 from debug.places import Ground, of_host, of_lab
 from lab.completion import complete_lab
 from lab.options import output_option
 from lab.shared import need_root
 from lab.state import lab_dir
 
-__all__ = ["ground", "ground_options", "output_option"]
+__all__ = ["ground", "ground_options", "needed_objects", "objects", "output_option"]
+
+if TYPE_CHECKING:
+    from debug.cluster import ClusterState
 
 _OPTIONS = (
     click.option("--name", help="Of this lab.  [default: lab]", shell_complete=complete_lab),
@@ -52,6 +56,27 @@ def decided(
     if name or here or kubeconfig:
         return name, here, kubeconfig
     return ("lab", False, None) if _is_up("lab") else (None, True, None)
+
+
+def objects(ground: Ground, unread: list[str]) -> "ClusterState | None":
+    """Return the API's objects; None if there is no API, or if ``unread`` says why none answers."""
+    try:
+        return needed_objects(ground)
+    except ReportedError as err:
+        unread.append(str(err))
+        return None
+
+
+def needed_objects(ground: Ground) -> "ClusterState | None":
+    """Return the API's objects; None if it is not known how to ask. Raises ReportedError."""
+    from debug.cluster import read_cluster  # which those who only want --help need not wait for
+
+    if ground.kubeconfig is None:
+        return None
+    try:
+        return read_cluster(ground.kubeconfig)
+    except ReportedError as err:
+        raise ReportedError(f"the API: {err}") from err
 
 
 def _is_up(name: str) -> bool:

@@ -93,9 +93,9 @@ def _say_change(sign: str, one: Drift, output: str) -> None:
 
 
 def _told(one: Drift) -> str:
-    return f"{one.node} {one.state.value} {one.sort}: {one.what}" + (
-        f" ({one.owner})" if one.owner else ""
-    )
+    node = f"{one.node} " if one.node else ""
+    owner = f" ({one.owner})" if one.owner else ""
+    return f"{node}{one.state.value} {one.sort}: {one.what}{owner}"
 
 
 def _lines(found: Iterable[Drift]) -> Iterator[str]:
@@ -104,4 +104,5 @@ def _lines(found: Iterable[Drift]) -> Iterator[str]:
         yield _told(one)
         if one.consequence:
             yield f"    then: {one.consequence}"
-    yield f"{len(shown)} differences" if shown else "no drift: all that should be there is, alone"
+    count = "1 difference" if len(shown) == 1 else f"{len(shown)} differences"
+    yield count if shown else "no drift: all that should be there is, alone"

@@ -14,10 +14,9 @@ from msgspec.structs import replace
 from debug.cluster import ClusterState, Names
 from debug.drops.counters import DropCount, backlog, grown, read
 from debug.drops.reasons import ReasonCounter
-from debug.options import ground, ground_options, output_option
+from debug.options import ground, ground_options, objects, output_option
 from debug.output import say, say_json
 from debug.places import Place, PlaceError, inside
-from debug.views.gather import objects
 from lab.report import columns
 from lab.shared import plain_errors
 from proxy.model.errors import KernelRefusedError

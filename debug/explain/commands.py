@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from debug.cluster import ClusterState, Names, read_cluster
+from debug.cluster import ClusterState, Names
 from debug.explain.naming import packet_text
 from debug.explain.result import DELIVERED, UNKNOWN, Branch, Explanation, ends
 from debug.explain.space import Space, Spaces
 from debug.explain.text import lines
 from debug.explain.walk import Walk
-from debug.options import ground
+from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place
 from debug.ruleset.packet import ICMP6, NUMBERS, Address, State, make
@@ -42,7 +42,7 @@ def explain(source: str, destination: str, **options: Any) -> None:
 
 def explained(found: Ground, source: str, destination: str, options: dict[str, Any]) -> Explanation:
     """Return what would become of a packet. Raises EndError, PlaceError, OSError."""
-    cluster = _cluster(found)
+    cluster = needed_objects(found)
     names = Names(cluster or ClusterState())
     asked = parse_end(destination, options["namespace"])
     place = find_source(parse_end(source, options["namespace"]), found, cluster)
@@ -100,17 +100,6 @@ def _source(space: Space, to: Address) -> Address:
     if not usable:
         raise EndError(f"{space.name} has no address of IPv{to.version}, as {to} is")
     return usable[0]
-
-
-def _cluster(found: Ground) -> ClusterState | None:
-    if found.kubeconfig is None:
-        return None
-    from control.client.errors import ClientError  # with aiohttp
-
-    try:
-        return read_cluster(found.kubeconfig)
-    except ClientError as err:
-        raise EndError(f"the API cannot be asked: {err}") from err
 
 
 def _without_replies(way: Branch) -> Branch:

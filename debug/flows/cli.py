@@ -7,10 +7,9 @@ import click
 
 from debug.cluster import ClusterState
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
-from debug.options import ground, ground_options, output_option
+from debug.options import ground, ground_options, objects, output_option
 from debug.output import say, say_json
 from debug.places import Place, PlaceError
-from debug.views.gather import objects
 from lab.shared import plain_errors
 
 

@@ -9,9 +9,9 @@ from msgspec import Struct
 from debug.cluster import ClusterState
 from debug.flows.naming import FlowNames
 from debug.kernel.conntrack import table
+from debug.options import objects
 from debug.places import Ground, Place, PlaceError, inside
 from debug.top.count import NodeCounter, Row, Sums, merged, rows
-from debug.views.gather import objects
 from proxy.backends.ebpf.counters import number_of_port, portal_counts
 from proxy.model.errors import KernelRefusedError
 

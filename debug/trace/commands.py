@@ -15,14 +15,13 @@ from typing import Any
 
 import msgspec
 
-from control.client.errors import ClientError
-from debug.cluster import ClusterState, Names, read_cluster
+from debug.cluster import ClusterState, Names
 from debug.explain.result import Branch
-from debug.options import ground
+from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place, entered, inside_if_there
 from debug.trace.compare import compare
-from debug.trace.ends import End, EndError, Target, find_source, find_target, parse_end, watched
+from debug.trace.ends import End, Target, find_source, find_target, parse_end, watched
 from debug.trace.model import PacketTrace, Trace
 from debug.trace.packet import TCP, UDP, Flow
 from debug.trace.pcapng import Frame, encode
@@ -97,7 +96,7 @@ def _warm() -> None:
 
 def _ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
     ends = parse_end(source, namespace), parse_end(destination, namespace)
-    cluster = read_cluster_of(found)
+    cluster = needed_objects(found)
     start, target = find_source(ends[0], found, cluster), find_target(ends[1], cluster)
     places = watched(found, start, target, _MOST_PODS)
     protocol = _protocol(ends[1], target)
@@ -108,16 +107,6 @@ def _protocol(end: End, target: Target) -> str:
     if end.protocol:
         return end.protocol
     return "icmp" if target.port is None else "tcp"
-
-
-def read_cluster_of(found: Ground) -> ClusterState | None:
-    """Return the API's objects; None if it is not known how to ask. Raises EndError."""
-    if found.kubeconfig is None:
-        return None
-    try:
-        return read_cluster(found.kubeconfig)
-    except ClientError as err:
-        raise EndError(f"the API cannot be asked: {err}") from err
 
 
 def observe_all(asked: Asked, options: Mapping[str, Any]) -> list[Observed]:

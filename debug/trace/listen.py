@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from debug.cluster import ClusterState, Names
-from debug.options import ground
+from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place, PlaceError
-from debug.trace.commands import read_cluster_of, read_rules, read_service
+from debug.trace.commands import read_rules, read_service
 from debug.trace.live import LiveRecognizer, Match, live_filter, live_tables, parse_filter
 from debug.trace.model import PacketTrace
 from debug.trace.result import Teller
@@ -33,7 +33,7 @@ def listen(live: str, **options: Any) -> None:
     """Print packets as they come."""
     with plain_errors(), suppress(KeyboardInterrupt):
         found = ground(options["name"], options["here"], options["kubeconfig"])
-        cluster = read_cluster_of(found)
+        cluster = needed_objects(found)
         match = parse_filter(live, options["namespace"], cluster)
         names = Names(cluster or ClusterState())
         left = options["count"]

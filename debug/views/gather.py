@@ -3,10 +3,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from control.client.errors import ClientError
-from control.reported import ReportedError
-from debug.cluster import ClusterState, read_cluster
 from debug.machine.read import proxy_mode
+from debug.options import objects
 from debug.places import SWITCH, Ground, Place, inside_if_there
 from debug.views.join import NodeState, join
 from debug.views.layers import UnreadError, read
@@ -32,6 +30,7 @@ def _once(ground: Ground, node: str) -> ServicesReport:
     places = (ground.node(node),) if node else ground.nodes()
     unread: list[str] = []
     cluster = objects(ground, unread)
+    unread = [f"{line}; nodes are compared with each other alone" for line in unread]
     with ThreadPoolExecutor(max(len(places), 1)) as pool:
         answers = list(pool.map(_state, places))
     states = []
@@ -41,17 +40,6 @@ def _once(ground: Ground, node: str) -> ServicesReport:
         elif answer.layers or node or place.node not in _APART:
             states.append(answer)
     return join(states, cluster, unread)
-
-
-def objects(ground: Ground, unread: list[str]) -> ClusterState | None:
-    """Return the API's objects; None if there is no API, or none that answers."""
-    if ground.kubeconfig is None:
-        return None
-    try:
-        return read_cluster(ground.kubeconfig)
-    except (ClientError, ReportedError) as err:
-        unread.append(f"the API: {err}; nodes are compared with each other alone")
-        return None
 
 
 def _state(place: Place) -> NodeState | str:

@@ -1,10 +1,14 @@
 """What all commands have in common, as a user meets it who has made a mistake."""
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from control.reported import ReportedError
+from debug.options import needed_objects, objects
+from debug.places import Ground
 from lab.main import load
 from lab.shared import plain_errors
 from proxy.model.errors import KernelRefusedError
@@ -28,3 +32,13 @@ def test_a_lab_that_is_not_there_is_an_error_of_one_line(words: str) -> None:
 def test_an_error_of_any_room_is_told_in_words(error: Exception) -> None:
     with pytest.raises(click.ClickException, match="why"), plain_errors():
         raise error
+
+
+def test_an_api_that_is_not_known_is_said_or_refused(tmp_path: Path) -> None:
+    (path := tmp_path / "config").write_text("[]")
+    found, unread = Ground((), path), list[str]()
+    why = f"the API: kubeconfig {path}: is empty or not a mapping"
+    assert (objects(found, unread), unread) == (None, [why])
+    with pytest.raises(ReportedError, match="is empty or not a mapping"):
+        needed_objects(found)
+    assert needed_objects(Ground(())) is None
