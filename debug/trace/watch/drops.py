@@ -8,6 +8,7 @@ import ctypes
 import os
 import struct
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -129,23 +130,22 @@ def _values(bpf: ctypes.CDLL, btf: int, kind: int) -> Iterator[tuple[int, str]]:
 
 def function_at(address: int) -> str:
     """Return the kernel's function at an address; "" if this process may not know."""
-    best = ""
-    for start, name in _functions():
-        if start > address:
-            break
-        best = name
-    return best
+    starts, names = _functions()
+    at = bisect_right(starts, address)
+    return names[at - 1] if at else ""
 
 
 @cache
-def _functions() -> list[tuple[int, str]]:
+def _functions() -> tuple[list[int], list[str]]:
+    """Where functions start, and their names: some hundred thousand, of which drops ask often."""
     found = []
     with suppress(OSError), Path("/proc/kallsyms").open() as lines:
         for line in lines:
             address, kind, name, *_ = line.split()
             if kind in "tT" and address.strip("0"):
                 found.append((int(address, 16), name))
-    return sorted(found)
+    found.sort()
+    return [start for start, _ in found], [name for _, name in found]
 
 
 def _declare(bpf: ctypes.CDLL) -> None:

@@ -8,6 +8,7 @@ from debug.places import Place
 from debug.trace import run
 from debug.trace.packet import Flow
 from debug.trace.probe import Probe
+from debug.trace.watch import drops
 from debug.trace.watch.connections import Connection, ConnectionListener
 from debug.trace.watch.nftrace import NftTracer
 from debug.trace.watch.spaces import Seen
@@ -45,3 +46,14 @@ def test_a_link_whose_name_is_no_text_does_not_end_the_trace() -> None:
     tap = Tap.__new__(Tap)
     tap._socket = SimpleNamespace(recvmsg=receive)
     assert tap.read() == []
+
+
+def test_a_drop_is_in_the_function_that_starts_before_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of drops ask for it, among some hundred thousand functions."""
+    monkeypatch.setattr(drops, "_functions", lambda: ([16, 32, 48], ["a", "b", "c"]))
+    found = [drops.function_at(at) for at in (15, 16, 31, 32, 47, 48, 99)]
+    assert found == ["", "a", "a", "b", "b", "c", "c"]
+    monkeypatch.setattr(drops, "_functions", lambda: ([], []))
+    assert drops.function_at(16) == ""
