@@ -40,7 +40,8 @@ class _Node:
 
     def __init__(self, state: NodeState, cluster: ClusterState | None) -> None:
         self.name = state.node
-        self.want = None if cluster is None else decided(cluster, state.node)
+        self._is_known = cluster is None or _has_node(cluster, state.node)
+        self.want = decided(cluster, state.node) if cluster and self._is_known else None
         self._state = state
         self.have = state.layers[0] if state.layers else None
         self._wrong: dict[Frontend, tuple[str, ...]] = {}
@@ -100,11 +101,17 @@ class _Node:
                 f"rules of {' and of '.join(strangers)} are there at once: two proxies, or what "
                 "one has left; podwire proxy --cleanup removes podwire's"
             )
+        if not self._is_known:
+            faults.append("the API has no Node of this name, so nobody knows what should be here")
         if not layers:
             faults.append("no proxy has installed anything here")
         return NodeReport(
             self.name, self._state.mode, tuple(one.by for one in layers), tuple(faults)
         )
+
+
+def _has_node(cluster: ClusterState, name: str) -> bool:
+    return any(one.metadata.name == name for one in cluster.nodes)
 
 
 def _strangers(layers: Sequence[Layer]) -> list[str]:
