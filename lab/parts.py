@@ -100,6 +100,7 @@ def _etcd(spec: LabSpec, machine: Machine) -> Component | None:
         "listen-peer-urls": peers,
         "initial-advertise-peer-urls": peers,
         "initial-cluster": f"{machine.name}={peers}",
+        "max-txn-ops": 1024,  # a Service of many ports takes a key for each
         "logger": "zap",
         "log-level": "warn",
     }

@@ -18,7 +18,14 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from control.rpc import answer_of
-from control.store.base import StoreError, StoreFullError, StoreUnavailableError, StoreUrlError
+from control.store.base import (
+    MAX_BYTES,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    StoreUrlError,
+    TooLargeError,
+)
 from control.store.etcd.v3 import rpc_pb2 as pb
 
 _SECONDS = 10.0  # for one call; etcd gives up after 7
@@ -121,7 +128,7 @@ class EtcdConnection:
 
     async def call(self, method: Method[Q, A], request: Q) -> A:
         """Make a call once. Raises StoreUnavailableError, among them for a write that may have
-        been done, StoreFullError, RevisionGoneError, RevisionToComeError.
+        been done, StoreFullError, TooLargeError, RevisionGoneError, RevisionToComeError.
         """
         async with self._calls:
             return await self._call(method, request)
@@ -209,6 +216,8 @@ def _error(err: GRPCError) -> StoreError:
     text = err.message or err.status.name
     if err.status is Status.RESOURCE_EXHAUSTED and "space exceeded" in text:
         return StoreFullError(0)
+    if err.status is Status.INVALID_ARGUMENT and "request is too large" in text:
+        return TooLargeError(MAX_BYTES + 1)  # with what a transaction adds
     if err.status is Status.OUT_OF_RANGE:
         return RevisionGoneError(text) if "compacted" in text else RevisionToComeError(text)
     return StoreUnavailableError(f"etcd: {text}")

@@ -19,7 +19,7 @@ from control.store.base import (
 from control.store.etcd.v3 import rpc_pb2 as pb
 
 _EVERY_KEY = b"\0"  # as key and as end of a range
-_PAGE = 10_000  # keys of one answer, upstream's
+_PAGE = 1000  # keys of one answer: to parse it must not keep others waiting
 
 
 def transaction(prefix: bytes, changes: Iterable[Write]) -> pb.TxnRequest:

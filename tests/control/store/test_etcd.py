@@ -9,12 +9,14 @@ import pytest
 from control.pki import Identity, create_authority, issue
 from control.store import StoreUrlError, open_store
 from control.store.base import (
+    MAX_BYTES,
     CompactedError,
     Create,
     Heard,
     KeyExistsError,
     Store,
     StoreUnavailableError,
+    TooLargeError,
     Update,
 )
 from control.store.etcd import messages
@@ -141,6 +143,16 @@ async def test_a_list_of_many_pages_is_of_one_revision(
         assert (page.revision, page.more) == (store.revision, False)
         page = await store.list("/a/", limit=3)
         assert (len(page.records), page.more) == (3, True)
+    finally:
+        await store.close()
+
+
+async def test_what_etcd_finds_too_large_is_too_large(tmp_path: Path) -> None:
+    store = await shared(tmp_path)
+    try:
+        with pytest.raises(TooLargeError):
+            await store.commit(Create("/a", bytes(MAX_BYTES - 10)))
+        assert await store.get("/a") is None
     finally:
         await store.close()
 
