@@ -5,15 +5,22 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+from control.api.kinds import CONFIG_MAP
+from control.client import Client, Informer
+from control.client.backoff import Backoff
+from control.client.kubeconfig import ClientConfig
 from control.store import open_store
+from control.store.copy import copy
 from tests.support.control.api_server import running
 from tests.support.control.definitions import CRONTABS, crontab, established, until
 from tests.support.control.etcd import Etcd, shared_etcd
 from tests.support.control.requests import CORE, MERGE, Api, config_map, service
+from tests.support.control.stores import make_store
 
 PATIENCE = 60.0
 
@@ -91,6 +98,49 @@ async def test_a_kind_that_one_was_told_of_is_served_by_both(both: tuple[Api, Ap
     await established(both[0])
     made = await both[1].make(CRONTABS, crontab("a"))
     assert (await both[0]("GET", f"{CRONTABS}/a")).body == made
+
+
+async def test_clients_go_on_when_a_server_moves_to_etcd(tmp_path: Path) -> None:
+    """What they know stays as it is, what they hold can be written, and what comes is heard."""
+    path = f"{CORE}/configmaps"
+    async with AsyncExitStack() as stack:
+        ending = await stack.enter_async_context(AsyncExitStack())
+        old = await ending.enter_async_context(running(await make_store("sqlite", tmp_path)))
+        session = await stack.enter_async_context(aiohttp.ClientSession(old.url))
+        api = Api(session, old.state)
+        held = await api.make(path, config_map("a"))
+        client = await stack.enter_async_context(Client(ClientConfig(old.url)))
+        informer = Informer(client, CONFIG_MAP, "default", backoff=Backoff(0.01, 0.1))
+        seen: list[tuple[bool, bool]] = []
+        heard = asyncio.Event()
+
+        def hear(before: object, after: Any) -> None:
+            seen.append((before is None, after is None))
+            if after is not None and after.metadata.name == "b":
+                heard.set()
+
+        informer.subscribe(hear)
+        task = asyncio.create_task(informer.run())
+        stack.callback(task.cancel)
+        await informer.synced.wait()
+        known = dict(informer.snapshot())
+        await ending.aclose()
+        source = await open_store(f"sqlite:{tmp_path}/store.db")
+        target = await make_store("etcd", tmp_path)
+        await copy(source, target)
+        await source.close()
+        seen.clear()
+        await stack.enter_async_context(running(target, old.port))
+        await api.make(path, config_map("b"))
+        await asyncio.wait_for(heard.wait(), PATIENCE)
+        assert (True, False) in seen and (False, True) not in seen, "nothing was deleted"
+        assert {key: one.uid for key, one in informer.snapshot().items() if key in known} == {
+            key: one.uid for key, one in known.items()
+        }
+        stale = await api("PUT", f"{path}/a", held | {"data": {"n": "2"}})
+        assert stale.code == 409, "its version is of the old store"
+        changed = await api("PATCH", f"{path}/a", {"data": {"n": "2"}}, MERGE)
+        assert changed.code == 200 and changed["metadata"]["uid"] == held["metadata"]["uid"]
 
 
 async def test_without_etcd_requests_are_refused_until_it_is_back(tmp_path: Path) -> None:

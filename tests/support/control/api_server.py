@@ -24,9 +24,9 @@ class ApiServer:
 
 
 @asynccontextmanager
-async def running(store: Store | None = None) -> AsyncIterator[ApiServer]:
+async def running(store: Store | None = None, port: int = 0) -> AsyncIterator[ApiServer]:
     """Run a server until the context ends; its store is closed then."""
-    bound = socket.create_server(("127.0.0.1", 0))
+    bound = socket.create_server(("127.0.0.1", port))
     port = bound.getsockname()[1]
     store = MemoryStore() if store is None else store
     async with serve(store, [bound], authenticator=Authenticator(trusting=True)) as state:
