@@ -64,7 +64,7 @@ SUMMARIES = {
     "reset": "Remove what install and join have made here.",
     "image": "The images that nodes run: pull, build, import, list, remove.",
     "apiserver": "The Kubernetes API, over the embedded store.",
-    "store": "Copy the API server's store: from SQLite to etcd, back, into a file.",
+    "store": "Copy the API server's store, or encrypt what is in it.",
     "scheduler": "Give Pods their nodes.",
     "controllers": "Deployments, ReplicaSets, DaemonSets, EndpointSlices and the rest.",
     "cloud": "Give Services of type LoadBalancer their addresses.",

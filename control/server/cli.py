@@ -31,7 +31,7 @@ from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, FrontProxy, Network
 from control.server.wire.errors import StatusError
-from control.store import Store, StoreUrlError, open_store
+from control.store import Store, StoreConfigError, StoreUrlError, encrypted, open_store
 from control.store.base import StoreError, StoreUnavailableError
 from control.tls import CertificateError, load_authority, load_identity
 from control.tokens import (
@@ -46,7 +46,10 @@ logger = logging.getLogger(__name__)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _BACKLOG = 512
-_UNUSABLE = (StoreUrlError, TokenFileError, TokenKeyError, AuditPolicyError, CertificateError)
+_UNUSABLE = (
+    *(StoreUrlError, StoreConfigError),
+    *(TokenFileError, TokenKeyError, AuditPolicyError, CertificateError),
+)
 # Open files; half of them are for clients that have shown no credentials.
 _DESCRIPTORS = 8192
 _ETCD_SECONDS, _ETCD_PAUSE = 60.0, 0.2  # how long an etcd is waited for, and between two tries
@@ -119,6 +122,11 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     default=0,
     show_default=True,
     help="bytes that the store may have, as etcd's option; 0 is 2 GiB, negative is no limit",
+)
+@click.option(
+    "--encryption-provider-config",
+    type=_FILE,
+    help="upstream's EncryptionConfiguration: which resources are encrypted in the store",
 )
 @click.option("--listen", multiple=True, callback=_address, help="ADDR:PORT; repeatable")
 @click.option(
@@ -201,6 +209,7 @@ class Flags:
     """The flags with their parsed values."""
 
     store: str
+    encryption_provider_config: Path | None
     quota_backend_bytes: int
     listen: list[ListenAddress]
     listen_fd: tuple[int, ...]
@@ -330,12 +339,14 @@ def raise_descriptors() -> int:
 async def _opened(flags: Flags) -> Store:
     """Open the store; an etcd that starts beside this server is waited for, as upstream does.
 
-    Raises StoreUrlError, StoreUnavailableError.
+    Raises StoreUrlError, StoreConfigError, StoreUnavailableError.
     """
+    config = flags.encryption_provider_config
     deadline = time.monotonic() + (_ETCD_SECONDS if flags.store.startswith("etcd:") else 0)
     while True:
         try:
-            return await open_store(flags.store, flags.quota_backend_bytes)
+            store = await open_store(flags.store, flags.quota_backend_bytes)
+            return store if config is None else encrypted(store, config)
         except StoreUnavailableError as err:
             if time.monotonic() > deadline:
                 raise

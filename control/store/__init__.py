@@ -7,9 +7,9 @@ durable one, ``etcd/`` the one that several API servers share.
 
 from pathlib import Path
 
-from control.store.base import Store, StoreUrlError
+from control.store.base import Store, StoreConfigError, StoreUrlError
 
-__all__ = ["Store", "StoreUrlError", "open_store"]
+__all__ = ["Store", "StoreConfigError", "StoreUrlError", "encrypted", "open_store"]
 
 _SYNCHRONOUS = {"": "FULL", "sync=full": "FULL", "sync=normal": "NORMAL"}
 
@@ -35,6 +35,17 @@ async def open_store(url: str, quota: int = 0) -> Store:
         )
     synchronous = _SYNCHRONOUS[options]
     return await SqliteStore.open(Path(path), synchronous=synchronous, quota=quota or QUOTA)
+
+
+def encrypted(store: Store, config: Path) -> Store:
+    """Return a store that encrypts what upstream's EncryptionConfiguration names.
+
+    Raises StoreConfigError.
+    """
+    from control.store.encryption.config import load  # YAML, which a server needs for nothing else
+    from control.store.encryption.store import EncryptedStore
+
+    return EncryptedStore(store, load(config))
 
 
 async def _open_etcd(rest: str) -> Store:

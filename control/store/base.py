@@ -83,6 +83,10 @@ class StoreFullError(StoreError):
         super().__init__(f"the store has reached its quota of {quota} bytes: remove objects")
 
 
+class StoreConfigError(ValueError):
+    """An unusable encryption configuration; the message names the file, the field and the cause."""
+
+
 class StoreUrlError(ValueError):
     """A ``--store`` value that names no store; the message says what is allowed."""
 

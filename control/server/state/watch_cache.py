@@ -17,7 +17,13 @@ from control.api.kinds import DEFINITION, SERVED, SERVICE_ADDRESS, Kind
 from control.server.state.kinds import KindTable
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
-from control.store.base import CompactedError, Store, StoreEvent, StoreUnavailableError
+from control.store.base import (
+    CompactedError,
+    Store,
+    StoreDamagedError,
+    StoreEvent,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from control.server.state.views import VersionView
@@ -140,6 +146,7 @@ class WatchCache:
         self.claims: set[str] = set()  # keys of the claimed addresses and ports
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_started = False  # it has had all objects once
         self.revision = -1
         self._reset(0)
 
@@ -189,9 +196,19 @@ class WatchCache:
         return found
 
     async def start(self) -> None:
-        """Start to follow the store; return once the cache has all its objects."""
+        """Start to follow the store; return once the cache has all its objects.
+
+        Raises StoreDamagedError if one cannot be read.
+        """
         self._task = asyncio.create_task(self._run(), name="watch-cache")
-        await self.fresh()
+        fresh = asyncio.create_task(self.fresh())
+        await asyncio.wait((self._task, fresh), return_when=asyncio.FIRST_COMPLETED)
+        if not fresh.done():  # the task has ended, and says why
+            fresh.cancel()
+            await asyncio.gather(fresh, return_exceptions=True)
+            await self._task
+        await fresh
+        self._is_started = True
 
     async def stop(self) -> None:
         """Stop to follow the store."""
@@ -218,6 +235,8 @@ class WatchCache:
                     "watch cache: the store has compacted its revision: reading it again"
                 )
             except StoreUnavailableError as err:
+                if isinstance(err, StoreDamagedError) and not self._is_started:
+                    raise  # a server that has never known all objects serves none
                 logger.error("watch cache: %s; reading the store again in %.0f s", err, _RETRY)
                 await asyncio.sleep(_RETRY)
 

@@ -16,6 +16,8 @@ from typing import Any, cast
 
 import orjson
 
+from control.store.base import StoreDamagedError
+
 _METADATA = b'"metadata":{'
 _VERSION = b'"resourceVersion":"'
 _MANAGED = b'"managedFields":'
@@ -129,8 +131,12 @@ def _managed_span(body: bytes) -> tuple[int, int]:
 
 
 def stamp(key: str, value: bytes, revision: int) -> Item:
-    """Make the item of stored bytes."""
-    at = value.index(_METADATA)
+    """Make the item of stored bytes; raises StoreDamagedError if they are no object."""
+    at = value.find(_METADATA)
+    if at < 0:
+        why = "it is encrypted: the server needs its --encryption-provider-config"
+        is_ciphertext = value.startswith(b"k8s:enc:")
+        raise StoreDamagedError(f"read {key}: {why if is_ciphertext else 'it is no object'}")
     rest = value[at + len(_METADATA) :]
     body = b'%b"resourceVersion":"%d",%b' % (_METADATA, revision, rest)
     return Item(key, revision, _shared(value[:at]), body)

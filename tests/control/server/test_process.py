@@ -1,6 +1,7 @@
 """The server as a process: flags, TLS, users, kill -9 and shutdown."""
 
 import asyncio
+import base64
 import re
 import signal
 import socket
@@ -37,7 +38,7 @@ class Process:
         issue(authority, Identity("server", hosts=("127.0.0.1",))).save(folder, "server")
         issue(authority, Identity("admin", ("system:masters",))).save(folder, "admin")
 
-    async def start(self) -> None:
+    async def start(self, *more: str) -> None:
         fd = self.listening.fileno()
         files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
         flags = [f"--{flag}={self.folder / name}" for flag, name in files.items()]
@@ -46,6 +47,7 @@ class Process:
             f"--store=sqlite:{self.folder}/store.db",
             f"--listen-fd={fd}",
             *flags,
+            *more,
             pass_fds=[fd],
             stderr=asyncio.subprocess.PIPE,
         )
@@ -106,6 +108,32 @@ async def test_nothing_is_lost_by_kill_9_and_watches_resume(process: Process):
             lines = [await watch.content.readline() for _ in range(20)]
     assert all(b'"type":"ADDED"' in line for line in lines)
     assert b'"name":"m0"' in lines[0]
+
+
+async def test_secrets_are_ciphertext_in_the_stores_file(process: Process):
+    config = process.folder / "encryption.yaml"
+    key = base64.b64encode(bytes(32)).decode()
+    config.write_text(
+        "{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration, resources: [{"
+        "resources: [secrets], providers: [{aesgcm: {keys: [{name: k, secret: '" + key + "'}]}}]}]}"
+    )
+    await process.start(f"--encryption-provider-config={config}")
+    path = f"{CORE}/secrets"
+    async with process.session() as session:
+        wanted = {"metadata": {"name": "s"}, "stringData": {"word": "hunter2"}}
+        async with session.post(path, json=wanted) as answer:
+            assert answer.status == 201
+        async with session.get(f"{path}/s") as answer:
+            assert (await answer.json())["data"] == {"word": "aHVudGVyMg=="}
+    await process.end(signal.SIGTERM)
+    held = (process.folder / "store.db").read_bytes()
+    assert b"k8s:enc:aesgcm:v1:k:" in held and b"aHVudGVyMg==" not in held
+    await process.start()
+    assert process.running
+    _, log = await process.running.communicate()
+    assert process.running.returncode == 1, log
+    process.running = None
+    assert b"read /registry/core/secrets/default/s: it is encrypted: the server needs its" in log
 
 
 async def test_anonymous_clients_see_only_health_and_version(secured: Secured):
