@@ -1,6 +1,8 @@
 """Finds the files of static Pods: one file, or those of a folder. Not in folders below it."""
 
+import errno
 import logging
+import os
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -49,12 +51,22 @@ class Manifests:
             if not isinstance(err, FileNotFoundError):
                 found = {name: file.mark for name, file in self._files.items()}
         self._files = {name: self._file(name, mark) for name, mark in found.items()}
+        return self._pods()
+
+    def _pods(self) -> dict[Key, StaticPod]:
+        """Return the Pods of all files: of two with one name or one UID the later file's."""
         pods: dict[Key, StaticPod] = {}
+        by_uid: dict[str, Key] = {}
         for name, file in sorted(self._files.items()):
-            if file.pod is not None and self._holds(file):
-                if file.pod.key in pods:
-                    self._say(f"static Pods: {name} has a Pod of another file's name: it counts")
-                pods[file.pod.key] = file.pod
+            if file.pod is None or not self._holds(file):
+                continue
+            if file.pod.key in pods:
+                self._say(f"static Pods: {name} has a Pod of another file's name: it counts")
+            if (other := by_uid.get(file.pod.metadata.uid, file.pod.key)) != file.pod.key:
+                self._say(f"static Pods: {name} has the UID of {'/'.join(other)}: it counts")
+                pods.pop(other, None)
+            pods[file.pod.key] = file.pod
+            by_uid[file.pod.metadata.uid] = file.pod.key
         return pods
 
     def _say(self, text: str) -> None:
@@ -74,6 +86,8 @@ class Manifests:
                 yield str(path), _mark(path)
             except FileNotFoundError:
                 continue  # it has just been removed
+            except OSError as err:  # a link in a circle, a file system that has gone
+                yield str(path), (-(err.errno or errno.EIO),)
 
     def _file(self, name: str, mark: tuple[int, ...]) -> _File:
         known = self._files.get(name)
@@ -99,6 +113,8 @@ def _mark(path: Path) -> tuple[int, ...]:
 
 
 def _content(path: Path, mark: tuple[int, ...]) -> bytes:
+    if mark[0] < 0:
+        raise OSError(-mark[0], os.strerror(-mark[0]))
     if not stat.S_ISREG(mark[0]):
         raise ManifestError("it is no file; folders below the path are not looked into")
     with path.open("rb") as file:

@@ -4,6 +4,7 @@ Source: k8s.io/kubernetes/pkg/kubelet/config, applyDefaults and tryDecodeSingleP
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,7 @@ Wire = dict[str, Any]
 
 MOST_BYTES = 1 << 20
 _MOST_LEVELS = 60
+_FOLDER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?")
 _TOLERATION = {"operator": "Exists", "effect": "NoExecute"}
 _TIME = "tag:yaml.org,2002:timestamp"
 
@@ -86,9 +88,13 @@ def _conformed(value: Any) -> Wire:
 
 
 def _of_node(wire: Wire, file: str, node: str, now: float) -> Wire:
-    """Return a Pod with what makes it this node's."""
+    """Return a Pod with what makes it this node's; raises ManifestError."""
     meta, spec = wire["metadata"], wire["spec"]
     uid = meta.get("uid") or _uid(wire, file, node)
+    if not _FOLDER.fullmatch(uid):  # its folders have this name
+        raise ManifestError(
+            "invalid pod: metadata.uid: use at most 63 letters, digits, '-' and '.'"
+        )
     notes = {CONFIG_HASH: uid, CONFIG_SEEN: _moment(now), CONFIG_SOURCE: "file"}
     others = [it for it in spec.get("tolerations", ()) if it != _TOLERATION]
     return wire | {

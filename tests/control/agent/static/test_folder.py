@@ -69,6 +69,22 @@ def test_the_last_file_of_a_name_counts(folder, caplog):
     assert "b.yaml has a Pod of another file's name" in caplog.text
 
 
+def test_the_last_file_of_a_uid_counts(folder, caplog):
+    """Folders of Pods have the names of their UIDs."""
+    mine = POD.replace("  name: web\n", "  name: web\n  uid: mine\n")
+    folder.write("a.yaml", mine)
+    folder.write("b.yaml", mine.replace("name: web", "name: other"))
+    assert folder.images() == {"other-n1": "app:1"}
+    assert "b.yaml has the UID of default/web-n1" in caplog.text
+
+
+def test_a_link_in_a_circle_hides_no_other_file(folder, caplog):
+    (folder.path / "a.yaml").symlink_to("a.yaml")
+    folder.write("web.yaml", POD)
+    assert folder.images() == folder.images() == {"web-n1": "app:1"}
+    assert len(caplog.records) == 1 and "Too many levels of symbolic links" in caplog.text
+
+
 def test_a_path_may_be_a_file_or_absent(folder, caplog):
     file = folder.path / "one.yaml"
     one = Manifests(file, "n1")

@@ -66,6 +66,11 @@ def test_json_and_other_namespaces():
         (POD.replace("kind: Pod", "kind: Service"), "it is no object of apiVersion v1 and kind"),
         (POD.replace("  name: web\n", ""), "invalid pod: name is needed for the pod"),
         (POD.replace("image: app:1", "image: [1]"), "invalid pod: "),
+        (
+            POD.replace("  name: web\n", "  name: web\n  uid: ../../x\n"),
+            "invalid pod: metadata.uid",
+        ),
+        (POD.replace("  name: web\n", f"  name: web\n  uid: {'a' * 64}\n"), "metadata.uid"),
         (POD.replace("name: main", "name: M"), "spec.containers[0].name: Invalid value"),
         (with_spec("serviceAccountName: a"), "static pods may not reference serviceaccounts"),
         (with_spec("imagePullSecrets: [{name: a}]"), "static pods may not reference secrets"),
