@@ -5,12 +5,14 @@ shell, in a world that the page names:
 
     checkout   this checkout, in namespaces without a network, on a machine that has no lab
     lab        likewise, and ``podwire lab up`` has been run
+    same lab   the lab of all pages that say so: they bother no other, and none bothers them
 """
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,8 @@ PAGES = [
     if path.name != "CHANGELOG.md"
 ]
 READ = {name: read_page((CHECKOUT / name).read_text()) for name in PAGES}
-BEFORE = {"checkout": (), "lab": ("podwire lab up --no-demo",)}
+UP, DOWN = "podwire lab up --no-demo", "podwire lab down"
+WORLDS = ("checkout", "lab", "same lab")
 
 # What a machine keeps for itself: inside, these folders are empty, and vanish with the world.
 _PRIVATE = (
@@ -99,33 +102,52 @@ class Shell:
         self._process.wait()
 
 
+@contextmanager
+def opened(folder: Path, *, lab: bool) -> Iterator[Shell]:
+    """Give a shell in a new world, with a lab if it is to have one."""
+    made = Shell(folder)
+    try:
+        if lab:
+            code, printed = made.run(Command(0, UP))
+            assert code == 0, printed
+        yield made
+        if lab:
+            made.run(Command(0, DOWN))
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def same_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    with opened(tmp_path_factory.mktemp("shell"), lab=True) as shell:
+        yield shell
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    made = Shell(tmp_path)
-    yield made
-    made.close()
+def shell(request: pytest.FixtureRequest, name: str, tmp_path: Path) -> Iterator[Shell]:
+    """The shell of a page."""
+    if READ[name].world == "same lab":
+        yield request.getfixturevalue("same_lab")
+        return
+    with opened(tmp_path, lab=READ[name].world == "lab") as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_read(name: str) -> None:
     assert READ[name].faults == ()
-    assert READ[name].world in {"", *BEFORE}
+    assert READ[name].world in {"", *WORLDS}
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if READ[name].commands])
 def test_commands_do_what_the_page_shows(name: str, shell: Shell) -> None:
     page = READ[name]
-    for text in BEFORE[page.world]:
-        code, printed = shell.run(Command(0, text))
-        assert code == 0, printed
     wrong = [
         said
         for command in page.commands
         if not command.not_run
         for said in complaints(shell, name, command)
     ]
-    for text in ("podwire lab down",) if page.world == "lab" else ():
-        shell.run(Command(0, text))
     assert not wrong, "\n\n".join(wrong)
 
 

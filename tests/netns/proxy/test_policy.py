@@ -201,7 +201,7 @@ def test_rules_outlive_the_proxy_and_cleanup_removes_them(world: RunningProxy) -
 
 
 def test_the_table_by_packets(world: RunningProxy) -> None:
-    """Each row, and random policies: some 2,500 flows, across the bridge and through the node."""
+    """Each row, and random policies: some 1,500 flows, across the bridge and through the node."""
     meet(world, worlds())
 
 

@@ -7,6 +7,7 @@ with all but that one there. So each direction is asked alone too.
 import functools
 import itertools
 import json
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -102,16 +103,20 @@ def parts(flow: str) -> tuple[tuple[str, str], int, str]:
     return (source, destination), int(port or 0), (protocol or "TCP") if port else ""
 
 
+# Sets of random policies beside the rows, each met by packets in three modes. A long run has more.
+RANDOM = int(os.environ.get("PODWIRE_RANDOM_POLICIES", "14"))
+
+
 @functools.cache
 def worlds() -> tuple[PolicyWorld, ...]:
     """Return every row of the table, then random sets of policies, each with its flows."""
-    return tuple(_worlds(itertools.count(1), TABLE, 40, _random_policies))
+    return tuple(_worlds(itertools.count(1), TABLE, RANDOM, _random_policies))
 
 
 @functools.cache
 def cluster_worlds() -> tuple[PolicyWorld, ...]:
     """Return those of ClusterNetworkPolicies. Their subjects are Pods of one world."""
-    return tuple(_worlds(itertools.count(1), CLUSTER_TABLE, 24, random_cluster))
+    return tuple(_worlds(itertools.count(1), CLUSTER_TABLE, RANDOM, random_cluster))
 
 
 def _random_policies(dice: random.Random) -> list[dict]:
