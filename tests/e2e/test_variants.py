@@ -11,10 +11,13 @@ COUNT = 100
 SHAPES = {
     "vxlan-ipv6": ("--overlay=vxlan", "--ip-family=ipv6"),
     "dual-stack": ("--dual-stack",),
-    "vxlan-dual-stack": ("--overlay=vxlan", "--dual-stack"),
+    "vxlan-own-ranges": (
+        *("--overlay=vxlan", "--dual-stack"),
+        "--pod-cidr=10.50.0.0/16,fd00:50::/56",
+        "--service-cidr=10.60.0.0/16,fd00:60::/112",
+    ),
     "nftables": ("--proxy=nftables", "--dual-stack"),
     "ebpf": ("--proxy=ebpf", "--dual-stack"),
-    "own-ranges": ("--pod-cidr=10.50.0.0/16", "--service-cidr=10.60.0.0/16"),
 }
 DUAL = WEB.read_text().replace(
     "  selector: {app: web}\n  ports:",
