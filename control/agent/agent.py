@@ -21,6 +21,7 @@ from control.agent.images.manager import ImageManager
 from control.agent.measured import RuntimeMetrics, count
 from control.agent.network_status import NetworkStatus
 from control.agent.node import describe
+from control.agent.node.all_nodes import AllNodes
 from control.agent.node.images import reported
 from control.agent.node.register import Registration
 from control.agent.pods import allocation
@@ -46,7 +47,7 @@ from control.api.node import ContainerImage, Node
 from control.api.pod import Pod
 from control.api.quantity import parse
 from control.api.service import ObjectReference, Service
-from control.client import Client, ClientError, Informer
+from control.client import Client, Informer
 from control.client.events import EventRecorder, reference
 from control.metrics import Registry
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
@@ -60,7 +61,6 @@ logger = logging.getLogger(__name__)
 
 _HOUSEKEEPING_SECONDS = 60.0
 _GARBAGE_SECONDS = 600.0
-_RIGHTS_SECONDS = 60.0
 _RESIZE_MILLISECONDS = (
     *(10.0, 50.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0, 30000.0),
     *(60000.0, 120000.0, 300000.0, 600000.0),
@@ -115,9 +115,7 @@ class Agent:
         self._pods = Informer(client, kinds.POD, field_selector=f"spec.nodeName={name}")
         # A node may read its own Node only; the node network needs them all.
         self._own = Informer(client, kinds.NODE, field_selector=f"metadata.name={name}")
-        self._network_client = network_client
-        self._nodes = Informer(network_client, kinds.NODE)
-        self._sees_itself_alone = False  # the right to list all Nodes is missing
+        self._nodes = AllNodes(network_client, self._own)
         self._services = Informer(client, kinds.SERVICE)
 
     def _make_registration(self) -> Registration:
@@ -138,7 +136,7 @@ class Agent:
         settings = NodeNetworkSettings(
             config.identity.name, config.overlay, config.cluster, config.conflist
         )
-        return NodeNetwork(settings, self._all_nodes, self._network_status.wake)
+        return NodeNetwork(settings, self._nodes.known, self._network_status.wake)
 
     def _node(self) -> Node | None:
         return self._own.get(None, self._config.identity.name)
@@ -215,7 +213,7 @@ class Agent:
         collect = self._runtime.collect
         return (
             *(informer.run() for informer in informers),
-            self._follow_nodes(),
+            self._nodes.follow(self._network.wake),
             self._registration.run(),
             self._network.run(),
             self._network_status.run(),
@@ -300,27 +298,6 @@ class Agent:
         if new is None:
             self._registration.wake()
 
-    async def _follow_nodes(self) -> None:
-        """Follow all Nodes, if that is allowed: a node's own rights are not enough for it."""
-        said = False
-        while not await self._may_list_nodes():
-            if not said:
-                logger.warning(
-                    "no right to list all Nodes: Pods reach those of other nodes only if somebody "
-                    "else makes the routes; --network-kubeconfig names credentials that may list"
-                )
-            said = True
-            self._sees_itself_alone = True
-            self._network.wake()
-            await asyncio.sleep(_RIGHTS_SECONDS)
-        await self._nodes.run()
-
-    async def _may_list_nodes(self) -> bool:
-        try:
-            return await self._network_client.may({"verb": "list", "resource": "nodes"})
-        except ClientError:
-            return True  # the informer tries again, and says why it cannot
-
     def _on_network(self, problem: str) -> None:
         self._registration.wake()
         for worker in self.workers.values() if not problem else ():
@@ -358,16 +335,6 @@ class Agent:
             except PluginError as err:
                 logger.warning("CNI GC: %s", err)
             await asyncio.sleep(_GARBAGE_SECONDS)
-
-    def _all_nodes(self) -> list[Node]:
-        """Return the Nodes, or none as long as this node's own may be all that is known.
-
-        A new agent would take the routes to the others away until it has listed them: the kernel
-        ends masqueraded connections that leave by another link meanwhile.
-        """
-        if not self._nodes.synced.is_set() and not self._sees_itself_alone:
-            return []
-        return list({**self._nodes.snapshot(), **self._own.snapshot()}.values())
 
     def _all_services(self) -> tuple[Service, ...]:
         return tuple(self._services.snapshot().values())

@@ -1,11 +1,13 @@
-"""Computes a Pod's status by kubelet's rules: phase, conditions, container states. Pure."""
+"""Computes a Pod's status by kubelet's rules, and the states of its containers. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from control.agent.pods import decide, resize_status
+from control.agent.pods import decide
 from control.agent.pods.backoff import Streak
+from control.agent.pods.conditions import conditions, published
 from control.agent.pods.facts import PodFacts, latest, ready_sandbox
+from control.agent.pods.phase import phase_of, shown
 from control.agent.pods.quality import quality
 from control.agent.pods.reported import in_force, volume_mounts, whole_allocated, whole_in_force
 from control.agent.pods.restart_policy import restarts
@@ -42,21 +44,19 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
         facts = replace(facts, over=facts.over or "DeadlineExceeded")
     init = [_container(pod, facts, view, spec) for spec in pod.spec.init_containers]
     main = [_container(pod, facts, view, spec) for spec in pod.spec.containers]
-    phase = _phase(pod, facts, init, main)
-    shown, reason, message = _shown(pod, facts, phase)
+    phase = phase_of(pod, facts, init, main)
+    visible, reason, message = shown(pod, facts, phase)
     sandbox = ready_sandbox(facts)
     # As kubelet (pleg's getPodIPs): a Pod without a sandbox has the addresses that it had.
     addresses = sandbox.addresses if sandbox else tuple(ip.ip for ip in pod.status.pod_ips)
     if sandbox and sandbox.host_network:
         addresses = view.host_addresses
+    wanted = conditions(pod, phase, init, main, bool(sandbox))
     return PodStatus(
-        phase=shown,
+        phase=visible,
         reason=reason,
         message=message,
-        conditions=[
-            *_conditions(pod, view, phase, init, main, sandboxed=bool(sandbox)),
-            *view.resizes,
-        ],
+        conditions=[*published(pod, wanted, view.now, view.disruption), *view.resizes],
         host_ip=view.host_addresses[0] if view.host_addresses else None,
         host_ips=[api.IPAddress(ip=text) for text in view.host_addresses],
         pod_ip=addresses[0] if addresses else None,
@@ -71,29 +71,6 @@ def compute(pod: Pod, facts: PodFacts, view: StatusView) -> PodStatus:
         observed_generation=pod.metadata.generation,
         resources=whole_in_force(pod, sandbox.resources if sandbox else None),
         allocated_resources=whole_allocated(pod),
-    )
-
-
-_FINAL = ("Succeeded", "Failed")
-_OVER = {
-    "DeadlineExceeded": "Pod was active on the node longer than the specified deadline",
-}
-
-
-def _shown(pod: Pod, facts: PodFacts, phase: str) -> tuple[str, str | None, str | None]:
-    """Return the phase to show, its reason and message.
-
-    As kubelet (mergePodStatus): a Pod is over when nothing of it runs, also no sidecar.
-    """
-    old = pod.status
-    runs = any(container.phase is Phase.RUNNING for container in facts.containers)
-    if runs and phase in _FINAL and old.phase not in _FINAL:
-        return old.phase or "Pending", old.reason, old.message
-    final = old.phase == "Failed"  # an earlier agent may have said why
-    return (
-        phase,
-        facts.over or (old.reason if final else None),
-        facts.why or _OVER.get(facts.over) or (old.message if final else None),
     )
 
 
@@ -265,151 +242,3 @@ def _image(spec: Spec) -> str:
         return normalize(spec.image or "")
     except ImageNameError:
         return spec.image or ""
-
-
-def _phase(
-    pod: Pod, facts: PodFacts, init: list[api.ContainerStatus], main: list[api.ContainerStatus]
-) -> str:
-    """Return the phase by kubelet's getPhase; Succeeded and Failed are final."""
-    if pod.status.phase in _FINAL:
-        return pod.status.phase
-    if facts.over or _init_failed(pod, init):
-        return "Failed"
-    began = any(status.state.running or status.state.terminated for status in main)
-    waits = any(status.state.waiting and not status.last_state.terminated for status in main)
-    if waits or not (began or _initialized(pod, init)):
-        return "Pending"
-    return _main_phase(pod, facts, main)
-
-
-def _main_phase(pod: Pod, facts: PodFacts, main: list[api.ContainerStatus]) -> str:
-    """Return the phase of a Pod whose containers have all been started at least once."""
-    ended = [
-        (spec, status.state.terminated.exit_code)
-        for spec, status in zip(pod.spec.containers, main, strict=True)
-        if status.state.terminated
-    ]
-    again = any(
-        restarts(pod, spec, code) or decide.is_replaced(facts, spec.name) for spec, code in ended
-    )
-    if len(ended) < len(main) or (again and not decide.is_over(pod, facts)):
-        return "Running"
-    return "Failed" if any(code for _, code in ended) else "Succeeded"
-
-
-def _initialized(pod: Pod, init: list[api.ContainerStatus]) -> bool:
-    pairs = zip(pod.spec.init_containers, init, strict=True)
-    return all(_init_passed(spec, status) for spec, status in pairs)
-
-
-def _init_failed(pod: Pod, init: list[api.ContainerStatus]) -> bool:
-    codes = (
-        (spec, status.state.terminated.exit_code)
-        for spec, status in zip(pod.spec.init_containers, init, strict=True)
-        if status.state.terminated
-    )
-    return any(code and not restarts(pod, spec, code) for spec, code in codes)
-
-
-def _init_passed(spec: Spec, status: api.ContainerStatus) -> bool:
-    if spec.is_sidecar:
-        return bool(status.started)
-    return status.state.terminated is not None and status.state.terminated.exit_code == 0
-
-
-def _conditions(
-    pod: Pod,
-    view: StatusView,
-    phase: str,
-    init: list[api.ContainerStatus],
-    main: list[api.ContainerStatus],
-    *,
-    sandboxed: bool,
-) -> list[Condition]:
-    pending = [
-        spec.name
-        for spec, status in zip(pod.spec.init_containers, init, strict=True)
-        if not _init_passed(spec, status)
-    ]
-    began = any(
-        status.state.running or status.state.terminated or status.last_state.terminated
-        for status in main
-    )
-    initialized = not pending or began or phase == "Succeeded" or _was_initialized(pod)
-    sidecars = [
-        status
-        for spec, status in zip(pod.spec.init_containers, init, strict=True)
-        if spec.is_sidecar
-    ]
-    unready = [status.name for status in (*sidecars, *main) if not status.ready]
-    gates = _open_gates(pod)
-    wanted = [
-        Condition(type="PodReadyToStartContainers", status="True" if sandboxed else "False"),
-        _initialization(phase, [] if initialized else pending),
-        _readiness("Ready", phase, unready, gates),
-        _readiness("ContainersReady", phase, unready, []),
-        Condition(type="PodScheduled", status="True"),
-    ]
-    if view.disruption:
-        wanted.append(_disruption(view.disruption))
-    seen = {"observed_generation": pod.metadata.generation}  # KEP-5067
-    others = [it for it in pod.status.conditions if it.type not in resize_status.TYPES]
-    return merge(others, (it.model_copy(update=seen) for it in wanted), view.now)
-
-
-def _disruption(message: str) -> Condition:
-    reason = "TerminationByKubelet"
-    return Condition(type="DisruptionTarget", status="True", reason=reason, message=message)
-
-
-def _was_initialized(pod: Pod) -> bool:
-    """True once the init containers have passed: that is never taken back."""
-    return any(it.type == "Initialized" and it.status == "True" for it in pod.status.conditions)
-
-
-def _open_gates(pod: Pod) -> list[str]:
-    """Return what is wrong with the readiness gates (KEP-580)."""
-    states = {condition.type: condition.status for condition in pod.status.conditions}
-    gates = [gate.get("conditionType", "") for gate in pod.spec.readiness_gates]
-    return [
-        f'the status of pod readiness gate "{gate}" is not "True", but {states[gate]}'
-        if gate in states
-        else f'corresponding condition of pod readiness gate "{gate}" does not exist.'
-        for gate in gates
-        if states.get(gate) != "True"
-    ]
-
-
-def _initialization(phase: str, pending: list[str]) -> Condition:
-    if not pending:
-        reason = "PodCompleted" if phase == "Succeeded" else None
-        return Condition(type="Initialized", status="True", reason=reason)
-    message = f"containers with incomplete status: [{' '.join(pending)}]"
-    reason = "ContainersNotInitialized"
-    return Condition(type="Initialized", status="False", reason=reason, message=message)
-
-
-def _readiness(kind: str, phase: str, unready: list[str], gates: list[str]) -> Condition:
-    if phase == "Succeeded":
-        return Condition(type=kind, status="False", reason="PodCompleted")
-    if phase == "Failed":
-        return Condition(type=kind, status="False", reason="PodFailed")
-    if unready:
-        message = f"containers with unready status: [{' '.join(unready)}]"
-        return Condition(type=kind, status="False", reason="ContainersNotReady", message=message)
-    if gates:
-        reason = "ReadinessGatesNotReady"
-        return Condition(type=kind, status="False", reason=reason, message=", ".join(gates))
-    return Condition(type=kind, status="True")
-
-
-def merge(old: Iterable[Condition], wanted: Iterable[Condition], now: float) -> list[Condition]:
-    """Return the wanted conditions with the time of their last change, and those of others."""
-    before = {item.type: item for item in old}
-    merged = []
-    for item in wanted:
-        last = before.pop(item.type, None)
-        same = last is not None and last.status == item.status
-        when = last.last_transition_time if same and last else rfc3339(now)
-        merged.append(item.model_copy(update={"last_transition_time": when}))
-    return [*merged, *before.values()]

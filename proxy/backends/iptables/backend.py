@@ -2,20 +2,20 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from proxy.backends.base import RuleCount
 from proxy.backends.iptables import accounting, legacy
 from proxy.backends.iptables.big import BigServices
-from proxy.backends.iptables.fixed import Jump, jumps
+from proxy.backends.iptables.fixed import jumps
 from proxy.backends.iptables.load import CHUNK, finish, is_complete, load, standing
 from proxy.backends.iptables.names import Table
 from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.backends.iptables.ownership import disturbance, removal
 from proxy.backends.iptables.refused import COMMIT, end_of_trials, find_refused, trial
 from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset
-from proxy.backends.iptables.tool import Flavor, IptablesTool, detect, has_ours
+from proxy.backends.iptables.tool import Flavor, IptablesTool, detect, has_ours, look
 from proxy.desired.desired import Desired
 from proxy.linux.nft_events import NftEvent
 from proxy.model.errors import KernelRefusedError
@@ -346,26 +346,6 @@ class IptablesBackend:
         tools = [IptablesTool(family, self._flavor) for family in self._settings.families]
         self._families = [IptablesFamily(tool, self._settings) for tool in tools]
         return self._families
-
-
-def look(tool: IptablesTool, wanted: Iterable[Jump]) -> ObservedChains:
-    """Return what is there of ours. Raises KernelRefusedError.
-
-    nft can put a rule into iptables' tables that iptables has no words for. Then its listing ends,
-    and each of our jumps is asked for.
-    """
-    observed = parse(tool.save())
-    if not observed.hidden:
-        return observed
-    logger.warning(
-        "%s: tables with rules of another program that iptables cannot print: %s; the proxy goes "
-        "on, but cannot remove chains that are stale there. `nft list table` shows the rules",
-        tool.family.name,
-        ", ".join(sorted(observed.hidden)),
-    )
-    asked = (jump for jump in wanted if jump.origin.table in observed.hidden)
-    found = {(jump.origin, jump.rule) for jump in asked if tool.contains(jump)}
-    return replace(observed, entries=observed.entries | found)
 
 
 def _with_counters(settings: ProxySettings) -> ProxySettings:

@@ -1,18 +1,23 @@
 """The iptables commands: detecting the flavor in use, reading rules, writing them."""
 
+import logging
 import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from proxy.backends.iptables.fixed import Jump
 from proxy.backends.iptables.names import Table
+from proxy.backends.iptables.observe import ObservedChains, parse
 from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
 from proxy.model.values import Family
+
+logger = logging.getLogger("podwire.proxy.iptables")
 
 # What iptables-nft-save answers to a rule that iptables has no words for: it ends in the middle
 # with this code, or it prints this comment in place of the table and succeeds.
@@ -170,3 +175,23 @@ def _default() -> Flavor:
     except OSError:
         return Flavor.NFT
     return Flavor.LEGACY if b"legacy" in done.stdout else Flavor.NFT
+
+
+def look(tool: IptablesTool, wanted: Iterable[Jump]) -> ObservedChains:
+    """Return what is there of ours. Raises KernelRefusedError.
+
+    nft can put a rule into iptables' tables that iptables has no words for. Then its listing ends,
+    and each of our jumps is asked for.
+    """
+    observed = parse(tool.save())
+    if not observed.hidden:
+        return observed
+    logger.warning(
+        "%s: tables with rules of another program that iptables cannot print: %s; the proxy goes "
+        "on, but cannot remove chains that are stale there. `nft list table` shows the rules",
+        tool.family.name,
+        ", ".join(sorted(observed.hidden)),
+    )
+    asked = (jump for jump in wanted if jump.origin.table in observed.hidden)
+    found = {(jump.origin, jump.rule) for jump in asked if tool.contains(jump)}
+    return replace(observed, entries=observed.entries | found)

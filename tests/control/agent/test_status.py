@@ -3,9 +3,10 @@
 import pytest
 
 from control.agent.pods.backoff import Failure, Streak
+from control.agent.pods.conditions import merge
 from control.agent.pods.facts import PodFacts
 from control.agent.pods.publish import patch_for
-from control.agent.pods.status import StatusView, compute, merge
+from control.agent.pods.status import StatusView, compute
 from control.api.meta import Condition
 from control.api.pod import PodStatus
 from control.api.types.conform import conform_message

@@ -36,9 +36,8 @@ def says(folder: Path, state: str) -> None:
     (folder / "state").write_text(f"{state}\n")
 
 
-async def test_pods_end_with_the_machine(node, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
+async def make_pods(node, out: Path) -> None:
+    """Make two Pods that write their names as they end, one of them critical, and a done one."""
     share = {"volumeMounts": [{"name": "out", "mountPath": "/out"}]}
     more = {
         "volumes": [{"name": "out", "hostPath": {"path": str(out)}}],
@@ -59,14 +58,10 @@ async def test_pods_end_with_the_machine(node, tmp_path):
 
     await until(done, f"the end of a Pod\n{node.log()}")
 
-    node.process.send_signal(signal.SIGTERM)  # an update of the agent: Pods run on
-    assert node.process.wait(60) == 0
-    assert [*out.iterdir()] == []
-    node.start()
 
-    await node.create("later", {}, hostNetwork=True)
-    await node.ready("later")  # the next agent is there
-    says(tmp_path, "stopping")
+async def stopped_with_the_machine(node, folder: Path) -> None:
+    """Begin the machine's end, and wait until the agent has ended."""
+    says(folder, "stopping")
 
     async def ended() -> bool:
         return node.process.poll() is not None
@@ -75,6 +70,20 @@ async def test_pods_end_with_the_machine(node, tmp_path):
     await until(ended, f"the end of the agent\n{node.log()}")
     assert node.process.returncode == 0
 
+
+async def test_pods_end_with_the_machine(node, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    await make_pods(node, out)
+
+    node.process.send_signal(signal.SIGTERM)  # an update of the agent: Pods run on
+    assert node.process.wait(60) == 0
+    assert [*out.iterdir()] == []
+    node.start()
+
+    await node.create("later", {}, hostNetwork=True)
+    await node.ready("later")  # the next agent is there
+    await stopped_with_the_machine(node, tmp_path)
     for name in ("plain", "critical"):
         status = (await node.get(name)).status
         assert (status.phase, status.reason, status.message) == ("Failed", "Terminated", MESSAGE)

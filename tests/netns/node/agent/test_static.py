@@ -86,26 +86,26 @@ async def test_a_file_runs_from_its_coming_to_its_end(node, manifests):
     third = await node.ready(NAME)
     assert running(third) == first
 
-    # Another content is another Pod: the first one ends before it begins.
-    write(manifests, POD.replace("one;", "two;"))
 
-    async def changed() -> bool:
-        found = await node.get(NAME)
-        return found is not None and found.metadata.annotations[MIRROR] != notes[MIRROR]
+async def test_another_content_is_another_pod(node, manifests):
+    """The first one ends before the next one begins, also if there is no agent meanwhile."""
+    mirror = await node.ready(NAME)
+    first, before = running(mirror), mirror.metadata.annotations[MIRROR]
 
-    await until(changed, f"another version\n{node.log()}")
-    assert running(await node.ready(NAME)) != first
-
-    node.kill()  # also if it changes while there is no agent
-    write(manifests, POD.replace("one;", "three;"))
-    before = (await node.get(NAME)).metadata.annotations[MIRROR]
-    node.start()
-
-    async def third_version() -> bool:
+    async def another() -> bool:
         found = await node.get(NAME)
         return found is not None and found.metadata.annotations[MIRROR] != before
 
-    await until(third_version, f"a third version\n{node.log()}")
+    write(manifests, POD.replace("one;", "two;"))
+    await until(another, f"another version\n{node.log()}")
+    second = await node.ready(NAME)
+    assert running(second) != first
+
+    node.kill()
+    write(manifests, POD.replace("one;", "three;"))
+    before = second.metadata.annotations[MIRROR]
+    node.start()
+    await until(another, f"a third version\n{node.log()}")
     await node.ready(NAME)
 
     (manifests / "web.yaml").unlink()
