@@ -9,6 +9,7 @@ from pathlib import Path
 from control.api import kinds
 from control.client import ApiError, Client
 from control.client.listing import Listing
+from lab.ports import PortError, split_port
 from proxy.model.values import Address, Key, Protocol
 from proxy.objects.parse import Complaints
 from proxy.objects.wire import SERVICE
@@ -129,7 +130,10 @@ def explain_flow(view: ClusterView, source: str, target: str, namespace: str) ->
     An end is [NAMESPACE/]POD or an address; ``target`` may end in :PORT and /PROTOCOL.
     """
     target, protocol = _protocol(target)
-    destination, port = _split(target)
+    try:
+        destination, port = split_port(target)
+    except PortError as err:
+        raise AskError(str(err)) from err
     if port is not None and protocol is None:
         protocol = Protocol.TCP
     if protocol is not None and port is None:
@@ -151,22 +155,6 @@ def _protocol(text: str) -> tuple[str, Protocol | None]:
     if head and last.upper() in Protocol.__members__:
         return head, Protocol(last.upper())
     return text, None
-
-
-def _split(text: str) -> tuple[str, int | None]:
-    """Split off the port. An IPv6 address with a port stands in brackets."""
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") > 1:
-        address, port = text, ""
-    else:
-        address, _, port = text.partition(":")
-    if not port:
-        return address, None
-    if not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise AskError(f"{port[:40]!r} is no port: give a number, such as {address}:80")
-    return address, int(port)
 
 
 def _end(view: ClusterView, text: str, namespace: str) -> tuple[Pod | None, tuple[Address, ...]]:

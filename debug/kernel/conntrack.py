@@ -4,7 +4,6 @@ Source: linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_tcp.h, nf_conntrack_
 takes a second for 10,000 entries, this a fraction.
 """
 
-import errno
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -13,9 +12,9 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
+from proxy.linux.listener import NetfilterListener
 from proxy.linux.netlink import (
     NETFILTER,
-    RECEIVE,
     Message,
     Netlink,
     attributes,
@@ -24,9 +23,7 @@ from proxy.linux.netlink import (
 )
 from proxy.model.values import Family
 
-_SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE = 270, 1, 33
 _GROUPS = (1, 2, 3)  # NFNLGRP_CONNTRACK_NEW, _UPDATE, _DESTROY
-_ROOM = 8 << 20  # bytes for events that wait
 _GET, _NEW, _DELETE = 0x101, 0x100, 0x102
 _CREATED = 0x400 | 0x200  # NLM_F_CREATE, NLM_F_EXCL: of an entry that is new
 _ORIGINAL, _REPLY, _STATUS, _INFO, _TIMEOUT, _MARK = 1, 2, 3, 4, 7, 8  # CTA_…
@@ -95,7 +92,7 @@ def table() -> Iterator[Tracked]:
                     yield flow
 
 
-class FlowListener:
+class FlowListener(NetfilterListener):
     """Receives the events of the network namespace where it was made. Raises OSError.
 
     Flows that began before anybody listened have no events, nor have those that eBPF programs
@@ -103,41 +100,19 @@ class FlowListener:
     """
 
     def __init__(self) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_NETLINK, kind, NETFILTER)
-        self.lost = 0  # times that events came faster than they were read
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
-            self._socket.bind((0, 0))
-            for group in _GROUPS:
-                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
-        except OSError:
-            self.close()
-            raise
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for selectors."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        super().__init__(_GROUPS)
 
     def read(self) -> Iterator[tuple[Happening, Tracked]]:
         """Yield the events of one batch; none if nothing waits. Raises OSError."""
-        try:
-            data = self._socket.recv(RECEIVE)
-        except BlockingIOError:
-            return
-        except OSError as err:
-            if err.errno != errno.ENOBUFS:
-                raise
-            self.lost += 1
-            return
-        for message in messages(data):
-            flow = _flow(message.body)
-            if flow is not None and message.kind in (_NEW, _DELETE):
-                yield _happening(message), flow
+        for data in self.receive(1):
+            yield from _happenings(data)
+
+
+def _happenings(data: bytes) -> Iterator[tuple[Happening, Tracked]]:
+    for message in messages(data):
+        flow = _flow(message.body)
+        if flow is not None and message.kind in (_NEW, _DELETE):
+            yield _happening(message), flow
 
 
 def _happening(message: Message) -> Happening:

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from control.reported import ReportedError
 from debug.cluster import ClusterState
 from debug.places import Ground, Place, PlaceError
+from lab.ports import PortError, split_port
 from proxy.objects.wire import Service
 
 PROTOCOLS = ("tcp", "udp", "icmp")
@@ -55,7 +56,10 @@ def parse_end(text: str, namespace: str = "default") -> End:
     protocol = last.lower() if head and last.lower() in PROTOCOLS else ""
     if protocol:
         text = head
-    text, port = _split(text)
+    try:
+        text, port = split_port(text)
+    except PortError as err:
+        raise EndError(str(err)) from err
     kind, space, name = _named(text)
     return End(kind, space or namespace, name, port, protocol)
 
@@ -66,22 +70,6 @@ def _named(text: str) -> tuple[str, str, str]:
     if len(spaces) > 1 or not name:
         raise EndError(f"{text[:80]!r} is no end: write [KIND/][NAMESPACE/]NAME, or an address")
     return kind, spaces[0] if spaces else "", name
-
-
-def _split(text: str) -> tuple[str, int | None]:
-    """Split off the port. An IPv6 address with a port stands in brackets."""
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") > 1:
-        address, port = text, ""
-    else:
-        address, _, port = text.partition(":")
-    if not port:
-        return address, None
-    if not port.isdecimal() or len(port) > 5 or not 1 <= int(port) <= 65535:
-        raise EndError(f"{port[:40]!r} is no port: give a number, such as {address[:80]}:80")
-    return address, int(port)
 
 
 def find_source(end: End, ground: Ground, cluster: ClusterState | None) -> Place:

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from proxy.linux.listener import NetfilterListener
 from proxy.linux.netlink import (
     ACK,
-    NETFILTER,
     RECEIVE,
     REQUEST,
     attribute,
@@ -26,8 +26,6 @@ _PAYLOAD, _PREFIX = 9, 10  # NFULA_PAYLOAD, NFULA_PREFIX
 _ERROR = 2
 _GATHER = 10  # hundredths of a second for which the kernel gathers packets into one message
 _AT_ONCE = 20  # packets that end the gathering
-_ROOM = 1 << 20  # bytes of the socket's queue
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 
 
 class LoggedPacket(NamedTuple):
@@ -37,43 +35,24 @@ class LoggedPacket(NamedTuple):
     payload: bytes
 
 
-class NflogListener:
+class NflogListener(NetfilterListener):
     """Receives what rules of this network namespace log to a group. A group has one listener."""
 
     def __init__(self, group: int, snaplen: int) -> None:
         """``snaplen`` is the most bytes of a packet. Raises OSError: EBUSY if another listens."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER)
+        super().__init__()
+        self._socket.setblocking(True)  # for the kernel's answers
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
-            self._socket.bind((0, 0))
             self._configure(group, snaplen)
         except OSError:
             self.close()
             raise
         self._socket.setblocking(False)
-        self.lost = 0  # times that packets came faster than they were read
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for selectors."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket, and with it leave the group."""
-        self._socket.close()
 
     def read(self, most: int) -> list[LoggedPacket]:
         """Return packets that wait, of at most ``most`` messages. Raises OSError."""
         found: list[LoggedPacket] = []
-        for _ in range(most):
-            try:
-                data = self._socket.recv(RECEIVE)
-            except BlockingIOError:
-                break
-            except OSError as err:
-                if err.errno != errno.ENOBUFS:
-                    raise
-                self.lost += 1
-                continue
+        for data in self.receive(most):
             found += packets(data)
         return found
 

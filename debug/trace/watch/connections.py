@@ -3,7 +3,6 @@
 Source: linux/netfilter/nfnetlink_conntrack.h.
 """
 
-import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ from ipaddress import ip_address
 
 from debug.trace.packet import ICMP, ICMP6, NAMES, Flow
 from debug.trace.watch.taps import MOST_AT_ONCE
+from proxy.linux.listener import NetfilterListener
 from proxy.linux.netlink import (
     NETFILTER,
-    RECEIVE,
     Netlink,
     attribute,
     attributes,
@@ -23,7 +22,6 @@ from proxy.linux.netlink import (
     nested,
 )
 
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _GROUP = 1  # NFNLGRP_CONNTRACK_NEW
 _NEW = 1 << 8  # subsystem ctnetlink, IPCTNL_MSG_CT_NEW
 _GET = 1 << 8 | 1  # IPCTNL_MSG_CT_GET
@@ -44,41 +42,16 @@ class Connection:
         return self.original.reverse != self.reply
 
 
-class ConnectionListener:
+class ConnectionListener(NetfilterListener):
     """Receives new connections of the network namespace where it was made. Raises OSError."""
 
     def __init__(self) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_NETLINK, kind, NETFILTER)
-        self.lost = 0
-        try:
-            self._socket.bind((0, 0))
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
-        except OSError:
-            self.close()
-            raise
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for selectors."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        super().__init__((_GROUP,))
 
     def read(self) -> list[Connection]:
         """Return connections since the last call; the others next time. Raises OSError."""
         found: list[Connection] = []
-        for _ in range(MOST_AT_ONCE):
-            try:
-                data = self._socket.recv(RECEIVE)
-            except BlockingIOError:
-                break
-            except OSError as err:
-                if err.errno != errno.ENOBUFS:
-                    raise
-                self.lost += 1
-                continue
+        for data in self.receive(MOST_AT_ONCE):
             found += decode(data)
         return found
 

@@ -4,20 +4,16 @@ The rules of iptables-nft are such rules too. The kernel puts a packet's headers
 event of each base chain that it enters.
 """
 
-import errno
-import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from debug.trace.watch.taps import MOST_AT_ONCE
-from proxy.linux.netlink import NETFILTER, RECEIVE, attributes, messages, text
+from proxy.linux.listener import NetfilterListener
+from proxy.linux.netlink import attributes, messages, text
 
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1  # linux/netlink.h
 _GROUP = 9  # NFNLGRP_NFTRACE
 _TRACE = 10 << 8 | 17  # subsystem nf_tables, NFT_MSG_TRACE
-_SO_RCVBUFFORCE = 33
-_ROOM = 1 << 21
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _TYPES = {1: "policy", 2: "return", 3: "rule"}
 _VERDICTS = {
@@ -47,42 +43,16 @@ class NftTrace:
     state: str = ""  # of its connection, as "ct state" has it; from Linux 6.16
 
 
-class NftTracer:
+class NftTracer(NetfilterListener):
     """Receives the events of the network namespace where it was made. Raises OSError."""
 
     def __init__(self) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_NETLINK, kind, NETFILTER)
-        self.lost = 0  # times that events came faster than they were read
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
-            self._socket.bind((0, 0))
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
-        except OSError:
-            self.close()
-            raise
-
-    def fileno(self) -> int:
-        """Return the socket's descriptor, for selectors."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        super().__init__((_GROUP,))
 
     def read(self) -> list[NftTrace]:
         """Return events since the last call; the others next time. Raises OSError."""
         found: list[NftTrace] = []
-        for _ in range(MOST_AT_ONCE):
-            try:
-                data = self._socket.recv(RECEIVE)
-            except BlockingIOError:
-                break
-            except OSError as err:
-                if err.errno != errno.ENOBUFS:
-                    raise
-                self.lost += 1
-                continue
+        for data in self.receive(MOST_AT_ONCE):
             found += decode(data)
         return found
 
