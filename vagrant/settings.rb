@@ -96,7 +96,7 @@ module PodwireLab
     MOST_BYTES = 64 * 1024
     MOST_WORKERS = 50
     VIRTUALBOX = IPAddr.new("192.168.56.0/21") # what it allows without a file /etc/vbox/networks.conf
-    NOT_YET = "podwire has no etcd yet: remove it; the API server keeps its objects in SQLite on node1"
+    NOT_YET = "the Vagrant lab has no etcd yet: remove it; the API server keeps its objects in SQLite on node1"
 
     def self.load(file)
       text = File.binread(file, MOST_BYTES + 1) || ""

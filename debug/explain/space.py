@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_address
@@ -166,19 +166,9 @@ class Spaces:
     def _numbered(self, space: Space, number: int) -> Space | None:
         known = self._numbers.setdefault(space, {})
         if number not in known:
-            for other in self._there(self.places):
-                with suppress(OSError):  # its file has gone with its Pod
+            for place in self.places:
+                with suppress(OSError, PlaceError):  # the Pod has ended meanwhile
+                    other = self.of(place)
                     if (found := space.number_of(other)) is not None:
                         known[found] = other
         return known.get(number)
-
-    def _there(self, places: Iterable[Place]) -> Iterator[Space]:
-        """Yield namespaces, but not of Pods that have ended meanwhile."""
-        for place in places:
-            with suppress(PlaceError):
-                yield self.of(place)
-
-    def with_address(self, address: Address) -> Space | None:
-        """The namespace that has an address: a node's rather than a Pod's."""
-        nodes_first = sorted(self.places, key=lambda one: one.pod is not None)
-        return next((one for one in self._there(nodes_first) if address in one.addresses), None)

@@ -47,7 +47,7 @@ def test_vagrant_says_what_is_wrong_with_the_settings(copied: Path) -> None:
     code, said = vagrant(copied, "validate", "--ignore-provider")
     assert code != 0
     (line,) = (each for each in said.splitlines() if "lab.yaml: " in each)
-    assert "etcd: podwire has no etcd yet: remove it" in line
+    assert "etcd: the Vagrant lab has no etcd yet: remove it" in line
 
 
 def test_shellcheck_finds_nothing() -> None:

@@ -24,8 +24,8 @@ def check(tmp_path: Path, values: Any) -> tuple[int, str, str]:
     ("values", "error"),
     [
         ({}, "FILE: version: write 1"),
-        ({"etcd": {"members": 3}}, "FILE: etcd: podwire has no etcd yet: remove it"),
-        ({"etcdMembers": 3}, "FILE: etcdMembers: podwire has no etcd yet: remove it"),
+        ({"etcd": {"members": 3}}, "FILE: etcd: the Vagrant lab has no etcd yet: remove it"),
+        ({"etcdMembers": 3}, "FILE: etcdMembers: the Vagrant lab has no etcd yet: remove it"),
         ({"wokers": 3}, "FILE: wokers: there is no such field"),
         ({"workers": "2"}, 'FILE: workers: "2" is not a whole number from 0 to 50'),
         ({"workers": 51}, "FILE: workers: 51 is not"),

@@ -89,11 +89,6 @@ class KernelFib:
                 found.append((link, ip_address(value), length, bool(flags & _SECONDARY)))
         return found
 
-    def device_named(self, name: str) -> Device | None:
-        """The device of a name."""
-        found = (one.device for one in self.links.values() if one.device.name == name)
-        return next(found, None)
-
     def route(
         self,
         to: Address,

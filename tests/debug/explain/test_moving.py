@@ -13,17 +13,24 @@ from debug.trace.ends import EndError
 NODE, GONE = Place("n1", 1, "/node"), Place("n1", 1, "/gone", ("default", "web"))
 
 
-def made(place: Place) -> SimpleNamespace:
-    if place is GONE:
-        raise PlaceError("its network is gone")
-    return SimpleNamespace(addresses={"10.0.0.1"}, close=lambda: None)
+class Known:
+    """A namespace with a link of number 2, which another one knows by the number 7."""
+
+    def __init__(self, place: Place) -> None:
+        if place is GONE:
+            raise PlaceError("its network is gone")
+        self.fib = SimpleNamespace(links={2: "far"})
+
+    def number_of(self, _: object) -> int:
+        return 7
 
 
 def test_a_pod_that_has_ended_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(space, "Space", made)
+    monkeypatch.setattr(space, "Space", Known)
     spaces = Spaces((GONE, NODE))
-    assert spaces.with_address("10.0.0.1") is spaces.of(NODE)
-    assert spaces.with_address("10.0.0.2") is None
+    near = spaces.of(NODE)
+    assert spaces.peer(near, SimpleNamespace(peer=2, peer_netns=7)) == (near, "far")
+    assert spaces.peer(near, SimpleNamespace(peer=2, peer_netns=8)) is None
 
 
 def test_what_changes_while_it_is_read_is_read_again() -> None:

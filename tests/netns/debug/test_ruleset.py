@@ -234,8 +234,8 @@ def one_ruleset(router: Router, seed: int, count: Coverage) -> None:
     draw = random.Random(seed)
     with entered(router.place), closing(KernelRules()) as rules, closing(KernelFib()) as fib:
         count.count(rules)
-        left, right = (fib.device_named(f"r{at}") for at in (0, 1))
-        assert left and right
+        devices = {one.device.name: one.device for one in fib.links.values()}
+        left, right = devices["r0"], devices["r1"]
         numbers = [next(_numbers) for _ in range(PACKETS)]
         packets = {one: random_packet(draw, version, one) for one in numbers}
         seen = router.send(list(packets.items()))
