@@ -13,7 +13,8 @@ from control.api import kinds
 from control.client import ApiError, Client
 from control.controllers.nodes.silence import silent
 from control.linux import processes
-from lab.down import end, remove_cgroups
+from lab.cgroups import remove_cgroups
+from lab.down import end
 from lab.spec import LabSpec
 from lab.state import LabDir
 from lab.status import look

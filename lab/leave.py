@@ -11,8 +11,8 @@ from control.api.pod import Pod
 from control.client import ApiError, Client
 from control.cloud.lab.rows import SCHEME
 from control.reported import ReportedError
+from lab.cgroups import remove_cgroups
 from lab.cloud import write_machines
-from lab.down import remove_cgroups
 from lab.halt import end_nodes, report_silent
 from lab.link import cable
 from lab.report import Say

@@ -10,9 +10,9 @@ import yaml
 
 from control.linux import whole
 from lab import up
+from lab.cgroups import remove_cgroups
 from lab.components import save_components
 from lab.credentials import complete_credentials
-from lab.down import remove_cgroups
 from lab.parts import machines
 from lab.published import publish_again
 from lab.readiness import wait_ready

@@ -10,6 +10,7 @@ from control.runtime.base import ContainerRuntimeError
 from control.runtime.images import names, tools
 from control.runtime.images.store import ImageStore
 from lab import containerd, main, models, modules, needs
+from lab.cgroups import remove_cgroups
 from lab.change import require_backend
 from lab.cloud import write_machines
 from lab.credentials import write_credentials
@@ -36,7 +37,8 @@ class LabCreationError(ReportedError):
 def make(spec: LabSpec, steps: Steps) -> LabDir:
     """Start the lab's processes; after a failure nothing is left behind.
 
-    Raises LabExistsError, LaunchError, LabCreationError, BackendMissingError, MissingPackagesError.
+    Raises LabExistsError, LaunchError, LabCreationError, BackendMissingError, MissingPackagesError,
+    RemovalError.
     """
     _require(spec)
     try:
@@ -77,6 +79,7 @@ def _claim(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
     if lab.path.exists():
         with steps.step(f"what a half-made lab {lab.name} left behind, removed", animated=False):
             remove(lab)
+    remove_cgroups(lab)  # those of a lab that was killed; another mount namespace's lab is refused
     lab.create(spec)
 
 
