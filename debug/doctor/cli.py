@@ -42,7 +42,7 @@ def seen(name: str | None, here: bool, kubeconfig: Path | None, file: Path | Non
     "checks",
     multiple=True,
     metavar="CHECK",  # all names would be one word, which no page could break
-    type=click.Choice([*CHECKS, *ALSO]),
+    type=click.Choice([*dict.fromkeys((*CHECKS, *ALSO))]),
     help="Only this one; repeatable. docs/debug/doctor.md lists them.",
 )
 @click.option("--all", "every", is_flag=True, help="Show what is well, too, with what was read.")

@@ -14,7 +14,8 @@ SURE = {Level.OK: 0, Level.UNKNOWN: 0, Level.WARN: 1, Level.FAIL: 2}
 
 def examine(snapshot: Snapshot, node: str = "", only: Iterable[str] = ()) -> tuple[Finding, ...]:
     """Return every finding, of one node if it is named, and of some checks if those are."""
-    look, wanted = look_at(snapshot), frozenset(ALSO.get(name, name) for name in only)
+    look = look_at(snapshot)
+    wanted = {check for name in only for check in ALSO.get(name, {name})}
     findings = [*_unread(snapshot)]
     if why := look.why_no_nodes:
         findings.append(unknown("snapshot", "", why, fix="ask on a node, or name the lab: --name"))

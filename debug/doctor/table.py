@@ -58,7 +58,9 @@ CHECKS: dict[str, Check] = {
 }
 
 ALSO = {
-    **{"foreign-route": "routes", "wrong-selector": "service-endpoints"},
-    **{"probe-blocked": "pod-filter", "dead-affinity": "pod-filter", "dns-slow": "dns-filter"},
+    **{"foreign-route": {"routes"}, "wrong-selector": {"service-endpoints"}},
+    **{"probe-blocked": {"pod-filter"}, "dead-affinity": {"pod-filter"}},
+    **{"dns-slow": {"dns-filter"}, "dns-down": {"dns-down", "dns-filter"}},
+    "duplicate-pod-cidr": {"duplicate-pod-cidr", "routes"},
 }
-"""Faults that a check of another name finds."""
+"""Faults that a check of another name finds, and who does."""

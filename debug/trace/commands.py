@@ -61,7 +61,7 @@ def trace(source: str, destination: str, **options: Any) -> None:
     with plain_errors():
         began = time.monotonic()
         found = ground(options["name"], options["here"], options["kubeconfig"])
-        asked = _ask(source, destination, options["namespace"], found)
+        asked = ask(source, destination, options["namespace"], found)
         predicted = predict(found, source, destination, options) if options["compare"] else None
         observed = observe_all(asked, options)
         frames: list[Frame] = []
@@ -94,7 +94,8 @@ def _warm() -> None:
     import scapy.layers.inet  # noqa: F401
 
 
-def _ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
+def ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
+    """Find what is named. Raises PlaceError, ClientError, click.UsageError."""
     ends = parse_end(source, namespace), parse_end(destination, namespace)
     cluster = needed_objects(found)
     start, target = find_source(ends[0], found, cluster), find_target(ends[1], cluster)

@@ -16,10 +16,12 @@ from debug.faults.scene import Wish
 from debug.faults.table import FAULTS, find
 from debug.places import of_lab
 from lab.state import lab_dir
+from tests.support.debug.diagnosis import diagnosed, read_rows, traced
 from tests.support.debug.symptoms import SYMPTOMS, World, manifests, picture, pod, service
 from tests.support.e2e.harness import CHECKOUT, Lab, eventually, made_lab, podwire, run
 
-ELSEWHERE = {"conntrack-full", "dead-affinity", "ipam-leak", "proxy-hung"}  # not in SYMPTOMS
+ROWS = read_rows(CHECKOUT / "docs/debug/faults.md")
+ELSEWHERE = {"dead-affinity", "ipam-leak", "proxy-hung"}  # not in SYMPTOMS
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,14 @@ def test_a_fault_is_seen_and_healed(lab: Lab, world: World, broken, name: str) -
     broken(name, **dict(symptom.wish))
     eventually(lambda: not symptom.works(world), 10)
     assert symptom.still(world)
+    assert ROWS[name] == (diagnosed(world, name), traced(world, symptom))
     (healed,) = heal(lab_dir(lab.name), name).faults
     assert healed.startswith(name)
     eventually(lambda: symptom.works(world), 15)
 
 
 def test_every_fault_that_can_be_made_is_tried() -> None:
-    assert {name for name, one in FAULTS.items() if one.plan} == {*SYMPTOMS, *ELSEWHERE}
+    assert {name for name, one in FAULTS.items() if one.plan} == {*SYMPTOMS, *ELSEWHERE} == {*ROWS}
 
 
 @pytest.mark.parametrize("name", ["rules-wiped", "bridge-filter-off"])
@@ -88,17 +91,19 @@ def test_affinity_pins_a_client_to_a_deaf_pod(world: World, broken) -> None:
     assert {world.answer("client", both) for _ in range(4)} == {pinned}
     broken("dead-affinity", service="both", pod=pinned)
     assert {world.answer("client", both) for _ in range(3)} == {""}
+    assert diagnosed(world, "dead-affinity") == ROWS["dead-affinity"][0]
     other = {"near": "far", "far": "near"}[pinned]
     assert world.answer("client", world.ip(other), 8080) == other
     slices = [*World.of(world.ground).cluster.slices_of(("default", "both"))]
     assert [end.conditions.ready for one in slices for end in one.endpoints] == [True, True]
 
 
-def test_a_range_that_is_used_up(lab: Lab, broken) -> None:
+def test_a_range_that_is_used_up(lab: Lab, world: World, broken) -> None:
     broken("ipam-leak", node="node1")
     lab.kubectl("apply", "-f", "-", stdin=pod("late", "node1"))
     try:
         eventually(lambda: "no free address" in lab.kubectl("get", "events"))
+        assert diagnosed(world, "ipam-leak") == ROWS["ipam-leak"][0]
         heal(lab_dir(lab.name), "ipam-leak")
         lab.kubectl("wait", "--for=condition=Ready", "pod/late", "--timeout=60s")
     finally:
@@ -112,6 +117,7 @@ def test_a_proxy_that_hangs_learns_of_nothing_new(lab: Lab, world: World, broken
         address = World.of(world.ground).cluster_ip("fresh")
         eventually(lambda: world.http("node2", address))
         assert not world.http("client", address)
+        assert diagnosed(world, "proxy-hung") == ROWS["proxy-hung"][0]
         heal(lab_dir(lab.name), "proxy-hung")
         eventually(lambda: world.http("client", address))
     finally:

@@ -15,6 +15,7 @@ from proxy.model.values import Network
 
 _BY_RULES = ("iptables", "nftables")
 _TABLES = (TABLE, "kube-proxy")
+_SAVERS = {4: "iptables", 6: "ip6tables"}
 _ROW_TO, _QUOTED = re.compile(r"-d ([^\s/]+)/"), re.compile(r'"([0-9A-Fa-f.:]+)"')
 
 
@@ -189,16 +190,35 @@ def _is_of(ip: str, node: NodeLook) -> bool:
 
 
 def _lacking(node: NodeLook, machine: MachineState) -> list[str]:
+    """Say what the rules of a family lack: a program may flush those of one alone."""
+    versions = sorted({cidr.version for cidr in node.peer.cidrs} or {4})
     if node.mode == "iptables":
-        nat = [Table(text, "nat") for text in machine.iptables.values()]
-        jumps = any(row.target == "KUBE-SERVICES" for one in nat for row in one.rows("PREROUTING"))
-        return [] if jumps else ["iptables table nat, chain PREROUTING: no jump to KUBE-SERVICES"]
-    hooks = {(chain.kind, chain.hook) for chain in machine.base_chains if chain.table in _TABLES}
-    wanted = {("nat", "prerouting"), ("nat", "output"), ("nat", "postrouting")}
-    return [
-        f"nft: no {kind} chain at {hook} in {' or '.join(_TABLES)}"
-        for kind, hook in sorted(wanted - hooks)
-    ]
+        return [
+            f"{_SAVERS[version]} table nat, chain PREROUTING: no jump to KUBE-SERVICES"
+            for version in versions
+            if not _jumps(machine, version)
+        ]
+    return [line for version in versions for line in _lacking_chains(machine, version)]
+
+
+def _jumps(machine: MachineState, version: int) -> bool:
+    """True if a back end of iptables sends a family's new connections to the proxy's rules."""
+    texts = (text for key, text in machine.iptables.items() if key.endswith(f" {version}"))
+    rows = (row for text in texts for row in Table(text, "nat").rows("PREROUTING"))
+    return any(row.target == "KUBE-SERVICES" for row in rows)
+
+
+def _lacking_chains(machine: MachineState, version: int) -> Iterator[str]:
+    families = ("ip" if version == 4 else "ip6", "inet")
+    hooks = {
+        (chain.kind, chain.hook)
+        for chain in machine.base_chains
+        if chain.table in _TABLES and chain.family in families
+    }
+    for hook in ("prerouting", "output", "postrouting"):
+        if ("nat", hook) not in hooks:
+            tables = " or ".join(f"{families[0]} {table}" for table in _TABLES)
+            yield f"nft: no nat chain at {hook} in {tables}"
 
 
 def _gone(node: NodeLook, what: str, *evidence: str, about: str = "") -> Finding:

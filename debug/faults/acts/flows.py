@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import IPv4Address
+from itertools import islice
 from typing import Any
 
 from debug.faults.acts.base import FaultError, SpotAct
@@ -154,18 +155,19 @@ def _many(count: int) -> Iterator[bytes]:
 
 
 def _send(entries: Iterator[bytes] | list[bytes]) -> None:
-    """Give the kernel entries, many in one packet; raises OSError for one that it refuses."""
+    """Give the kernel entries, many in one packet; raises OSError for one that it refuses.
+
+    Refusals are read after each packet: those of more would not find room in the socket.
+    """
+    messages = (_message(body) for body in entries)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER) as kernel:
-        batch: list[bytes] = []
-        for body in entries:
-            header = struct.pack("=IHHII", 16 + len(body), _NEW, _REQUEST | _CREATE, 1, 0)
-            batch.append(header + body)
-            if len(batch) == _AT_ONCE:
-                kernel.send(b"".join(batch))
-                batch.clear()
-        if batch:
-            kernel.send(b"".join(batch))
-        _check(kernel)
+        while batch := b"".join(islice(messages, _AT_ONCE)):
+            kernel.send(batch)
+            _check(kernel)
+
+
+def _message(body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), _NEW, _REQUEST | _CREATE, 1, 0) + body
 
 
 def _check(kernel: socket.socket) -> None:

@@ -121,6 +121,8 @@ UDP = {
     "services": (service(ports=[{"port": 53, "protocol": "UDP"}]),),
     "slices": (endpoints("10.244.1.2", port=53, protocol="UDP"),),
 }
+REFUSING = "*filter\n:KUBE-REFUSE - [0:0]\n-A KUBE-REFUSE -d 10.96.0.7/32 -j REJECT\nCOMMIT\n"
+BALANCING = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j KUBE-SERVICES\nCOMMIT\n"
 SAVED = "*nat\n:PREROUTING ACCEPT [0:0]\n{}\nCOMMIT\n*filter\n:FORWARD {} [0:0]\n{}\nCOMMIT\n"
 MASQUERADE = chain("postrouting", "accept", [{"masquerade": None}])
 MASQUERADE[0]["chain"]["type"] = "nat"
@@ -150,6 +152,13 @@ FAULTS += [
     ("proxy-hung", Level.WARN, with_machine(proxy=None)),
     ("rules-wiped", Level.FAIL, with_machine(nft=ruleset())),
     ("rules-wiped", Level.FAIL, with_machine(proxy=ProxyFacts("iptables"))),
+    (  # iptables -t nat -F: the other family's rules are there
+        "rules-wiped",
+        Level.FAIL,
+        with_machine(
+            proxy=ProxyFacts("iptables"), iptables={"nft 4": REFUSING, "nft 6": BALANCING}
+        ),
+    ),
     (
         "iptables-mixed",
         Level.WARN,
@@ -322,6 +331,7 @@ def test_a_fault_is_named(check: str, level: Level, snapshot: Snapshot) -> None:
     named = [one for one in findings if one.check == check]
     assert named, findings
     assert {one.level for one in named} == {level}
+    assert [one for one in examine(snapshot, only=[check]) if one in named] == named
     for one in named:
         assert one.evidence and one.cause and one.consequence and one.fix and one.about
         assert one.link == f"docs/debug/doctor.md#{check}"

@@ -247,11 +247,16 @@ def _replies(raw: socket.socket, wanted: bytes) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Symptom:
-    """``works`` is true without the fault and false with it; ``still`` is true all the time."""
+    """``works`` is true without the fault and false with it; ``still`` is true all the time.
+
+    ``traced`` are SRC and DST of a packet that `podwire trace` loses by the fault; () if none is
+    lost, or if it is lost by chance.
+    """
 
     works: Callable[[World], bool]
     still: Callable[[World], bool] = lambda _: True
     wish: tuple[tuple[str, str], ...] = ()
+    traced: tuple[str, ...] = ()
 
 
 def _service(client: str, name: str) -> Callable[[World], bool]:
@@ -271,54 +276,96 @@ def _node_to_node(world: World) -> bool:
 
 
 SYMPTOMS = {
-    "duplicate-node-ip": Symptom(_node_to_node),
-    "mtu-black-hole": Symptom(lambda w: w.passes(1440), lambda w: w.passes(1300)),
-    "bridge-filter-off": Symptom(_service("client", "near"), _service("client", "far")),
-    "forwarding-off": Symptom(World.pod_to_pod, lambda w: w.http("node1", w.ip("far"), 8080)),
-    "duplicate-pod-cidr": Symptom(World.pod_to_pod),
-    "strict-rp-filter": Symptom(World.pod_to_pod),
-    "hairpin-off": Symptom(_service("near", "near"), _service("client", "near")),
+    "duplicate-node-ip": Symptom(_node_to_node, traced=("node1", "node2")),
+    "mtu-black-hole": Symptom(
+        lambda w: w.passes(1440), lambda w: w.passes(1300), traced=("node1", "node2", "1440")
+    ),
+    "bridge-filter-off": Symptom(
+        _service("client", "near"), _service("client", "far"), traced=("client", "service/near:80")
+    ),
+    "forwarding-off": Symptom(
+        World.pod_to_pod,
+        lambda w: w.http("node1", w.ip("far"), 8080),
+        traced=("client", "pod/far:8080"),
+    ),
+    "duplicate-pod-cidr": Symptom(World.pod_to_pod, traced=("client", "pod/far:8080")),
+    "strict-rp-filter": Symptom(World.pod_to_pod, traced=("client", "pod/far:8080")),
+    "hairpin-off": Symptom(
+        _service("near", "near"), _service("client", "near"), traced=("near", "service/near:80")
+    ),
     "nodeport-loopback": Symptom(
         lambda w: w.http("node1", "127.0.0.1", w.node_port("near")),
         lambda w: w.http("node1", w.ip("node1"), w.node_port("near")),
     ),
-    "wrong-neighbor": Symptom(_node_to_node),
+    "wrong-neighbor": Symptom(_node_to_node, traced=("node1", "node2")),
     "ipv6-dad": Symptom(lambda w: not w.is_found_twice()),
-    "forward-drop": Symptom(World.pod_to_pod, lambda w: w.http("node1", w.ip("far"), 8080)),
-    "iptables-mixed": Symptom(World.pod_to_pod),
-    "overlay-filtered": Symptom(World.pod_to_pod, _node_to_node),
-    "rules-wiped": Symptom(_service("client", "far"), World.pod_to_pod),
+    "forward-drop": Symptom(
+        World.pod_to_pod,
+        lambda w: w.http("node1", w.ip("far"), 8080),
+        traced=("client", "pod/far:8080"),
+    ),
+    "iptables-mixed": Symptom(World.pod_to_pod, traced=("client", "pod/far:8080")),
+    "overlay-filtered": Symptom(World.pod_to_pod, _node_to_node, traced=("client", "pod/far:8080")),
+    "rules-wiped": Symptom(
+        _service("client", "far"), World.pod_to_pod, traced=("client", "service/far:80")
+    ),
     "over-masquerade": Symptom(
         lambda w: w.caller("client", "far") == w.ip("client"),
         lambda w: w.caller("client", "far") in (w.ip("client"), w.ip("node1"), _tunnel(w)),
     ),
-    "dns-down": Symptom(lambda w: w.resolves("client"), _service("client", "far")),
+    "dns-down": Symptom(
+        lambda w: w.resolves("client"),
+        _service("client", "far"),
+        traced=("client", "kube-system/kube-dns:53/udp"),
+    ),
     "dns-slow": Symptom(
         lambda w: w.resolves("client") and w.resolves("client"),
         lambda w: w.resolves("client") or w.resolves("client"),
     ),
     "stale-udp": Symptom(
-        lambda w: w.resolves("client", SOURCE_PORT), lambda w: w.resolves("client")
+        lambda w: w.resolves("client", SOURCE_PORT),
+        lambda w: w.resolves("client"),
+        traced=("client", "kube-system/kube-dns:53/udp", "", str(SOURCE_PORT)),
     ),
+    "conntrack-full": Symptom(_by_address),
     "duplicate-pod-ip": Symptom(
         lambda w: (w.arp_answers("near"), w.answer("node1", w.ip("near"), 8080)) == (1, "near"),
         lambda w: w.arp_answers("near") > 0,
         _with(pod="near"),
     ),
     "duplicate-mac": Symptom(World.own_mac_wins, wish=_with(pod="near")),
-    "probe-blocked": Symptom(_service("client", "far"), _by_address, _with(service="far")),
-    "policy-denies": Symptom(_service("client", "far"), wish=_with(service="far")),
+    "probe-blocked": Symptom(
+        _service("client", "far"),
+        _by_address,
+        _with(service="far"),
+        traced=("client", "service/far:80"),
+    ),
+    "policy-denies": Symptom(
+        _service("client", "far"), wish=_with(service="far"), traced=("client", "service/far:80")
+    ),
     "policy-no-dns": Symptom(
-        lambda w: w.resolves("near"), _service("near", "far"), _with(service="near")
+        lambda w: w.resolves("near"),
+        _service("near", "far"),
+        _with(service="near"),
+        traced=("near", "kube-system/kube-dns:53/udp"),
     ),
     "wrong-selector": Symptom(
-        lambda w: not w.is_refused("client", w.cluster_ip("far")), _by_address, _with(service="far")
+        lambda w: not w.is_refused("client", w.cluster_ip("far")),
+        _by_address,
+        _with(service="far"),
+        traced=("client", "service/far:80"),
     ),
     "wrong-target-port": Symptom(
-        lambda w: not w.is_refused("client", w.cluster_ip("far")), _by_address, _with(service="far")
+        lambda w: not w.is_refused("client", w.cluster_ip("far")),
+        _by_address,
+        _with(service="far"),
+        traced=("client", "service/far:80"),
     ),
     "local-policy": Symptom(
-        _service("client", "far"), _service("node2", "far"), _with(service="far")
+        _service("client", "far"),
+        _service("node2", "far"),
+        _with(service="far"),
+        traced=("client", "service/far:80"),
     ),
 }
 
