@@ -17,7 +17,7 @@ _LENGTH = 0x80  # BPF_LD | BPF_LEN
 _HEADER_TO_X, _TO_X = 0xB1, 0x01  # 4 * (byte & 15), and a constant
 _AND, _SHIFT, _EQUAL, _AT_LEAST, _ABOVE, _RETURN = 0x54, 0x74, 0x15, 0x35, 0x25, 0x06
 _NUMBERS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmpv6": ICMP6}
-_WHOLE = 0x40000
+WHOLE = 0x40000  # bytes: more than any packet has
 _MOST_PORTS = 8  # of endpoints: a jump reaches 255 instructions
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
@@ -33,12 +33,15 @@ def assemble(program: list[Instruction]) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
+EVERYTHING = assemble([(_RETURN, 0, 0, WHOLE)])
+
+
 def _refuse() -> Instruction:
     return _RETURN, 0, 0, 0
 
 
 def _accept() -> Instruction:
-    return _RETURN, 0, 0, _WHOLE
+    return _RETURN, 0, 0, WHOLE
 
 
 def _when(version: int, block: list[Instruction]) -> list[Instruction]:

@@ -2,23 +2,24 @@
 
 A filter is terms joined by "and": ``host X``, ``port N``, ``tcp``, ``udp``, ``icmp``. X is an
 address, or a Pod, a Service or a node by name; a Service stands for its endpoints too, since its
-packets have their addresses once they are translated. A packet in a tunnel is seen before it goes
-in, and after it came out.
+packets have their addresses once they are translated. A packet in a tunnel is known by what the
+tunnel carries.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from debug.cluster import ClusterState
 from debug.trace.ends import EndError, Target, find_target, parse_end
-from debug.trace.filters import assemble
-from debug.trace.packet import Packet
+from debug.trace.filters import WHOLE, Instruction, assemble
+from debug.trace.packet import TUNNEL_PORTS, UDP, VXLAN_HEADERS, Packet
 from debug.trace.probe import Direction, Identity
 
-_LOAD, _EQUAL, _SHIFT, _RETURN = 0x20, 0x15, 0x74, 0x06
-_LOAD_BYTE = 0x30
+_LOAD, _LOAD_BYTE = 0x20, 0x30  # linux/bpf_common.h
+_LOAD_AT_X, _LOAD_HALF_AT_X, _LOAD_BYTE_AT_X = 0x40, 0x48, 0x50
+_HEADER_TO_X, _SHIFT, _JUMP, _EQUAL, _RETURN = 0xB1, 0x74, 0x05, 0x15, 0x06
 _MOST_HOSTS = 30
-_WHOLE = 0x40000
 _LIMIT = "limit rate 200/second burst 400 packets"  # a trace event costs far more than a packet
 _PROTOCOLS = ("tcp", "udp", "icmp")
 
@@ -129,16 +130,56 @@ def _rules(match: Match) -> list[str]:
 
 
 def live_filter(match: Match) -> bytes:
-    """Return the program of the taps: packets of IPv4 with one of the hosts, and all of IPv6."""
-    checks: list[tuple[int, int, int, int]] = []
-    for at in (12, 16):
+    """Return the program of the taps: packets of IPv4 with one of the hosts, and all of IPv6.
+
+    Likewise of what a tunnel over IPv4 carries.
+    """
+    program = [*_when(4, [*_hosts(match, _LOAD, 0), *_in_tunnel(match)])]
+    return assemble([*program, *(_when(6, [_accept()]) if _has_v6(match) else ()), _refuse()])
+
+
+def _has_v6(match: Match) -> bool:
+    return any(":" in host for host in match.hosts)
+
+
+def _hosts(match: Match, load: int, at: int) -> Iterator[Instruction]:
+    """Accept a header of IPv4 at a place with one of the hosts."""
+    for place in (at + 12, at + 16):
         for host in match.hosts:
             if ":" not in host:
-                checks.append((_LOAD, 0, 0, at))
-                checks.append((_EQUAL, 0, 1, int(ip_address(host))))
-                checks.append((_RETURN, 0, 0, _WHOLE))
-    six = any(":" in host for host in match.hosts)
-    head = [(_LOAD_BYTE, 0, 0, 0), (_SHIFT, 0, 0, 4), (_EQUAL, 0, len(checks), 4)]
-    tail = [(_LOAD_BYTE, 0, 0, 0), (_SHIFT, 0, 0, 4), (_EQUAL, 0, 1, 6)]
-    last = [(_RETURN, 0, 0, _WHOLE if six else 0), (_RETURN, 0, 0, 0)]
-    return assemble([*head, *checks, *tail, *last])
+                yield load, 0, 0, place
+                yield _EQUAL, 0, 1, int(ip_address(host))
+                yield _accept()
+
+
+def _in_tunnel(match: Match) -> Iterator[Instruction]:
+    """Refuse what is no tunnel's packet; accept one that carries what is meant."""
+    yield _LOAD_BYTE, 0, 0, 9
+    yield _EQUAL, 1, 0, UDP
+    yield _refuse()
+    yield _HEADER_TO_X, 0, 0, 0
+    yield _LOAD_HALF_AT_X, 0, 0, 2
+    for left, port in enumerate(reversed(TUNNEL_PORTS)):
+        yield _EQUAL, len(TUNNEL_PORTS) - left, 0, port
+    yield _refuse()
+    inner = list(_hosts(match, _LOAD_AT_X, VXLAN_HEADERS))
+    yield from _when(4, inner, _LOAD_BYTE_AT_X, VXLAN_HEADERS)
+    yield from _when(6, [_accept()] if _has_v6(match) else [], _LOAD_BYTE_AT_X, VXLAN_HEADERS)
+    yield _refuse()
+
+
+def _when(
+    version: int, block: list[Instruction], load: int = _LOAD_BYTE, at: int = 0
+) -> Iterator[Instruction]:
+    """Run a block for a header of an IP version; a branch alone would reach 255 instructions."""
+    yield from ((load, 0, 0, at), (_SHIFT, 0, 0, 4), (_EQUAL, 1, 0, version))
+    yield _JUMP, 0, 0, len(block)
+    yield from block
+
+
+def _accept() -> Instruction:
+    return _RETURN, 0, 0, WHOLE
+
+
+def _refuse() -> Instruction:
+    return _RETURN, 0, 0, 0

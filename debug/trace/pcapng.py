@@ -26,14 +26,29 @@ class Frame:
     comment: str = ""
 
 
+class Writer:
+    """Encodes packets one after the other, each with its interface before it if that is new."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def head(self) -> bytes:
+        """Return the file's beginning."""
+        return _block(_SECTION, struct.pack("=IHHq", _MAGIC, 1, 0, -1))
+
+    def add(self, frame: Frame) -> bytes:
+        """Return a packet."""
+        known = len(self._numbers)
+        number = self._numbers.setdefault(frame.interface, known)
+        new = _interface(frame.interface) if number == known else b""
+        return new + _packet(frame, number)
+
+
 def encode(frames: Iterable[Frame]) -> bytes:
-    """Return the file."""
+    """Return the file of some packets, in the order of time."""
+    writer = Writer()
     ordered = sorted(frames, key=lambda frame: frame.time)
-    numbers = {name: at for at, name in enumerate(dict.fromkeys(one.interface for one in ordered))}
-    blocks = [_block(_SECTION, struct.pack("=IHHq", _MAGIC, 1, 0, -1))]
-    blocks += (_interface(name) for name in numbers)
-    blocks += (_packet(frame, numbers[frame.interface]) for frame in ordered)
-    return b"".join(blocks)
+    return writer.head() + b"".join(map(writer.add, ordered))
 
 
 def _interface(name: str) -> bytes:

@@ -76,15 +76,7 @@ class Teller:
 
     def ends(self, flow: Flow) -> Ends:
         """Return a flow with names."""
-        return Ends(
-            protocol=flow.protocol,
-            source=flow.source,
-            destination=flow.destination,
-            source_port=flow.source_port,
-            destination_port=flow.destination_port,
-            source_name=self.name(flow.source),
-            destination_name=self.name(flow.destination),
-        )
+        return ends_of(flow, self.name)
 
     def after(self, time: int) -> float:
         """Return the milliseconds since the start."""
@@ -193,6 +185,19 @@ class _Hops:
         tracked = any(_belongs(before, packet.flow, one) for one in known)
         by = "connection tracking" if tracked else ""
         self._steps.append(Step(kind="rewrite", rule=by, before=was, ends=now))
+
+
+def ends_of(flow: Flow, name: Callable[[str], str]) -> Ends:
+    """Return a flow with the names of its addresses."""
+    return Ends(
+        protocol=flow.protocol,
+        source=flow.source,
+        destination=flow.destination,
+        source_port=flow.source_port,
+        destination_port=flow.destination_port,
+        source_name=name(flow.source),
+        destination_name=name(flow.destination),
+    )
 
 
 def _belongs(before: Flow, after: Flow, connection: Connection) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 _ALL = 0x0003  # ETH_P_ALL
 _ATTACH_FILTER, _TIMESTAMP, _RECEIVE_FORCED = 26, 35, 33  # SO_*: asm-generic/socket.h
 _OUTGOING = 4  # PACKET_OUTGOING: linux/if_packet.h
+_PACKET, _STATISTICS = 263, 6  # SOL_PACKET, PACKET_STATISTICS: linux/if_packet.h
+_COUNTS = struct.Struct("=II")
 _LONGEST = 1 << 16
 _ROOM = 1 << 21  # bytes of the queue
 _TIME = struct.Struct("=qq")
@@ -34,7 +36,7 @@ class Tap:
         # What it hears before it has the filter is passed over later, as all that is not the probe.
         self._socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ALL))
         self.names = {index: _text(name) for index, name in socket.if_nameindex()}
-        self.lost = 0
+        self._lost = 0
         try:
             self._filter(program)
             self._socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
@@ -46,6 +48,13 @@ class Tap:
     def fileno(self) -> int:
         """Return the socket's descriptor, for selectors."""
         return self._socket.fileno()
+
+    @property
+    def lost(self) -> int:
+        """Packets for which there was no room. Raises OSError."""
+        counts = self._socket.getsockopt(_PACKET, _STATISTICS, _COUNTS.size)
+        self._lost += _COUNTS.unpack(counts)[1]  # since the kernel was asked last
+        return self._lost
 
     def close(self) -> None:
         """Close the socket."""
