@@ -21,6 +21,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
     show_default=True,
     help="Branches of one choice that are followed.",
 )
+@click.option("--new", is_flag=True, help="As if no connection were tracked yet.")
 @click.option("--no-reply", is_flag=True, help="Leave out the way of the answer.")
 @output_option
 @click.argument("source", metavar="SRC")

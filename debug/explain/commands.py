@@ -54,7 +54,7 @@ def explained(found: Ground, source: str, destination: str, options: dict[str, A
         state = _start(space, target, protocol, options)
         return state, Walk(spaces, names, options["most"]).begin(space, state)
 
-    state, way = settled(found.places, led)
+    state, way = settled(found.places, led, new=options["new"])
     if options["no_reply"]:
         way = _without_replies(way)
     port = "" if target.port is None else f":{target.port}"
@@ -62,14 +62,16 @@ def explained(found: Ground, source: str, destination: str, options: dict[str, A
     return Explanation(place.name, shown, packet_text(state, names), way, tuple(_notes(way)))
 
 
-def settled(places: Sequence[Place], lead: Callable[[Spaces], T]) -> T:
+def settled(places: Sequence[Place], lead: Callable[[Spaces], T], *, new: bool = False) -> T:
     """Return what ``lead`` returns, of namespaces that stay as they are. Raises EndError.
+
+    With ``new`` connections that are there do not count.
 
     Chains, sets and links are asked for one after the other; if one is gone by the time that
     another leads to it, all is read again.
     """
     for _ in range(_TRIES):
-        with closing(Spaces(places)) as spaces, suppress(LookupError):
+        with closing(Spaces(places, new=new)) as spaces, suppress(LookupError):
             return lead(spaces)
     raise EndError(
         f"rules or links changed in each of {_TRIES} readings, or are of a kind that podwire does "

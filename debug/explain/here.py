@@ -17,11 +17,9 @@ from debug.ruleset.packet import (
     Packet,
     State,
     Tuple,
-    answered,
-    begun,
-    confirmed,
     make,
 )
+from debug.ruleset.tracking import begun, belonging, confirmed, met
 
 _NOBODY = Tuple(b"", b"", 0, 0)
 Remembered = tuple[tuple[str, Flow], ...]
@@ -57,20 +55,33 @@ class Here:
         kept = (*self.flows, (self.space.name, confirmed(flow)))
         return replace(self, flows=kept)
 
+    def remembers(self, flow: Flow) -> bool:
+        """Return True if this namespace has met the connection on the packet's way."""
+        known = (one.original for name, one in self.flows if name == self.space.name)
+        return flow.original in known
+
     def is_translated(self) -> bool:
         """Return True if this namespace translates the connection of the packet."""
         flow = self.tracked(self.state).flow
         return flow is not None and bool(flow.translated)
 
     def tracked(self, state: State) -> State:
-        """Return what conntrack makes of a packet here."""
+        """Return what conntrack makes of a packet here. Raises UnknownError."""
         seen = state.packet.flow_tuple
         for name, flow in reversed(self.flows):
-            if name == self.space.name and flow.reply == seen:
-                return msgspec.structs.replace(state, flow=answered(flow))
-            if name == self.space.name and flow.original == seen:
-                return msgspec.structs.replace(state, flow=flow)
-        return begun(state)
+            if name == self.space.name and seen in (flow.reply, flow.original):
+                return belonging(state, flow)
+        if state.open_port:  # its addresses are not known, but are no other connection's
+            return begun(state)
+        return met(state, self.space.connection(state.packet, seen))
+
+    def is_taken(self, state: State) -> bool:
+        """Return True if another connection has the addresses of a packet's answers here."""
+        flow = state.flow
+        if flow is None or flow.reply is None:
+            return False
+        found = self.space.connection(state.packet, flow.reply, answer=True)
+        return found is not None and found != flow.closed
 
 
 def answer(packet: Packet) -> Packet:

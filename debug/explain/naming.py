@@ -7,7 +7,7 @@ from debug.cluster import Names
 from debug.explain.result import RuleLine
 from debug.output import with_port
 from debug.ruleset.frames import Found
-from debug.ruleset.packet import NAMES, SCTP, TCP, UDP, State
+from debug.ruleset.packet import NAMES, SCTP, TCP, UDP, Entry, Flow, Packet, State, Tuple
 from debug.ruleset.registers import from_host
 from debug.ruleset.stores import spans
 from debug.ruleset.traverse import Passed
@@ -38,6 +38,32 @@ def _with_port(address: str, port: int | str, names: Names) -> str:
     name = names.of(address)
     shown = with_port(address, port)
     return f"{shown} ({name})" if name else shown
+
+
+def entry_text(flow: Flow, packet: Packet, names: Names) -> str:
+    """Say what an entry of conntrack does with a packet."""
+    entry = flow.entry
+    if entry is None or flow.original is None or flow.reply is None:
+        return ""
+    first = _ends_text(packet, entry.original, names)
+    last = _ends_text(packet, entry.reply.turned(), names)
+    went = f", which it translates to {last}" if flow.translated else ""
+    words = (entry.state, flow.state, "its answer" if flow.is_reply else "")
+    shown = ", ".join(word for word in words if word)
+    return f"an entry of conntrack decides ({shown}): {first}{went}"
+
+
+def closed_text(entry: Entry) -> str:
+    """Say what becomes of the entry of a connection that has ended."""
+    return f"an entry of conntrack that was closed ({entry.state}) makes room for a new connection"
+
+
+def _ends_text(packet: Packet, ends: Tuple, names: Names) -> str:
+    first, last = str(ip_address(ends.source)), str(ip_address(ends.destination))
+    if not packet.has_ports:
+        return f"{names.shown(first)} > {names.shown(last)}"
+    to = _with_port(last, ends.destination_port, names)
+    return f"{_with_port(first, ends.source_port, names)} > {to}"
 
 
 def rule_lines(trail: Iterable[Passed], names: Names) -> tuple[RuleLine, ...]:

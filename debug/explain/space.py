@@ -15,8 +15,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from debug.explain.connections import KernelConnections
 from debug.places import Place, PlaceError, entered
-from debug.ruleset.packet import Address, Device
+from debug.ruleset.packet import Address, Device, Entry, Packet, Tuple
 from debug.ruleset.read.both import AllRules
 from debug.ruleset.read.fib import KernelFib, LinkFact
 from proxy.linux.netlink import ROUTE, Netlink, attribute, attributes, consistent
@@ -41,10 +42,12 @@ class Tunnel(Struct, frozen=True):
 class Space:
     """A namespace, read as it is needed. Raises OSError, PlaceError."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, asks_conntrack: bool = True) -> None:
         self.place = place
         self.name = place.name
+        self._asks_conntrack = asks_conntrack
         with entered(place):
+            self._connections = KernelConnections()
             self.rules = AllRules()
             self.fib = KernelFib()
             self._netlink = Netlink(ROUTE)
@@ -53,6 +56,7 @@ class Space:
         """Close the sockets."""
         self.rules.close()
         self.fib.close()
+        self._connections.close()
         self._netlink.close()
 
     def sysctl(self, name: str) -> str | None:
@@ -62,6 +66,12 @@ class Space:
                 return (_SETTINGS / name).read_text().strip()
             except FileNotFoundError:
                 return None
+
+    def connection(self, packet: Packet, ends: Tuple, *, answer: bool = False) -> Entry | None:
+        """The entry of conntrack that has these ends. Raises UnknownError."""
+        if not self._asks_conntrack:
+            return None
+        return self._connections.find(packet, ends, answer=answer)
 
     def link(self, device: Device) -> LinkFact:
         """The link of a device."""
@@ -136,10 +146,14 @@ class Space:
 
 
 class Spaces:
-    """All namespaces that can be looked into; each is read when a packet comes there."""
+    """All namespaces that can be looked into; each is read when a packet comes there.
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    With ``new`` no connection counts that is there already.
+    """
+
+    def __init__(self, places: Sequence[Place], *, new: bool = False) -> None:
         self.places = places
+        self._asks_conntrack = not new
         self._made: dict[Place, Space] = {}
         self._numbers: dict[Space, dict[int, Space]] = {}
 
@@ -151,7 +165,7 @@ class Spaces:
     def of(self, place: Place) -> Space:
         """The namespace of a place."""
         if place not in self._made:
-            self._made[place] = Space(place)
+            self._made[place] = Space(place, asks_conntrack=self._asks_conntrack)
         return self._made[place]
 
     def peer(self, space: Space, link: LinkFact) -> tuple[Space, LinkFact] | None:

@@ -4,7 +4,7 @@ Source: ip_output.c, ip_input.c, ip_forward.c; the order of a packet's way is th
 https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from ipaddress import ip_address
 
@@ -12,7 +12,7 @@ import msgspec
 
 from debug.cluster import Names
 from debug.explain.here import Here, answer, prefixed
-from debug.explain.naming import packet_text, rule_lines
+from debug.explain.naming import closed_text, entry_text, packet_text, rule_lines
 from debug.explain.programs import Call, Programs
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
@@ -271,8 +271,9 @@ class Walk:
             return self._end(here, LOST, f"{oif.name} knows no node for {here.via}")
         local = tunnel.local or here.space.fib.route(ip_address(end)).source
         outer = make(local, end, UDP, _TUNNELED, tunnel.port, df=False)
+        sent = State(outer, open_port="source")
         unwrap = lambda there: self._unwrapped(here, there, tunnel.vni)  # noqa: E731
-        around = here.at(state=State(outer), via="", depth=here.depth + 1, arrive=unwrap)
+        around = here.at(state=sent, via="", depth=here.depth + 1, arrive=unwrap)
         hop = self._hop(here, "tunnel", f"{oif.name} to {self._names.shown(end)}")
         return prefixed([hop], self.send(around))
 
@@ -286,7 +287,8 @@ class Walk:
     def _hook(self, here: Here, hook: Hook, then: Then) -> Branch:
         """Go through a hook; each of its ways goes on by ``then``."""
         track = here.tracked if hook in (Hook.PREROUTING, Hook.OUTPUT) else None
-        ways = through_hook(here.space.rules, here.space.fib, hook, here.state, track)
+        asked = here.space.rules, here.space.fib, hook, here.state
+        ways = through_hook(*asked, track, here.is_taken)
         ways.sort(key=lambda way: -way.weight)
         made = [self._way(here, hook, way, then) for way in ways[: self._most]]
         if rest := ways[self._most :]:
@@ -296,6 +298,7 @@ class Walk:
     def _way(self, here: Here, hook: Hook, way: Way, then: Then) -> Branch:
         on = here.at(state=way.state, weight=here.weight * way.weight)
         hop = self._hop(on, hook.value, "", rule_lines(way.trail, self._names))
+        hops = [*self._entry(here, on), hop]
         verdict = way.verdict
         if verdict.code == "accept":
             branch = then(on)
@@ -304,7 +307,17 @@ class Walk:
         else:
             why = verdict.chain or f"verdict {verdict.code}"
             branch = self._end(on, UNKNOWN, f"{hook.value}: {why}")
-        return prefixed([hop], branch, way.conditions)
+        return prefixed(hops, branch, way.conditions)
+
+    def _entry(self, before: Here, on: Here) -> Iterator[Hop]:
+        """Yield what conntrack's table says of a packet that has just met it."""
+        flow = on.state.flow
+        if before.state.flow is not None or flow is None or before.remembers(flow):
+            return
+        if flow.entry:
+            yield self._hop(before, "conntrack", entry_text(flow, before.state.packet, self._names))
+        if flow.closed:
+            yield self._hop(before, "conntrack", closed_text(flow.closed))
 
     def _rest(self, here: Here, ways: list[Way]) -> Branch:
         weight = sum((way.weight for way in ways), Fraction(0)) * here.weight

@@ -7,13 +7,14 @@ net/netfilter/nf_conntrack_standalone.c (the columns of /proc/net/stat/nf_conntr
 import http.client
 import json
 import platform
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
+from debug.kernel.conntrack import table
 from debug.machine import files
 from debug.machine.values import (
     MachineState,
@@ -26,13 +27,11 @@ from debug.machine.values import (
 from debug.output import with_port
 from debug.places import Place, PlaceError, inside
 from proxy.backends.iptables.tool import Flavor, IptablesTool, in_use
-from proxy.flows.stale import FlowPeer
-from proxy.flows.table import flows
 from proxy.linux.links import all_links
 from proxy.linux.netlink import EVERY
 from proxy.linux.nft_names import chains
 from proxy.model.errors import KernelRefusedError
-from proxy.model.values import Family, Protocol
+from proxy.model.values import Family
 
 T = TypeVar("T")
 
@@ -174,13 +173,10 @@ def _listening() -> Iterator[str]:
 
 
 def _flows() -> Iterator[TrackedFlow]:
-    for family in Family:
-        for flow in flows(family, Protocol.UDP):
-            yield TrackedFlow(_peer(flow.called), _peer(flow.answering))
-
-
-def _peer(peer: FlowPeer) -> str:
-    return with_port(str(ip_address(peer.address)), peer.port)
+    for flow in table(socket.IPPROTO_UDP):
+        first, back = flow.original, flow.reply
+        called = with_port(first.destination, first.destination_port)
+        yield TrackedFlow(called, with_port(back.source, back.source_port))
 
 
 def _statistics() -> dict[str, int]:

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from debug.kernel.conntrack import table
 from debug.map.service import Flow
 from debug.places import Ground, PlaceError, inside
-from proxy.flows.stale import FlowPeer
-from proxy.flows.table import flows
-from proxy.model.values import Family, Protocol, Target
+from proxy.model.values import Protocol, Target
 
 _BALANCED_EARLIER = "sys/fs/bpf/podwire-proxy"  # what a proxy in eBPF mode pins
+_BALANCED = {str(one) for one in Protocol}
 
 
 def connections(ground: Ground) -> tuple[dict[str, Mapping[Flow, int]], list[str]]:
@@ -32,13 +32,13 @@ def connections(ground: Ground) -> tuple[dict[str, Mapping[Flow, int]], list[str
 def _tracked() -> Mapping[Flow, int]:
     """Count what was sent on to another peer than the called one. Raises OSError."""
     counted: Counter[Flow] = Counter()
-    for family in Family:
-        for protocol in Protocol:
-            for flow in flows(family, protocol):
-                if flow.called != flow.answering:
-                    counted[_text(flow.called), _text(flow.answering)] += 1
+    for flow in table():
+        called = flow.original.destination, flow.original.destination_port
+        answering = flow.reply.source, flow.reply.source_port
+        if flow.protocol in _BALANCED and called != answering:
+            counted[_text(*called), _text(*answering)] += 1
     return counted
 
 
-def _text(peer: FlowPeer) -> str:
-    return str(Target(ip_address(peer.address), peer.port))
+def _text(address: str, port: int) -> str:
+    return str(Target(ip_address(address), port))

@@ -3,6 +3,7 @@
 Source: net/netfilter/nf_nat_core.c, nf_nat_redirect.c, nf_nat_masquerade.c.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from fractions import Fraction
@@ -12,11 +13,10 @@ from msgspec.structs import replace
 
 from debug.ruleset import steps
 from debug.ruleset.frames import ACCEPT, Frame, Next, World
-from debug.ruleset.packet import DNAT, SNAT, Flow, State, Tuple
+from debug.ruleset.packet import CONFIRMED, DNAT, DST_DONE, SNAT, SRC_DONE, Flow, State, Tuple
 from debug.ruleset.registers import UnknownError
 from debug.ruleset.values import Hook
 
-_SRC_DONE, _DST_DONE = 0x80, 0x100
 _RANDOM = 0x4 | 0x10  # NF_NAT_RANGE_PROTO_RANDOM, NF_NAT_RANGE_PROTO_RANDOM_FULLY
 _NETMAP = 0x40
 _LOOPBACK = {4: bytes([127, 0, 0, 1]), 6: bytes(15) + b"\1"}
@@ -36,14 +36,14 @@ class Wish:
 
 def is_done(flow: Flow, destination: bool) -> bool:
     """Return True if the rules for this side of the connection have been asked."""
-    return bool(flow.status & (_DST_DONE if destination else _SRC_DONE))
+    return bool(flow.status & (DST_DONE if destination else SRC_DONE))
 
 
 def finished(state: State, destination: bool) -> State:
     """Return the state after the rules for a side were asked, whatever they said."""
-    if state.flow is None:
+    if state.flow is None or state.flow.status & CONFIRMED:
         return state
-    done = _DST_DONE if destination else _SRC_DONE
+    done = DST_DONE if destination else SRC_DONE
     return replace(state, flow=replace(state.flow, status=state.flow.status | done))
 
 
@@ -70,6 +70,20 @@ def applied(state: State, destination: bool) -> State:
         packet=state.packet.rewritten(_side(state, wanted, destination)),
         open_port="" if known else state.open_port,
     )
+
+
+def made_unique(state: State, taken: Callable[[State], bool]) -> State:
+    """Return a connection's first packet with any port, if another one has its answers' addresses.
+
+    Source: get_unique_tuple() in nf_nat_core.c, which also connections without a rule meet.
+    """
+    flow = state.flow
+    if flow is None or flow.reply is None or flow.status & CONFIRMED or state.open_port:
+        return state
+    if flow.state not in ("new", "related") or not state.packet.has_numbers or not taken(state):
+        return state
+    made = replace(flow, status=flow.status | SNAT)
+    return replace(state, flow=made, open_port="source")
 
 
 def _side(state: State, wanted: Tuple, destination: bool) -> Tuple:
@@ -142,9 +156,12 @@ def read_port(frame: Frame, word: int | None) -> int | None:
 
 
 def wished(frame: Frame, wish: Wish, destination: bool) -> Next:
-    """Give the connection what a rule asks for; the packet is translated when the hook ends."""
+    """Give the connection what a rule asks for; the packet is translated when the hook ends.
+
+    One that is in the table stays as it is (nf_nat_setup_info).
+    """
     flow = frame.state.flow
-    if flow is None or flow.reply is None:
+    if flow is None or flow.reply is None or flow.status & CONFIRMED:
         return ACCEPT
     addresses = list(_addresses(wish))
     if len(addresses) == 1:

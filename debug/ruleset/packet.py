@@ -11,9 +11,9 @@ TCP, UDP, SCTP, ICMP, ICMP6 = 6, 17, 132, 1, 58
 NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP, "icmp": ICMP, "icmpv6": ICMP6}
 NAMES = {number: name for name, number in NUMBERS.items()}
 _PORTED = (TCP, UDP, SCTP)
-SYN, ACK = 0x02, 0x10
+SYN, RST, ACK = 0x02, 0x04, 0x10
 SNAT, DNAT = 0x10, 0x20  # IPS_SRC_NAT, IPS_DST_NAT
-_SEEN, _ASSURED, _CONFIRMED, _SRC_DONE, _DST_DONE = 0x2, 0x4, 0x8, 0x80, 0x100
+CONFIRMED, SRC_DONE, DST_DONE = 0x8, 0x80, 0x100
 
 Address = IPv4Address | IPv6Address
 
@@ -41,8 +41,24 @@ class Tuple(Struct, frozen=True):
         return Tuple(self.destination, self.source, self.destination_port, self.source_port)
 
 
+class Entry(Struct, frozen=True):
+    """An entry of conntrack's table. ``state`` is of TCP; ``closing``: it is being closed."""
+
+    original: Tuple
+    reply: Tuple
+    status: int = 0  # IPS_...
+    mark: int = 0
+    state: str = ""
+    closing: bool = False
+    seconds: int = 0  # that are left
+
+
 class Flow(Struct, frozen=True):
-    """What conntrack knows: ``state`` is new, established, related, invalid or untracked."""
+    """What conntrack knows: ``state`` is new, established, related, invalid or untracked.
+
+    ``entry`` is where it was found, if the packet does not begin it; ``closed`` is an entry that it
+    takes the place of.
+    """
 
     state: str = "new"
     status: int = 0
@@ -51,6 +67,8 @@ class Flow(Struct, frozen=True):
     original: Tuple | None = None
     reply: Tuple | None = None
     bound: int = 0  # how many rules have said what becomes of the addresses
+    entry: Entry | None = None
+    closed: Entry | None = None
 
     @property
     def translated(self) -> int:
@@ -127,6 +145,10 @@ class Packet(Struct, frozen=True):
         transport = self.transport
         if self.has_ports:
             transport = struct.pack("!HH", to.source_port, to.destination_port) + self.transport[4:]
+        elif self.has_numbers:
+            own, _ = self.ports
+            number = to.source_port if to.source_port != own else to.destination_port
+            transport = transport[:4] + struct.pack("!H", number) + transport[6:]
         return msgspec.structs.replace(self, network=network, transport=transport)
 
 
@@ -156,6 +178,14 @@ class Fib(Protocol):
 
     def own_address(self, device: Device, toward: Address) -> Address:
         """The address that this device's packets get."""
+        ...
+
+
+class Connections(Protocol):
+    """The connections that one network namespace tracks."""
+
+    def find(self, packet: Packet, wanted: Tuple, *, answer: bool = False) -> Entry | None:
+        """The entry that has these ends in one of its directions; ``answer``: of its answer."""
         ...
 
 
@@ -193,22 +223,3 @@ def _transport(protocol: int, source: int, destination: int, flags: int) -> byte
         return struct.pack("!HHII", source, destination, 0, 0)
     kind = 8 if protocol == ICMP else 128
     return struct.pack("!BBHHH", kind, 0, 0, source, 1)
-
-
-def begun(state: State) -> State:
-    """Return the state with the connection that conntrack begins for the packet."""
-    original = state.packet.flow_tuple
-    flow = Flow("new", 0, 0, False, original, original.turned())
-    return msgspec.structs.replace(state, flow=flow)
-
-
-def confirmed(flow: Flow) -> Flow:
-    """Return the connection once its first packet has left."""
-    status = flow.status | _CONFIRMED | _SRC_DONE | _DST_DONE
-    return msgspec.structs.replace(flow, status=status)
-
-
-def answered(flow: Flow) -> Flow:
-    """Return the connection as its first reply meets it."""
-    status = confirmed(flow).status | _SEEN
-    return msgspec.structs.replace(flow, state="established", status=status, is_reply=True)

@@ -14,6 +14,7 @@ from debug.ruleset import nat
 from debug.ruleset.frames import BREAK, UNKNOWN, Found, Frame, World
 from debug.ruleset.machine import run
 from debug.ruleset.packet import Fib, State
+from debug.ruleset.registers import UnknownError
 from debug.ruleset.steps import Verdict
 from debug.ruleset.values import Chain, Hook, Rule, Rules, Table
 
@@ -28,6 +29,7 @@ _MOST_WAYS = 10_000
 _WENT_ON = ("continue", "return")
 
 Track = Callable[[State], State]
+Taken = Callable[[State], bool]
 
 
 class Passed(Struct, frozen=True):
@@ -53,29 +55,42 @@ class Way(Struct, frozen=True):
 
 
 def through_hook(
-    rules: Rules, fib: Fib, hook: Hook, state: State, track: Track | None = None
+    rules: Rules,
+    fib: Fib,
+    hook: Hook,
+    state: State,
+    track: Track | None = None,
+    taken: Taken | None = None,
 ) -> list[Way]:
     """Return each way of a packet through a hook.
 
-    ``track`` gives the packet its connection, after the chains that come before conntrack.
+    ``track`` gives the packet its connection, after the chains that come before conntrack; it
+    raises UnknownError. ``taken`` tells whether another connection has the addresses of a packet's
+    answers, so that the kernel takes another port.
     """
     ways = [Way(state, Verdict("accept"))]
     tracked = track is None
     for chains, priority in _stages(rules, hook, state.packet.version):
         if track is not None and not tracked and priority >= CONNTRACK:
             ways, tracked = _tracked(ways, track), True
-        ways = _onward(ways, partial(_stage, rules, fib, hook, chains))
+        ways = _onward(ways, partial(_stage, rules, fib, hook, chains, taken))
     return ways if tracked or track is None else _tracked(ways, track)
 
 
 def _tracked(ways: list[Way], track: Track) -> list[Way]:
     """Return ways whose packets have met conntrack, but for those that a rule keeps from it."""
     return [
-        replace(one, state=track(one.state))
-        if one.state.flow is None and one.verdict.code == "accept"
-        else one
+        _changed(one, track) if one.state.flow is None and one.verdict.code == "accept" else one
         for one in ways
     ]
+
+
+def _changed(way: Way, change: Callable[[State], State]) -> Way:
+    """Return a way whose packet was changed; it ends where that is not known."""
+    try:
+        return replace(way, state=change(way.state))
+    except UnknownError as err:
+        return replace(way, verdict=Verdict(UNKNOWN, str(err)))
 
 
 def _stages(rules: Rules, hook: Hook, version: int) -> list[tuple[list[Chain], int]]:
@@ -96,10 +111,26 @@ def _stages(rules: Rules, hook: Hook, version: int) -> list[tuple[list[Chain], i
     return sorted(stages, key=lambda stage: stage[1])
 
 
-def _stage(rules: Rules, fib: Fib, hook: Hook, chains: list[Chain], state: State) -> list[Way]:
+def _stage(
+    rules: Rules, fib: Fib, hook: Hook, chains: list[Chain], taken: Taken | None, state: State
+) -> list[Way]:
     if len(chains) == 1 and chains[0].base and chains[0].base.sort != "nat":
         return base_chain(rules, fib, hook, chains[0], state)
-    return _translation(rules, fib, hook, chains, state)
+    if not _translates(rules, state.packet.version):
+        return [Way(state, Verdict("accept"))]
+    ways = _translation(rules, fib, hook, chains, state)
+    if taken is None or nat.at_hook(hook):
+        return ways
+    return [_changed(one, partial(nat.made_unique, taken=taken)) for one in ways]
+
+
+def _translates(rules: Rules, version: int) -> bool:
+    """Return True if the kernel translates at all here: one chain of NAT makes all hooks do it."""
+    return any(
+        chain.base is not None and chain.base.sort == "nat" and not chain.table.dormant
+        for chain in rules.bases()
+        if chain.table.family in _FAMILIES[version]
+    )
 
 
 def _translation(

@@ -85,7 +85,7 @@ def predict(found: Ground, source: str, destination: str, options: dict[str, Any
     if options["source_port"] is None:
         options["source_port"] = free_port()
     asked = {name: options[name] for name in ("namespace", "source_port")}
-    limits = {"mark": 0, "most": _MOST_WAYS, "no_reply": False}
+    limits = {"mark": 0, "most": _MOST_WAYS, "no_reply": False, "new": False}
     return explained(found, source, destination, asked | limits).way
 
 

@@ -16,7 +16,7 @@ NODE, GONE = Place("n1", 1, "/node"), Place("n1", 1, "/gone", ("default", "web")
 class Known:
     """A namespace with a link of number 2, which another one knows by the number 7."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, asks_conntrack: bool) -> None:
         if place is GONE:
             raise PlaceError("its network is gone")
         self.fib = SimpleNamespace(links={2: "far"})

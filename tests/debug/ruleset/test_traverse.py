@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from debug.ruleset import steps
-from debug.ruleset.packet import Address, Device, State, begun, make
+from debug.ruleset.packet import Address, Device, State, make
 from debug.ruleset.read.decode import step
 from debug.ruleset.steps import AnyStep, Verdict
 from debug.ruleset.stores import Contents
+from debug.ruleset.tracking import begun
 from debug.ruleset.traverse import Way, through_hook
 from debug.ruleset.values import Base, Chain, Element, Hook, Rule, Store, Table
 from proxy.linux.netlink import attribute, nested

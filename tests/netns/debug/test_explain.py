@@ -5,6 +5,7 @@ iptables. What is explained is what a connection meets.
 """
 
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -143,11 +144,19 @@ class World:
             )
         )
 
-    def explain(self, target: str = SERVICE, port: int = 80, source: int = 2) -> Branch:
+    def explain(
+        self,
+        target: str = SERVICE,
+        port: int = 80,
+        source: int = 2,
+        own_port: int = 40_000,
+        *,
+        new: bool = False,
+    ) -> Branch:
         """Explain a packet of a Pod (2, 3) or of a node (0, 1)."""
         own = ("172.30.0.1", "172.30.0.2", HERE, THERE)[source]
-        with closing(Spaces(self.places)) as spaces:
-            packet = make(own, target, TCP, 40_000, port)
+        with closing(Spaces(self.places, new=new)) as spaces:
+            packet = make(own, target, TCP, own_port, port)
             walk = Walk(spaces, Names(ClusterState()))
             return walk.begin(spaces.of(self.places[source]), State(packet))
 
@@ -163,6 +172,16 @@ class World:
         finally:
             for one in made:
                 one.close()
+
+    @contextmanager
+    def connected(self) -> Iterator[tuple[int, str]]:
+        """Keep a connection of the Pod to the Service; yield its port and who answers."""
+        with self.listening() as servers:
+            with entered(self.places[2]):
+                client = socket.create_connection((SERVICE, 80), timeout=30)
+            with client:
+                ready, _, _ = select.select(servers, [], [], 30)
+                yield client.getsockname()[1], (HERE, THERE)[servers.index(ready[0])]
 
     def call(self) -> tuple[str, str]:
         """Call the Service from the Pod; return who answers, and the client's address there."""
@@ -221,6 +240,37 @@ def told(way: Branch) -> str:
 
 def test_rules_are_told_with_comments_and_elements(world: World) -> None:
     assert "ns1/web:http" in told(world.explain())
+
+
+def test_a_connection_that_is_tracked_keeps_its_endpoint(world: World) -> None:
+    """New rules change nothing for it; without the table all endpoints are possible."""
+    with world.connected() as (port, answering):
+        way = world.explain(own_port=port)
+        pod = {HERE: "Pod ns1/here", THERE: "Pod ns1/there"}[answering]
+        assert reached(way) == {pod: 1.0}
+        shown = told(way)
+        assert "an entry of conntrack decides (ESTABLISHED, established)" in shown
+        assert f"which it translates to {'10.244.0.1' if answering == HERE else HERE}" in shown
+        assert exit_code(way) == 0
+        assert len(reached(world.explain(own_port=port, new=True))) == 2
+
+
+def test_a_port_that_another_connection_has_is_not_taken_again(world: World) -> None:
+    """Who called the endpoint itself has the addresses that the Service's answers would have."""
+    with (
+        world.listening(),
+        entered(world.places[2]),
+        socket.create_connection((THERE, 8080), timeout=30) as direct,
+    ):
+        way = world.explain(own_port=direct.getsockname()[1])
+    there = next(one for one in every(way) if "Pod ns1/there" in {end.at for end in ends(one)})
+    assert f"tcp {HERE}:any > {THERE}:8080" in {hop.packet for hop in every_hop(there)}
+
+
+def every(way: Branch) -> Iterator[Branch]:
+    yield from way.branches
+    for one in way.branches:
+        yield from every(one)
 
 
 def test_a_service_without_endpoints_is_rejected_by_a_rule(world: World) -> None:
