@@ -1,9 +1,12 @@
 """Taint-based eviction: deletes Pods that do not tolerate a NoExecute taint, at once or later.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions.
-tolerationSeconds count from the taint's ``timeAdded``, so that a restart does not prolong them.
+tolerationSeconds count from when this controller sees the taint at first, and not from its
+``timeAdded``, as upstream does (pkg/controller/tainteviction): where a whole cluster was off for a
+night, nodes get that time to come back.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 from control.api import kinds
@@ -12,7 +15,7 @@ from control.api.node import Taint
 from control.api.placement import Toleration
 from control.api.pod import Pod
 from control.api.scheduling import tolerates
-from control.api.times import rfc3339, seconds_of
+from control.api.times import rfc3339
 from control.client.cache import Key
 from control.controllers.actions import Action, Again, Delete, Report, UpdateStatus
 from control.controllers.loop import Source, itself
@@ -36,39 +39,53 @@ class TaintEvictionController:
     component = "taint-eviction-controller"
     sources = (Source(kinds.NODE, itself), Source(kinds.POD, _its_node, _bound))
 
+    def __init__(self) -> None:
+        self._due: dict[str, dict[str, float]] = {}  # node -> UID of a Pod -> when it is to go
+
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Evict Pods of the node ``key`` that are due."""
+        known = self._due.pop(key[1], {})
         node = cluster[kinds.NODE].get(*key)
         if node is None:
             return
         taints = [taint for taint in node.spec.taints if taint.effect == "NoExecute"]
-        if not taints:
-            return
-        for pod in cluster[kinds.POD].on_node(node.metadata.name):
-            if pod.metadata.deletion_timestamp is not None:
-                continue
-            left = stays_for(taints, pod.spec.tolerations, now)
-            if left is not None and left > 0:
-                yield Again(left)
-            elif left is not None:
-                yield from _evict(pod, now)
+        pods = {
+            pod.metadata.uid or "": pod
+            for pod in cluster[kinds.POD].on_node(node.metadata.name)
+            if pod.metadata.deletion_timestamp is None
+        }
+        due = {
+            uid: min(now + stays, known.get(uid, math.inf))
+            for uid, pod in pods.items()
+            if (stays := stays_for(taints, pod.spec.tolerations)) is not None
+        }
+        if due:  # kept before anything is done, which may fail
+            self._due[node.metadata.name] = due
+        for uid, pod in pods.items():
+            if uid in due or uid in known:
+                yield from _act(pod, due.get(uid), now)
 
 
-def stays_for(
-    taints: Sequence[Taint], tolerations: Sequence[Toleration], now: float
-) -> float | None:
+def _act(pod: Pod, due: float | None, now: float) -> Iterator[Action]:
+    """Evict a Pod that is due, wait for a time that is to come, and say if none is any more."""
+    if due is None:
+        text = f"Cancelling deletion of Pod {pod.metadata.namespace}/{pod.metadata.name}"
+        yield Report(pod, "Normal", "TaintManagerEviction", text)
+    elif due > now:
+        yield Again(due - now)
+    else:
+        yield from _evict(pod, now)
+
+
+def stays_for(taints: Sequence[Taint], tolerations: Sequence[Toleration]) -> float | None:
     """Return the seconds for which a Pod may stay under NoExecute taints; None if for ever."""
-    shortest: float | None = None
+    lengths: list[float] = []
     for taint in taints:
         matching = [item for item in tolerations if tolerates(item, taint)]
         if not matching:
             return 0.0
-        limits = [m.toleration_seconds for m in matching if m.toleration_seconds is not None]
-        if limits:
-            added = seconds_of(taint.time_added)
-            left = (now if added is None else added) + min(limits) - now
-            shortest = left if shortest is None else min(shortest, left)
-    return shortest
+        lengths += (m.toleration_seconds for m in matching if m.toleration_seconds is not None)
+    return max(0.0, min(lengths)) if lengths else None
 
 
 def _evict(pod: Pod, now: float) -> Iterator[Action]:

@@ -225,15 +225,15 @@ def tolerate(seconds: int | None = None, key: str | None = NOT_READY.key) -> Tol
     [
         ([], 0),
         ([tolerate()], None),
-        ([tolerate(300)], 290),
-        ([tolerate(300), tolerate(30)], 20),
-        ([tolerate(0)], -10),
+        ([tolerate(300)], 300),
+        ([tolerate(300), tolerate(30)], 30),
+        ([tolerate(-10)], 0),
         ([tolerate(key="other")], 0),
         ([Toleration(operator="Exists")], None),
     ],
 )
 def test_seconds_that_a_pod_may_stay(tolerations, left):
-    assert stays_for([NOT_READY], tolerations, 110.0) == left
+    assert stays_for([NOT_READY], tolerations) == left
 
 
 def test_pods_are_evicted_when_their_time_is_over():
@@ -250,6 +250,24 @@ def test_pods_are_evicted_when_their_time_is_over():
     sim.now += 301
     sim.settle(controller)
     assert [pod.metadata.name for pod in sim.pods()] == ["stays"]
+
+
+def test_a_night_of_the_whole_cluster_evicts_no_pod():
+    """The controller is new, and the taint is of the evening: upstream's counts from now."""
+    old = NOT_READY.model_copy(update={"time_added": rfc3339(1)})
+    node = Node.parse({"metadata": {"name": "n"}, "spec": {"taints": [old.wire()]}})
+    sim = Simulation(node, on_node("stays", tolerations=[tolerate(300).wire()]))
+    controller = TaintEvictionController()
+    sim.settle(controller)
+    sim.now += 299
+    sim.settle(controller)
+    assert [pod.metadata.name for pod in sim.pods()] == ["stays"]
+    sim.put(Node.parse({"metadata": {"name": "n"}}))
+    (spared,) = controller.reconcile(sim.cluster, ("", "n"), sim.now)
+    assert isinstance(spared, Report)
+    assert spared.message == "Cancelling deletion of Pod default/stays"
+    sim.put(node)  # counts anew
+    assert list(controller.reconcile(sim.cluster, ("", "n"), sim.now)) == [Again(300)]
 
 
 def test_taints_are_written_against_the_version_they_were_decided_on():
