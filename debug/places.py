@@ -7,9 +7,9 @@ runtime keep. Source of its format: containernetworking/cni, libcni/api.go ("cni
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -149,6 +149,13 @@ def _cached(path: Path) -> tuple[tuple[str, str], str] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None  # of something else, or just being written or removed
     return (pod, netns) if netns.startswith("/") and ".." not in netns else None
+
+
+def by_inode(places: Iterable[Place]) -> Iterator[tuple[int, Place]]:
+    """Yield the numbers by which the kernel knows namespaces; one that is gone has none."""
+    for place in places:
+        with suppress(OSError):
+            yield os.stat(place.netns).st_ino, place  # noqa: PTH116  # of what it points to
 
 
 def _is_namespace(path: str) -> bool:

@@ -51,6 +51,7 @@ COMMANDS = {
     "heal": "debug.faults.cli:heal",
     "lesson": "debug.faults.cli:lesson",
     "drops": "debug.drops.cli:main",
+    "probe": "debug.probe.cli:main",
     "setup": "lab.setup:main",
     "completion": "lab.completion:main",
 }
@@ -85,6 +86,7 @@ SUMMARIES = {
     "snapshot": "Keep what doctor and drift read, as one file.",
     "services": "What each node's kernel has of every Service, and what differs.",
     "drops": "Where packets end: every counter of drops that kernels have.",
+    "probe": "Measure in the kernel: connects by Service, retransmits, drops by function.",
     "top": "Which Services are called most, and which endpoints answer, live.",
     "flows": "The connections that kernels track, in the names of Services and Pods.",
     "endpoints": "The endpoints that kernels send Services' connections to.",

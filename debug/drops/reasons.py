@@ -4,14 +4,12 @@ One eBPF program hears the whole machine (``debug.trace.watch.drops``); what end
 of the cluster is passed over. It ends with this process.
 """
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from ipaddress import ip_address
 
 from debug.cluster import Names
 from debug.drops.counters import DropCount
-from debug.places import Place
+from debug.places import Place, by_inode
 from debug.trace.watch.drops import DropListener, Dropped, function_at
 
 _PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
@@ -23,7 +21,7 @@ class ReasonCounter:
 
     def __init__(self, places: Iterable[Place], names: Names) -> None:
         self._names = names
-        self._places = dict(_inodes(places))
+        self._places = dict(by_inode(places))
         self._listener = DropListener(0, 0xFFFFFFFF)  # any word is in this range
 
     def close(self) -> None:
@@ -59,10 +57,3 @@ def _where(one: Dropped, place: Place) -> str:
     inside = f" in Pod {'/'.join(place.pod)}" if place.pod else ""
     function = function_at(one.function)
     return f"{one.reason}{f' at {function}' if function else ''}{inside}"
-
-
-def _inodes(places: Iterable[Place]) -> Iterator[tuple[int, Place]]:
-    """Yield the numbers by which the kernel knows namespaces; one that is gone has none."""
-    for place in places:
-        with suppress(OSError):
-            yield os.stat(place.netns).st_ino, place  # noqa: PTH116  # of what it points to

@@ -97,6 +97,13 @@ class FlowNames:
         """Return the name of who has an address; "" for a stranger."""
         return self._names.of(address)
 
+    def called_at(self, address: str, port: int, protocol: str) -> Called | None:
+        """Return the Service's port that is called at an address: one of its own, or a node's."""
+        if found := self._called.get((address, port, protocol)):
+            return found
+        is_node = self._names.of(address).startswith("Node ")
+        return self._node_ports.get((port, protocol)) if is_node else None
+
     def called(self, flow: Tracked) -> Called | None:
         """Return the Service's port that a flow called; None if it called none."""
         first = flow.original

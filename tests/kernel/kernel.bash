@@ -17,6 +17,21 @@ unpack_kernel() {
   depmod -b "$folder" "${package#linux-image-}"
 }
 
+unpack_headers() {
+  # unpack_headers VERSION FOLDER: the headers of that kernel, where bcc looks for them: beside its modules
+  local version=$1 folder=$2 part download
+  for part in "$version" "${version%-*}-common"; do
+    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root "linux-headers-$part") \
+      || fail "apt-get could not fetch linux-headers-$part: apt-get update, and try again"
+    download=("$folder"/linux-headers-*.deb)
+    dpkg-deb --fsys-tarfile "${download[0]}" | tar -x -C "$folder" --wildcards "./usr/src/linux-headers-$part/*"
+    rm "${download[0]}"
+    mv "$folder/usr/src/linux-headers-$part" "$folder/lib/modules/$version/"
+  done
+  ln -sfn "linux-headers-$version" "$folder/lib/modules/$version/build"
+  ln -sfn "linux-headers-${version%-*}-common" "$folder/lib/modules/$version/source"
+}
+
 make_initramfs() {
   # make_initramfs FOLDER PACKAGE INIT MODULE...: busybox, INIT as first process, and the modules in
   # the order to load; where the kernel has one built in, there is nothing to load

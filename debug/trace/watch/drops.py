@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from debug.kernel.ring import Ring
 from proxy.backends.ebpf.libbpf import BUILT, BpfMap, Libbpf, load_object
 from proxy.model.errors import KernelRefusedError
 
 _PACKAGED = Path(__file__).resolve().parents[1] / "built"
 _OBJECT = (_PACKAGED if _PACKAGED.exists() else BUILT) / "drops.bpf.o"
 _DROP = struct.Struct("=QQIII4x128s")
-_HEAR = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _ENUM = 6  # BTF_KIND_ENUM
 _OURS = ("PACKET_SOCK_ERROR",)  # of the taps: packets that they have no room for
 _PREFIX = "SKB_DROP_REASON_"
@@ -47,8 +47,6 @@ class DropListener:
 
     def __init__(self, first: int, last: int, port: int = 0) -> None:
         self.lost = 0  # the ring has room for a thousand drops of one probe
-        self._found: list[bytes] = []
-        self._callback = _HEAR(self._hear)
         self._undo = ExitStack()
         library = Libbpf()
         self._bpf = library.bpf
@@ -65,18 +63,14 @@ class DropListener:
         wanted = BpfMap(library, programs.map_fd("wanted"), "wanted")
         self._undo.callback(wanted.close)
         wanted.update({bytes(4): sought})
-        self._ring = self._bpf.ring_buffer__new(
-            programs.map_fd("drops"), self._callback, None, None
-        )
-        if not self._ring:
-            raise KernelRefusedError("ebpf: the ring of drops cannot be read")
-        self._undo.callback(self._bpf.ring_buffer__free, self._ring)
+        self._ring = Ring(library, programs.map_fd("drops"))
+        self._undo.callback(self._ring.close)
         link = self._bpf.bpf_raw_tracepoint_open(None, programs.program_fd("dropped"))
         self._undo.callback(os.close, library.check(link, "listening to skb:kfree_skb"))
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there are drops, for selectors."""
-        return int(self._bpf.ring_buffer__epoll_fd(self._ring))
+        return self._ring.fileno()
 
     def close(self) -> None:
         """Detach the program."""
@@ -84,19 +78,13 @@ class DropListener:
 
     def read(self) -> list[Dropped]:
         """Return the drops since the last call."""
-        self._bpf.ring_buffer__consume(self._ring)
-        found, self._found = self._found, []
         offset = time.time_ns() - time.monotonic_ns()
-        told = [decode(data, self._reasons, offset) for data in found]
+        told = [decode(data, self._reasons, offset) for data in self._ring.read()]
         return [one for one in told if one.reason not in _OURS]
 
     @cached_property
     def _reasons(self) -> dict[int, str]:
         return reasons(self._bpf)
-
-    def _hear(self, _: int, data: int, size: int) -> int:
-        self._found.append(ctypes.string_at(data, size))
-        return 0
 
 
 def decode(data: bytes, names: Mapping[int, str], offset: int) -> Dropped:
@@ -108,6 +96,7 @@ def decode(data: bytes, names: Mapping[int, str], offset: int) -> Dropped:
 
 def reasons(bpf: ctypes.CDLL) -> dict[int, str]:
     """Return this kernel's names for the reasons of drops, of its BTF; none if it has no BTF."""
+    _declare(bpf)
     btf = bpf.btf__load_vmlinux_btf()
     if not btf:
         return {}
@@ -151,10 +140,6 @@ def _functions() -> tuple[list[int], list[str]]:
 def _declare(bpf: ctypes.CDLL) -> None:
     pointer, whole = ctypes.c_void_p, ctypes.c_int
     for name, result, types in (
-        ("ring_buffer__new", pointer, [whole, _HEAR, pointer, pointer]),
-        ("ring_buffer__free", None, [pointer]),
-        ("ring_buffer__epoll_fd", whole, [pointer]),
-        ("ring_buffer__consume", whole, [pointer]),
         ("bpf_raw_tracepoint_open", whole, [ctypes.c_char_p, whole]),
         ("btf__load_vmlinux_btf", pointer, []),
         ("btf__free", None, [pointer]),

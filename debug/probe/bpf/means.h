@@ -1,0 +1,127 @@
+/* What differs between the two means that load these programs: libbpf (CO-RE), or bcc.
+ *
+ * libbpf loads what bin/compile made, and finds the kernel's fields by its BTF. bcc compiles the same text on the
+ * machine, against the kernel's headers; debug/probe/compiler.py defines BY_BCC, and
+ * puts this file into it.
+ */
+#ifdef BY_BCC
+
+#include <net/sock.h>
+#include <net/inet_sock.h>
+#include <net/request_sock.h>
+#include <linux/skbuff.h>
+#include <linux/netdevice.h>
+#include <linux/ns_common.h>
+#include <net/net_namespace.h>
+
+#define PROGRAM(tracepoint)
+#define COPY(to, from) bpf_probe_read_kernel(&(to), sizeof(to), (void *)&(from))
+#define RING BPF_RINGBUF_OUTPUT(events, 256)
+#define NUMBERS(name) BPF_ARRAY(name, u64, 1)
+#define RECENT(name, K, V) BPF_TABLE("lru_hash", K, V, name, 8192)
+#define COUNTS(name, K, V) BPF_TABLE("hash", K, V, name, 8192)
+/* LOOKUP, UPDATE, DELETE and EMIT: bcc takes its calls from no macro, so compiler.py writes them. */
+
+#else
+
+#include <linux/bpf.h>
+#include <linux/in6.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define KERNEL __attribute__((preserve_access_index)) /* some fields of a kernel structure */
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define ntohs bpf_ntohs
+
+enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_CLOSE = 7 };
+
+struct ns_common {
+	unsigned int inum;
+} KERNEL;
+
+struct net {
+	struct ns_common ns;
+} KERNEL;
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct net_device {
+	possible_net_t nd_net;
+} KERNEL;
+
+struct sock_common {
+	__u32 skc_daddr, skc_rcv_saddr;
+	__u16 skc_dport, skc_num, skc_family;
+	unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+} KERNEL;
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+	__u16 sk_protocol;
+} KERNEL;
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+} KERNEL;
+
+struct request_sock {
+	struct sock_common __req_common;
+} KERNEL;
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned char *head;
+	unsigned int len;
+	__u16 network_header;
+	__be16 protocol;
+} KERNEL;
+
+#define PROGRAM(tracepoint) SEC("raw_tp/" #tracepoint)
+#define COPY(to, from) bpf_core_read(&(to), sizeof(to), &(from))
+#define MAP(name, kind, entries, K, V)                                                             \
+	struct {                                                                                   \
+		__uint(type, kind);                                                                \
+		__uint(max_entries, entries);                                                      \
+		__type(key, K);                                                                    \
+		__type(value, V);                                                                  \
+	} name SEC(".maps")
+#define RING                                                                                       \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_RINGBUF);                                                \
+		__uint(max_entries, 1 << 20);                                                      \
+	} events SEC(".maps")
+#define NUMBERS(name) MAP(name, BPF_MAP_TYPE_ARRAY, 1, __u32, __u64)
+#define RECENT(name, K, V) MAP(name, BPF_MAP_TYPE_LRU_HASH, 8192, K, V)
+#define COUNTS(name, K, V) MAP(name, BPF_MAP_TYPE_HASH, 8192, K, V)
+#define EMIT(event) bpf_ringbuf_output(&events, event, sizeof(*(event)), 0)
+#define LOOKUP(map, key) bpf_map_lookup_elem(&map, key)
+#define UPDATE(map, key, value) bpf_map_update_elem(&map, key, value, 0)
+#define DELETE(map, key) bpf_map_delete_elem(&map, key)
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#endif
+
+/* How many events the ring had no room for, or packets the table. */
+NUMBERS(lost);
+
+static inline void lose(void)
+{
+	int none = 0;
+	__u64 *count = LOOKUP(lost, &none);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
