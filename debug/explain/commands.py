@@ -11,21 +11,30 @@ import msgspec
 from debug.cluster import ClusterState, Names
 from debug.explain.naming import packet_text
 from debug.explain.result import DELIVERED, UNKNOWN, Branch, Explanation, ends
-from debug.explain.space import Space, Spaces
+from debug.explain.space import Spaces
+from debug.explain.start import Call, from_outside, starting
 from debug.explain.text import lines
-from debug.explain.walk import Walk
+from debug.explain.walk import Outside, Walk
 from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place
-from debug.ruleset.packet import ICMP6, NUMBERS, Address, State, make
-from debug.trace.ends import EndError, Target, find_source, find_target, parse_end
+from debug.ruleset.packet import Address, State
+from debug.trace.ends import (
+    OUTSIDE,
+    STRANGERS,
+    EndError,
+    called_from_outside,
+    find_source,
+    parse_end,
+    switch,
+    target_of,
+)
 from lab.shared import plain_errors
 
 T = TypeVar("T")
 
 _FAILED, _UNKNOWN = 1, 3  # exit codes
 _TRIES = 3
-_DISCARD = 9  # the port of a packet that is given none
 
 
 def explain(source: str, destination: str, **options: Any) -> None:
@@ -44,22 +53,38 @@ def explained(found: Ground, source: str, destination: str, options: dict[str, A
     """Return what would become of a packet. Raises EndError, PlaceError, OSError."""
     cluster = needed_objects(found)
     names = Names(cluster or ClusterState())
-    asked = parse_end(destination, options["namespace"])
-    place = find_source(parse_end(source, options["namespace"]), found, cluster)
-    target = find_target(asked, cluster)
+    start, asked = (parse_end(one, options["namespace"]) for one in (source, destination))
+    target = target_of(asked, found, cluster)
+    if start.is_outside:
+        target = called_from_outside(asked, target, cluster)
+    elif options["source_address"]:
+        raise EndError("--source-address is of a packet that comes from outside: write SRC so")
     protocol = asked.protocol or ("icmp" if target.port is None else "tcp")
+    call = Call(target, protocol, options)
+    place = None if start.is_outside else find_source(start, found, cluster)
 
     def led(spaces: Spaces) -> tuple[State, Branch]:
+        outside = Outside(switch(found), _strangers(options))
+        walk = Walk(spaces, names, options["most"], outside)
+        if place is None:
+            return from_outside(walk, spaces, found, call)
         space = spaces.of(place)
-        state = _start(space, target, protocol, options)
-        return state, Walk(spaces, names, options["most"]).begin(space, state)
+        state = starting(space, call)
+        return state, walk.begin(space, state)
 
     state, way = settled(found.places, led, new=options["new"])
     if options["no_reply"]:
         way = _without_replies(way)
     port = "" if target.port is None else f":{target.port}"
     shown = f"{target.shown}{port}/{protocol}"
-    return Explanation(place.name, shown, packet_text(state, names), way, tuple(_notes(way)))
+    began = OUTSIDE if place is None else place.name
+    return Explanation(began, shown, packet_text(state, names), way, tuple(_notes(way)))
+
+
+def _strangers(options: dict[str, Any]) -> frozenset[Address]:
+    """Return the addresses that nobody here has: they are outside."""
+    given = options["source_address"]
+    return frozenset(map(ip_address, (given, *STRANGERS) if given else STRANGERS))
 
 
 def settled(places: Sequence[Place], lead: Callable[[Spaces], T], *, new: bool = False) -> T:
@@ -77,31 +102,6 @@ def settled(places: Sequence[Place], lead: Callable[[Spaces], T], *, new: bool =
         f"rules or links changed in each of {_TRIES} readings, or are of a kind that podwire does "
         "not know: ask again in a moment"
     )
-
-
-def _start(space: Space, target: Target, protocol: str, options: dict[str, Any]) -> State:
-    """Return the packet where it is sent, with the source address that the kernel chooses."""
-    to = ip_address(target.addresses[0])
-    number = NUMBERS[protocol]
-    if protocol == "icmp" and to.version == 6:
-        number = ICMP6
-    own = _source(space, to)
-    packet = make(str(own), str(to), number, options["source_port"], target.port or _DISCARD)
-    return State(packet, mark=options["mark"])
-
-
-def _source(space: Space, to: Address) -> Address:
-    route = space.fib.route(to)
-    if route.source:
-        return ip_address(route.source)
-    usable = [
-        one
-        for _, one, *_ in space.fib.addresses
-        if one.version == to.version and not one.is_loopback and not one.is_link_local
-    ]
-    if not usable:
-        raise EndError(f"{space.name} has no address of IPv{to.version}, as {to} is")
-    return usable[0]
 
 
 def _without_replies(way: Branch) -> Branch:

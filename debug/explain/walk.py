@@ -5,6 +5,7 @@ https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from ipaddress import ip_address
 
@@ -17,7 +18,8 @@ from debug.explain.programs import Call, Programs
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
 from debug.explain.wires import Aim, Post, Wires
-from debug.ruleset.packet import UDP, Device, Packet, State, Tuple, make
+from debug.places import Place
+from debug.ruleset.packet import UDP, Address, Device, Packet, State, Tuple, make
 from debug.ruleset.read.fib import RouteFact
 from debug.ruleset.traverse import Way, through_hook
 from debug.ruleset.values import Hook
@@ -29,11 +31,22 @@ _TUNNELED = 40_000  # the source port of a tunnel's packets, which the kernel dr
 Then = Callable[[Here], Branch]
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The world outside: a namespace that stands for it, and addresses that nobody here has."""
+
+    place: Place | None = None
+    addresses: frozenset[Address] = frozenset()
+
+
 class Walk:
     """Walks among namespaces. ``most`` branches of one choice are followed, the likeliest."""
 
-    def __init__(self, spaces: Spaces, names: Names, most: int = 16) -> None:
+    def __init__(
+        self, spaces: Spaces, names: Names, most: int = 16, outside: Outside | None = None
+    ) -> None:
         self._spaces, self._names, self._most = spaces, names, most
+        self._outside = outside or Outside()
         self._wires, self._programs = Wires(spaces), Programs(spaces.places)
 
     def begin(self, space: Space, state: State) -> Branch:
@@ -41,6 +54,11 @@ class Walk:
         here = Here(space, state, called=state.packet.flow_tuple)
         call = self._programs.called(space, state.packet)
         return self.send(here) if call is None else self._called(here, call)
+
+    def arrive(self, space: Space, device: Device, state: State) -> Branch:
+        """Receive a packet that comes from outside, and send its answer back."""
+        here = Here(space, state, called=state.packet.flow_tuple)
+        return self._receive(here, space, device)
 
     def _called(self, here: Here, call: Call) -> Branch:
         """Send what a process calls to the endpoint that a program chooses at its socket."""
@@ -82,7 +100,7 @@ class Walk:
         packet = here.state.packet
         return here.space.fib.route(
             packet.destination,
-            source=packet.source,
+            source=None if self._is_outside(here.space, packet.source) else packet.source,
             mark=here.state.mark,
             ports=(packet.protocol, *packet.ports),
         )
@@ -130,6 +148,8 @@ class Walk:
             state = State(state.packet, open_port=state.open_port)
         state = msgspec.structs.replace(state, iif=device, oif=None, local=False)
         came = here.at(space=space, state=state, depth=here.depth + 1)
+        if self._is_outside(space, state.packet.destination):
+            return self._arrived_outside(came, self.send)
         return self._hook(came, Hook.PREROUTING, self._routed)
 
     def _routed(self, here: Here) -> Branch:
@@ -175,12 +195,27 @@ class Walk:
             return here.arrive(here.remembering())
         if here.awaited is not None:
             return self._answered(here, here.awaited)
+        return self._delivered(here.remembering(), self.send)
+
+    def _delivered(self, here: Here, then: Then) -> Branch:
+        """End where the packet is wanted; ``then`` sends its answer."""
         branch = self._end(here, DELIVERED, "")
-        here = here.remembering()
         is_open = here.state.open_port == "source"
         state = State(answer(here.state.packet), open_port="destination" if is_open else "")
         back = Here(here.space, state, flows=here.flows, awaited=here.called.turned())
-        return msgspec.structs.replace(branch, reply=self.send(back))
+        return msgspec.structs.replace(branch, reply=then(back))
+
+    def _is_outside(self, space: Space, address: Address) -> bool:
+        """Return True if a namespace stands for the world where such an address is."""
+        return space.place == self._outside.place and address in self._outside.addresses
+
+    def _arrived_outside(self, here: Here, then: Then) -> Branch:
+        """Somebody in the world has the packet."""
+        if here.awaited is not None:
+            branch = self._answered(here, here.awaited)
+        else:
+            branch = self._delivered(here, then)
+        return msgspec.structs.replace(branch, at="outside")
 
     def _answered(self, here: Here, awaited: Tuple) -> Branch:
         """The reply is back: who called must know it."""
@@ -214,9 +249,15 @@ class Walk:
 
     def _astray(self, here: Here, oif: Device, address: str) -> Branch:
         shown = self._names.shown(address)
+        if self._wires.leaves(here.space, here.space.link(oif)) and self._is_for_outside(here):
+            return self._arrived_outside(here, lambda one: self._receive(one, here.space, oif))
         if self._wires.leaves(here.space, here.space.link(oif)):
             return self._end(here, LEFT, f"by {oif.name} toward {shown}: what follows is not seen")
         return self._end(here, LOST, f"nobody has {shown} on the network behind {oif.name}")
+
+    def _is_for_outside(self, here: Here) -> bool:
+        """Return True for the answer to a caller outside, and for who was called there."""
+        return here.state.packet.destination in self._outside.addresses
 
     def _carried(self, here: Here, post: Post, oif: Device) -> Branch:
         """Go over cables and bridges; a bridge may show the frame to rules."""

@@ -44,8 +44,9 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 def main(**options: Any) -> None:
     """Send a packet, and show what the kernels on its way did with it.
 
-    SRC and DST are [KIND/][NAMESPACE/]NAME of a Pod, a Service (DST only) or a node, or an
-    address. PROTOCOL is tcp, udp or icmp; without it tcp if there is a port, else icmp.
+    SRC and DST are [KIND/][NAMESPACE/]NAME of a Pod, a Service (DST only) or a node, an address,
+    or "outside": the world beyond the nodes, a lab's switch. PROTOCOL is tcp, udp or
+    icmp; without it tcp if there is a port, else icmp.
 
     The exit code is 0 if the packet arrived and an answer came back, else 1.
 

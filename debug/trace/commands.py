@@ -21,7 +21,15 @@ from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place, entered, inside_if_there
 from debug.trace.compare import compare
-from debug.trace.ends import End, Target, find_source, find_target, parse_end, watched
+from debug.trace.ends import (
+    End,
+    Target,
+    called_from_outside,
+    find_source,
+    parse_end,
+    target_of,
+    watched,
+)
 from debug.trace.model import PacketTrace, Trace
 from debug.trace.packet import TCP, UDP, Flow
 from debug.trace.pcapng import Frame, encode
@@ -85,7 +93,13 @@ def predict(found: Ground, source: str, destination: str, options: dict[str, Any
     if options["source_port"] is None:
         options["source_port"] = free_port()
     asked = {name: options[name] for name in ("namespace", "source_port")}
-    limits = {"mark": 0, "most": _MOST_WAYS, "no_reply": False, "new": False}
+    limits = {
+        "mark": 0,
+        "most": _MOST_WAYS,
+        "no_reply": False,
+        "new": False,
+        "source_address": None,
+    }
     return explained(found, source, destination, asked | limits).way
 
 
@@ -98,7 +112,9 @@ def ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
     """Find what is named. Raises PlaceError, ClientError, click.UsageError."""
     ends = parse_end(source, namespace), parse_end(destination, namespace)
     cluster = needed_objects(found)
-    start, target = find_source(ends[0], found, cluster), find_target(ends[1], cluster)
+    start, target = find_source(ends[0], found, cluster), target_of(ends[1], found, cluster)
+    if ends[0].is_outside:
+        target = called_from_outside(ends[1], target, cluster)
     places = watched(found, start, target, _MOST_PODS)
     protocol = _protocol(ends[1], target)
     return Asked(start, target, protocol, places, Names(cluster or ClusterState()))

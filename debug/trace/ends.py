@@ -1,18 +1,24 @@
 """Which namespace a probe starts from, and to which address it goes.
 
-An end is ``[KIND/][NAMESPACE/]NAME`` or an address; KIND is pod, service (svc) or node.
+An end is ``[KIND/][NAMESPACE/]NAME`` or an address; KIND is pod, service (svc) or node. ``outside``
+is the world beyond the nodes: in a lab its switch.
 """
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from control.reported import ReportedError
-from debug.cluster import ClusterState
-from debug.places import Ground, Place, PlaceError
+from debug.cluster import ClusterState, addresses_of
+from debug.places import SWITCH, Ground, Place, PlaceError, entered
+from debug.ruleset.read.fib import KernelFib
 from lab.ports import PortError, split_port
 from proxy.objects.wire import Service
 
 PROTOCOLS = ("tcp", "udp", "icmp")
+OUTSIDE = "outside"
+STRANGERS = ("198.51.100.1", "2001:db8::1")  # addresses of documentation (RFC 5737, 3849)
 _KINDS = {"pod": "pod", "service": "service", "svc": "service", "node": "node"}
 _LONGEST = 600
 
@@ -35,6 +41,11 @@ class End:
     def key(self) -> tuple[str, str]:
         """The namespace and the name."""
         return self.namespace, self.name
+
+    @property
+    def is_outside(self) -> bool:
+        """True for the world beyond the nodes; a Pod of that name is pod/outside."""
+        return not self.kind and self.name == OUTSIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,10 @@ def _named(text: str) -> tuple[str, str, str]:
 
 def find_source(end: End, ground: Ground, cluster: ClusterState | None) -> Place:
     """Return the namespace that a probe starts from. Raises EndError, PlaceError."""
+    if end.is_outside:
+        if (place := switch(ground)) is not None:
+            return place
+        raise EndError("nothing can be sent from outside of these nodes: podwire explain can tell")
     if _is_address(end.name):
         return _place_of(end.name, ground, cluster)
     if end.kind in ("", "pod"):
@@ -90,6 +105,46 @@ def find_source(end: End, ground: Ground, cluster: ClusterState | None) -> Place
         f"no Pod {'/'.join(end.key)} with a network of its own, and no node {end.name}, can be "
         f"entered from here: there are the nodes {nodes}"
     )
+
+
+def switch(ground: Ground) -> Place | None:
+    """Return the namespace that is the world outside of a lab's nodes; other nodes have none."""
+    return next((place for place in ground.nodes() if place.node == SWITCH), None)
+
+
+def target_of(end: End, ground: Ground, cluster: ClusterState | None) -> Target:
+    """Return where a packet goes, which may be outside. Raises EndError, PlaceError, OSError."""
+    if not end.is_outside:
+        return find_target(end, cluster)
+    place = switch(ground)
+    addresses = STRANGERS if place is None else tuple(_own(place))
+    return Target(OUTSIDE, addresses, end.port)
+
+
+def _own(place: Place) -> Iterator[str]:
+    """Yield a namespace's own addresses, of IPv4 first."""
+    with entered(place), closing(KernelFib()) as fib:
+        found = [address for _, address, *_ in fib.addresses]
+    for one in sorted(found, key=lambda one: one.version):
+        if not one.is_loopback and not one.is_link_local:
+            yield str(one)
+
+
+def called_from_outside(end: End, target: Target, cluster: ClusterState | None) -> Target:
+    """Return where a Service is called from outside: a balancer's address, or a NodePort."""
+    service = cluster.service(end.key) if cluster and end.kind in ("", "service") else None
+    if cluster is None or service is None or not target.shown.startswith("Service "):
+        return target
+    inside = {str(ip_address(one)) for one in service.spec.cluster_ips if _is_address(one)}
+    offered = tuple(one for one in addresses_of(service) if one not in inside)
+    if offered:
+        return replace(target, addresses=offered)
+    ports = [one.node_port for one in service.spec.ports if one.port == target.port]
+    nodes = [address.address for node in cluster.nodes for address in node.status.addresses]
+    if not any(ports) or not nodes:
+        return target
+    shown = f"{target.shown} at {nodes[0]}"
+    return _reachable(replace(target, shown=shown, addresses=(nodes[0],), port=ports[0]))
 
 
 def _place_of(address: str, ground: Ground, cluster: ClusterState | None) -> Place:
