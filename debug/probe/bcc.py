@@ -9,6 +9,7 @@ import selectors
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -21,7 +22,7 @@ _PACKAGE = Path("/usr/lib/python3/dist-packages/bcc/__init__.py")
 _HERE = Path(__file__).resolve().parent
 _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 _SOURCE = "BCC_KERNEL_SOURCE"  # bcc's own: where the headers are instead
-_COMPILING = 60.0  # seconds; an emulated processor needs many
+_COMPILING = 300.0  # seconds: three are usual, but an emulated processor takes a hundred
 _ANSWERING = 10.0  # seconds beyond what was asked for
 _LONGEST = 64 << 20  # bytes of an answer: a ring of 1 MB, in hexadecimal, takes 2 MB
 _MOST_SAID = 1 << 20
@@ -62,11 +63,10 @@ class BccMeans:
             env={name: os.environ[name] for name in _USUAL if name in os.environ},
             start_new_session=True,  # Ctrl-C is for us: we end it when we have what it heard
         )
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self._answer(_COMPILING)
-        except KernelRefusedError:
-            self.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         """End the process; the kernel detaches its program."""

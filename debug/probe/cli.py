@@ -67,6 +67,18 @@ def connects(**options: Any) -> None:
 
 @main.command()
 @_probe_options
+def sockets(**options: Any) -> None:
+    """Show the latency of TCP connections that end, by Service and endpoint.
+
+    TRIP is the round trip as the kernel smoothed it, from a segment to its acknowledgment; OPEN is
+    how long the connection was open, of those that began meanwhile. A connection between two Pods
+    of these nodes has two ends: a client's, and a server's.
+    """
+    _run("sockets", **options)
+
+
+@main.command()
+@_probe_options
 def retransmits(**options: Any) -> None:
     """Show the TCP segments that are sent again: by whom, to whom, of which Service.
 

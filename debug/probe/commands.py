@@ -17,7 +17,7 @@ from debug.options import decided, ground, objects
 from debug.output import say, say_json
 from debug.places import Ground
 from debug.probe.means import Means, opened
-from debug.probe.measure import MEASURES, ConnectMeasure, Measure
+from debug.probe.measure import MEASURES, PROBES, Measure
 from debug.probe.naming import Scene
 from debug.probe.text import line, tables
 from lab.shared import plain_errors
@@ -56,16 +56,18 @@ class Report(Struct, frozen=True):
 
 def run(name: str, where: tuple[str | None, bool, Path | None], how: How) -> None:
     """Measure, and print it."""
-    with plain_errors(), stopping() as stop:
+    with plain_errors():
         where = decided(*where)
         scene = Scene(lambda: _look(where), how.node)
-        kind = MEASURES[name]
-        means, refused = opened(kind.probe, how.by)
+        with Console(stderr=True).status("loading the program"):  # which bcc compiles before
+            means, refused = opened(PROBES[name], how.by)
         try:
             for one in refused:
                 say(one, err=True)
-            say(f"listening {_extent(scene)}{_until(how)}, by {means.title}", err=True)
-            _print(_measured(kind(means, scene), means, refused, how, stop), how)
+            with stopping() as stop:
+                say(f"listening {_extent(scene)}{_until(how)}, by {means.title}", err=True)
+                found = _measured(MEASURES[name](means, scene), means, refused, how, stop)
+            _print(found, how)
         finally:
             means.close()
 
@@ -122,8 +124,7 @@ def _print(found: tuple[Report, Measure], how: How) -> None:
     if how.output == "json" and not how.follow:
         say_json(report)
     elif not how.follow:
-        times = measure.by_service() if isinstance(measure, ConnectMeasure) else None
-        say(tables(report.probe, report.rows, times or {}, how.lines))
+        say(tables(report.probe, report.rows, measure.by_service(), how.lines))
     for missing in _missing(report):
         say(missing, err=True)
 

@@ -64,7 +64,7 @@ class Heard:
 
     def lost(self) -> int:
         """Return how much there was no room for."""
-        return int(self._program["lost"][ctypes.c_int(0)].value)
+        return int(self._program["lost"][0].value)
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a question."""

@@ -13,7 +13,7 @@ from proxy.model.errors import KernelRefusedError
 
 _PACKAGED = Path(__file__).resolve().parent / "built"
 _BTF = Path("/sys/kernel/btf/vmlinux")
-_TELLING = ("connects", "retransmits")
+_TELLING = ("connects", "sockets", "retransmits")
 
 
 class CoreMeans:

@@ -2,10 +2,11 @@
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from ipaddress import IPv6Address, ip_address
 
 _EVENT = struct.Struct("=QQIIiHHHBB16s16s16s4x")
+_END = struct.Struct("=QQIIII")
 _DROP = struct.Struct("=QIIHHB3x16s")
 _DROPPED = struct.Struct("=QQ")
 _INET = 2  # AF_INET
@@ -20,6 +21,7 @@ class Probe:
 
 
 CONNECTS = Probe("connects", (("inet_sock_set_state", "on_state"),))
+SOCKETS = Probe("sockets", (("inet_sock_set_state", "on_state"),))
 RETRANSMITS = Probe(
     "retransmits",
     (("tcp_retransmit_skb", "on_segment"), ("tcp_retransmit_synack", "on_answer")),
@@ -43,6 +45,18 @@ class SocketEvent:
     state: int  # of the socket: include/net/tcp_states.h
     is_answer: bool  # a SYN-ACK
     command: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketEnd(SocketEvent):
+    """The end of a TCP connection: ``took`` is how long it was open, 0 if that is unknown."""
+
+    sent: int  # bytes
+    received: int
+    trip: int  # the smoothed round trip, in eighths of a microsecond
+    least: int  # microseconds
+    again: int  # segments that were sent again
+    role: int  # enum role
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,11 @@ def event(data: bytes) -> SocketEvent:
         *(time, took, netns, pid, error, source, source_port, destination, port),
         *(state, bool(is_answer), text),
     )
+
+
+def socket_end(data: bytes) -> SocketEnd:
+    """Unpack the end of a connection."""
+    return SocketEnd(*astuple(event(data)), *_END.unpack_from(data, _EVENT.size))
 
 
 def drops(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[DropEntry]:

@@ -32,6 +32,10 @@ class Histogram:
         self._slots: Counter[int] = Counter()
         self._least = self._most = 0
 
+    def __bool__(self) -> bool:
+        """Return whether it has a value."""
+        return bool(self._slots)
+
     def add(self, value: int) -> None:
         """Count a value."""
         self._least = min(self._least, value) if self._slots else value
@@ -40,6 +44,8 @@ class Histogram:
 
     def merge(self, other: "Histogram") -> None:
         """Count the values of another one."""
+        if not other:
+            return
         self._least = min(self._least, other._least) if self._slots else other._least
         self._most = max(self._most, other._most)
         self._slots += other._slots

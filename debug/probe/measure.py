@@ -1,7 +1,7 @@
 """The three measures: each reads what its program tells, names it, and adds it up."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,11 +10,23 @@ from msgspec import Struct
 from debug.places import Place
 from debug.probe.connects import Connect, ConnectRow, ConnectSum, connect
 from debug.probe.drops import DropRow, grown, reason_names, rows
-from debug.probe.events import CONNECTS, DROPS, RETRANSMITS, Probe, SocketEvent, drops, event
+from debug.probe.events import (
+    CONNECTS,
+    DROPS,
+    RETRANSMITS,
+    SOCKETS,
+    Probe,
+    SocketEnd,
+    SocketEvent,
+    drops,
+    event,
+    socket_end,
+)
 from debug.probe.histogram import Latency
 from debug.probe.means import Means
-from debug.probe.naming import Scene
+from debug.probe.naming import Arrivals, Scene
 from debug.probe.retransmits import Retransmit, RetransmitSum, retransmit
+from debug.probe.sockets import Connection, ConnectionRow, ConnectionSum, connection
 
 _TICK = 0.25  # seconds that a reading waits at most
 _EVENT_SIZE, _SOCKET = 88, 8  # bytes: bpf/event.h
@@ -36,6 +48,7 @@ class Measure(Protocol):
     def read(self) -> Sequence[Struct]: ...
     def finish(self) -> None: ...
     def rows(self) -> Sequence[Struct]: ...
+    def by_service(self) -> dict[str, Latency]: ...
 
 
 class ConnectMeasure:
@@ -45,6 +58,7 @@ class ConnectMeasure:
 
     def __init__(self, means: Means, scene: Scene) -> None:
         self._means, self._scene = means, scene
+        self._arrivals = Arrivals[SocketEvent](scene)
         self._sum = ConnectSum()
         self.count = 0
 
@@ -55,14 +69,14 @@ class ConnectMeasure:
 
     def read(self) -> list[Connect]:
         """Return the connects that ended since the last call."""
-        return self._take(self._scene.placed(map(event, self._means.events(_TICK))))
+        return self._take(self._arrivals.placed(map(event, self._means.events(_TICK))))
 
     def finish(self) -> None:
         """Add the connects that wait for an answer, with how long they have."""
         now = time.monotonic_ns()
         begun = (event(value) for _, value in self._means.entries("begun", _SOCKET, _EVENT_SIZE))
         waiting = (replace(one, took=max(now - one.time, 0)) for one in begun)
-        self._take(self._scene.placed(waiting))
+        self._take(self._arrivals.placed(waiting))
 
     def rows(self) -> list[ConnectRow]:
         """Return all sorts of connects, the slowest first."""
@@ -74,12 +88,49 @@ class ConnectMeasure:
 
     def _take(self, placed: Placed) -> list[Connect]:
         names = self._scene.names
-        called = [pair for pair in placed if names.service(pair[1].destination, pair[1].port)]
-        servers = self._scene.answering(called)
+        servers = self._scene.answering(placed)
         found = [connect(place, one, servers.get(one, ""), names) for place, one in placed]
         self._sum.add(found)
         self.count += len(found)
         return found
+
+
+class SocketMeasure:
+    """Connections that ended. Raises KernelRefusedError."""
+
+    probe = SOCKETS
+
+    def __init__(self, means: Means, scene: Scene) -> None:
+        self._means, self._scene = means, scene
+        self._arrivals = Arrivals[SocketEnd](scene)
+        self._sum = ConnectionSum()
+        self.count = 0
+
+    @property
+    def left_out(self) -> int:
+        """How many connections are in no row."""
+        return self._sum.left_out
+
+    def read(self) -> list[Connection]:
+        """Return the connections that ended since the last call."""
+        placed = self._arrivals.placed(map(socket_end, self._means.events(_TICK)))
+        servers = self._scene.answering(placed)
+        names = self._scene.names
+        found = [connection(place, one, servers.get(one, ""), names) for place, one in placed]
+        self._sum.add(found)
+        self.count += len(found)
+        return found
+
+    def finish(self) -> None:
+        """Add nothing: all was told."""
+
+    def rows(self) -> list[ConnectionRow]:
+        """Return all sorts of connections, the longest round trip first."""
+        return self._sum.rows()
+
+    def by_service(self) -> dict[str, Latency]:
+        """Return the round trips of each Service, as its clients had them."""
+        return self._sum.by_service()
 
 
 class RetransmitMeasure:
@@ -89,6 +140,7 @@ class RetransmitMeasure:
 
     def __init__(self, means: Means, scene: Scene) -> None:
         self._means, self._scene = means, scene
+        self._arrivals = Arrivals[SocketEvent](scene)
         self._sum = RetransmitSum()
         self.count = 0
 
@@ -99,7 +151,7 @@ class RetransmitMeasure:
 
     def read(self) -> list[Retransmit]:
         """Return what was sent again since the last call."""
-        placed = self._scene.placed(map(event, self._means.events(_TICK)))
+        placed = self._arrivals.placed(map(event, self._means.events(_TICK)))
         found = [retransmit(place, one, self._scene.names) for place, one in placed]
         self._sum.add(found)
         self.count += len(found)
@@ -111,6 +163,10 @@ class RetransmitMeasure:
     def rows(self) -> list[Retransmit]:
         """Return all sorts of segments, the most packets first."""
         return self._sum.rows()
+
+    def by_service(self) -> dict[str, Latency]:
+        """Return nothing: it measures no time."""
+        return {}
 
 
 class DropMeasure:
@@ -146,6 +202,10 @@ class DropMeasure:
         """Return all sorts of drops, the most packets first."""
         return self._rows
 
+    def by_service(self) -> dict[str, Latency]:
+        """Return nothing: it measures no time."""
+        return {}
+
     def _again(self) -> list[DropRow]:
         self._read_at = time.monotonic()
         entries = [*drops(self._means.entries("drops", _DROP, _DROPPED))]
@@ -155,6 +215,10 @@ class DropMeasure:
         return [*grown(before, self._rows)]
 
 
-MEASURES: dict[str, type[ConnectMeasure] | type[RetransmitMeasure] | type[DropMeasure]] = {
-    measure.probe.name: measure for measure in (ConnectMeasure, RetransmitMeasure, DropMeasure)
+MEASURES: dict[str, Callable[[Means, Scene], Measure]] = {
+    "connects": ConnectMeasure,
+    "sockets": SocketMeasure,
+    "retransmits": RetransmitMeasure,
+    "drops": DropMeasure,
 }
+PROBES = {one.name: one for one in (CONNECTS, SOCKETS, RETRANSMITS, DROPS)}

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
+from typing import Generic, TypeVar
 
 from debug.cluster import SERVICE_LABEL, ClusterState, plain_address
 from debug.flows.naming import FlowNames
@@ -17,6 +19,7 @@ _MOST_STRANGERS = 10_000  # namespaces that are nobody's here
 _MOST_EARLY = 1000  # events that wait until their namespace is known
 _MOST_ASKED = 500  # connections of one reading whose endpoint is looked up
 
+E = TypeVar("E", bound=SocketEvent)
 Look = Callable[[], tuple[Ground, ClusterState]]
 End = tuple[str, int, str]  # address, port, protocol
 
@@ -71,7 +74,6 @@ class Scene:
         self._look, self._node = look, node
         self._places: dict[int, Place] = {}
         self._strangers: set[int] = set()
-        self._early: list[SocketEvent] = []  # of namespaces that were not known yet
         self.refresh()
 
     def refresh(self) -> None:
@@ -105,18 +107,15 @@ class Scene:
         if len(self._strangers) < _MOST_STRANGERS:
             self._strangers |= new - self._places.keys()
 
-    def placed(self, events: Iterable[SocketEvent]) -> list[tuple[Place, SocketEvent]]:
-        """Return the events of places that matter; those of new ones come with a later call."""
-        every = [*self._early, *events]
-        self.meet(one.netns for one in every)
-        known = self._places.keys() | self._strangers
-        self._early = [one for one in every if one.netns not in known][:_MOST_EARLY]
-        return [(place, one) for one in every if (place := self.place(one.netns))]
+    def is_known(self, number: int) -> bool:
+        """Return whether it is known whose a namespace is, or that it is nobody's."""
+        return number in self._places or number in self._strangers
 
     def answering(self, events: Iterable[tuple[Place, SocketEvent]]) -> dict[SocketEvent, str]:
-        """Return who answers connects to Services, ``ADDRESS:PORT``, by the nodes' conntrack."""
+        """Return who answers those that call Services, ``ADDRESS:PORT``, by nodes' conntrack."""
         asked: dict[str, list[SocketEvent]] = {}
-        for place, one in [*events][:_MOST_ASKED]:
+        calls = (pair for pair in events if self.names.service(pair[1].destination, pair[1].port))
+        for place, one in islice(calls, _MOST_ASKED):
             asked.setdefault(place.node, []).append(one)
         found: dict[SocketEvent, str] = {}
         for node, sought in asked.items():
@@ -124,6 +123,22 @@ class Scene:
                 none: dict[SocketEvent, str] = {}
                 found |= inside_if_there(host, partial(_tracked, sought), none)
         return found
+
+
+class Arrivals(Generic[E]):
+    """Finds the places of events; those of new namespaces wait until these are known."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._early: list[E] = []
+
+    def placed(self, events: Iterable[E]) -> list[tuple[Place, E]]:
+        """Return the events of places that matter, with those that waited."""
+        every = [*self._early, *events]
+        self._scene.meet(one.netns for one in every)
+        waiting = (one for one in every if not self._scene.is_known(one.netns))
+        self._early = list(islice(waiting, _MOST_EARLY))
+        return [(place, one) for one in every if (place := self._scene.place(one.netns))]
 
 
 def _tracked(events: Iterable[SocketEvent]) -> dict[SocketEvent, str]:

@@ -4,21 +4,34 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from debug.flows.show import size
 from debug.probe.connects import Connect, ConnectRow
 from debug.probe.drops import DropRow
 from debug.probe.histogram import Latency, bars
 from debug.probe.retransmits import Retransmit
+from debug.probe.sockets import Connection, ConnectionRow
 from lab.report import columns
 
 _CONNECTS = (
     *("CLIENT", "CALLED", "ANSWERS", "OUTCOME"),
     *("COUNT", "MEDIAN", "P99", "LONGEST"),
 )
+_SOCKETS = (
+    *("PLACE", "ROLE", "WITH", "ANSWERS", "COUNT", "TRIP", "LONGEST TRIP", "OPEN"),
+    *("SENT", "RECEIVED", "AGAIN"),
+)
 _RETRANSMITS = ("SENDER", "TO", "SERVICE", "WHAT", "PACKETS")
 _DROPS = ("PLACE", "FUNCTION", "REASON", "FOR", "PACKETS", "BYTES")
-_HEADERS = {"connects": _CONNECTS, "retransmits": _RETRANSMITS, "drops": _DROPS}
+_HEADERS = {
+    "connects": _CONNECTS,
+    "sockets": _SOCKETS,
+    "retransmits": _RETRANSMITS,
+    "drops": _DROPS,
+}
+_TIMED = {"connects": "answered", "sockets": "round trips of clients"}
 _NONE = {
     "connects": "no connect ended, and none waits",
+    "sockets": "no connection ended",
     "retransmits": "nothing was sent again",
     "drops": "the kernel dropped nothing",
 }
@@ -32,7 +45,7 @@ def tables(name: str, rows: Sequence[Struct], services: Mapping[str, Latency], m
     if len(rows) > most:
         lines.append(f"and {len(rows) - most} more rows: --lines shows more of them")
     for service, latency in list(services.items())[:most]:
-        lines += ["", f"{service}: {latency.count} answered, in milliseconds", *bars(latency)]
+        lines += ["", f"{service}: {latency.count} {_TIMED[name]}, in milliseconds", *bars(latency)]
     return "\n".join(lines)
 
 
@@ -40,6 +53,8 @@ def _cells(row: Struct) -> tuple[str, ...]:
     if isinstance(row, ConnectRow):
         times = (row.latency.median_ms, row.latency.p99_ms, row.latency.most_ms)
         return (*_ends(row), row.outcome, str(row.latency.count), *map(milliseconds, times))
+    if isinstance(row, ConnectionRow):
+        return *_connection(row), str(row.count), *_times(row), *_passed(row)
     if isinstance(row, Retransmit):
         sender = _at(row.sender, row.node)
         return sender, _named(row.peer, row.owner), row.service or "-", row.what, str(row.packets)
@@ -49,13 +64,34 @@ def _cells(row: Struct) -> tuple[str, ...]:
     return place, row.function or "?", row.reason, _destination(row), *counts
 
 
+def _connection(one: Connection | ConnectionRow) -> tuple[str, ...]:
+    server = _named(one.server, one.server_owner) if one.server else "-"
+    return _at(one.place, one.node), one.role, _named(one.end, _service(one)), server
+
+
+def _times(row: ConnectionRow) -> tuple[str, ...]:
+    trip = (row.trip.median_ms, row.trip.most_ms) if row.trip else ()
+    opened = milliseconds(row.open.median_ms) if row.open else "-"
+    return *(map(milliseconds, trip) if trip else ("-", "-")), opened
+
+
+def _passed(one: Connection | ConnectionRow) -> tuple[str, str, str]:
+    return f"{size(one.sent)}B", f"{size(one.received)}B", str(one.again)
+
+
 def line(one: Struct) -> str:
     """Return what happened as one line, of -f."""
     if isinstance(one, Connect):
         client, called, server = _ends(one)
         who = f" by {one.command} ({one.pid})" if one.command else ""
-        answers = f" → {server}" if server != "-" else ""
-        return f"{client} → {called}{answers}: {one.outcome}, {milliseconds(one.took_ms)}{who}"
+        return (
+            f"{client} → {called}{_arrow(server)}: {one.outcome}, {milliseconds(one.took_ms)}{who}"
+        )
+    if isinstance(one, Connection):
+        place, role, end, server = _connection(one)
+        passed = "sent {}, received {}, {} again".format(*_passed(one))
+        times = f"trip {milliseconds(one.trip_ms)}, open {milliseconds(one.open_ms)}"
+        return f"{place}, {role} of {end}{_arrow(server)}: {times}; {passed}"
     if isinstance(one, Retransmit):
         sender, to, service, what, _ = _cells(one)
         return f"{sender} → {to}: {what} again{f' (Service {service})' if service != '-' else ''}"
@@ -65,15 +101,22 @@ def line(one: Struct) -> str:
 
 def _ends(one: Connect | ConnectRow) -> Iterable[str]:
     server = _named(one.server, one.server_owner) if one.server else "-"
-    name = f"Service {one.service}" if one.service and not one.owner else one.owner
-    service = f", of {one.service}" if one.service and one.owner else ""
-    return _at(one.client, one.node), _named(one.called, f"{name}{service}"), server
+    return _at(one.client, one.node), _named(one.called, _service(one)), server
 
 
 def _destination(row: DropRow) -> str:
-    service = f", of {row.service}" if row.service and row.owner else ""
-    name = f"{row.owner}{service}" if row.owner else row.service and f"Service {row.service}"
-    return f"{row.protocol} {_named(row.destination, name)}"
+    return f"{row.protocol} {_named(row.destination, _service(row))}"
+
+
+def _service(one: Connect | ConnectRow | Connection | ConnectionRow | DropRow) -> str:
+    """Return who an end is: a Service, or one of its endpoints."""
+    if one.service and one.owner:
+        return f"{one.owner}, of {one.service}"
+    return one.owner or (one.service and f"Service {one.service}")
+
+
+def _arrow(server: str) -> str:
+    return f" → {server}" if server != "-" else ""
 
 
 def _at(place: str, node: str) -> str:

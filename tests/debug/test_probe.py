@@ -1,10 +1,14 @@
 """What the programs of ``podwire probe`` tell: unpacked, named, added up, and shown."""
 
+import ctypes
 import errno
+import io
 import json
 import socket
 import struct
 import sys
+from collections.abc import Callable
+from dataclasses import astuple
 from types import SimpleNamespace
 
 import pytest
@@ -16,10 +20,11 @@ from debug.places import Ground, Place, PlaceError
 from debug.probe import bcc, compiler, connects, core, means, naming
 from debug.probe.connects import ConnectSum, connect
 from debug.probe.drops import DropRow, grown
-from debug.probe.events import CONNECTS, SocketEvent, drops, event
+from debug.probe.events import CONNECTS, SocketEnd, SocketEvent, drops, event, socket_end
 from debug.probe.histogram import Histogram, bars
-from debug.probe.naming import Names, Scene
+from debug.probe.naming import Arrivals, Names, Scene
 from debug.probe.retransmits import Retransmit, RetransmitSum, retransmit
+from debug.probe.sockets import ConnectionSum, connection
 from debug.probe.text import line, tables
 from lab.main import load
 from proxy.model.errors import KernelRefusedError
@@ -147,6 +152,44 @@ def test_alike_retransmits_are_one_row_with_their_number() -> None:
     assert [(one.what, one.packets) for one in total.rows()] == [("data", 2), ("SYN", 1)]
 
 
+def ended(one: SocketEvent, role: int = 0, trip: int = 8000) -> SocketEnd:
+    return SocketEnd(*astuple(one), 100, 200, trip, 900, 1, role)
+
+
+def test_the_end_of_a_connection_is_unpacked() -> None:
+    head = struct.pack("=QQIIiHHHBB", 1, 2, 3, 4, 0, 5, 6, socket.AF_INET, 7, 0)
+    found = socket_end(head + bytes(52) + struct.pack("=QQIIII", 1, 2, 8000, 900, 3, 2))
+    assert (found.took, found.sent, found.received) == (2, 1, 2)
+    assert (found.trip, found.least, found.again, found.role) == (8000, 900, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("one", "role", "end"),
+    [
+        (ended(heard(), 1), "client", "10.96.0.10:80"),
+        (ended(heard(), 2), "server", "10.244.2.2:4000"),
+        (ended(heard()), "client", "10.96.0.10:80"),
+        (
+            ended(heard("10.9.9.9", 1, source="10.244.1.3", source_port=8080)),
+            *("server", "10.244.1.3:8080"),
+        ),
+    ],
+)
+def test_an_end_of_a_connection_has_a_role(one: SocketEnd, role: str, end: str) -> None:
+    found = connection(HERE, one, "", NAMES)
+    assert (found.role, found.end, found.trip_ms, found.least_ms) == (role, end, 1.0, 0.9)
+
+
+def test_connections_are_added_up_and_what_was_not_measured_is_left_out() -> None:
+    total = ConnectionSum()
+    every = (ended(heard(took=0), 1), ended(heard(), 1), ended(heard(), 1, trip=0))
+    total.add(connection(HERE, one, "10.244.1.2:8080", NAMES) for one in every)
+    (row,) = total.rows()
+    assert (row.count, row.trip.count, row.open.count) == (3, 2, 2)
+    assert (row.sent, row.received, row.again, row.service) == (300, 600, 3, "ns/web:http")
+    assert total.by_service()["ns/web:http"] == row.trip
+
+
 def test_drops_grow_by_sort() -> None:
     def row(destination: str, packets: int) -> DropRow:
         return DropRow("n1", "Node n1", "f", "R", "TCP", destination, packets, packets * 60)
@@ -174,18 +217,18 @@ def test_an_event_of_a_new_pod_waits_until_its_namespace_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lens = Lens(monkeypatch, 1)
-    scene = Scene(lens, "")
+    arrivals = Arrivals(Scene(lens, ""))
     lens.inodes.add(2)
-    assert scene.placed([heard(netns=2)]) == [], "it looked a moment ago"
+    assert arrivals.placed([heard(netns=2)]) == [], "it looked a moment ago"
     monkeypatch.setattr(naming, "_AGAIN", 0.0)
-    assert scene.placed([]) == [(HERE, heard(netns=2))]
+    assert arrivals.placed([]) == [(HERE, heard(netns=2))]
 
 
 def test_it_looks_once_for_a_namespace_that_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(naming, "_AGAIN", 0.0)
-    scene = Scene(lens := Lens(monkeypatch, 1), "")
-    assert scene.placed([heard(netns=9), heard(netns=9)]) == []
-    assert scene.placed([heard(netns=9)]) == []
+    arrivals = Arrivals(Scene(lens := Lens(monkeypatch, 1), ""))
+    assert arrivals.placed([heard(netns=9), heard(netns=9)]) == []
+    assert arrivals.placed([heard(netns=9)]) == []
     assert lens.looks == 2
 
 
@@ -275,9 +318,60 @@ def test_what_the_compiler_says_is_told_in_one_line(python) -> None:
     )
 
 
+class Bcc(SimpleNamespace):
+    """The module bcc, as far as it is used: one ring, with one event in it."""
+
+    def __init__(self) -> None:
+        super().__init__(attached=[], text="", BPF=self.load)
+
+    def load(self, text: str) -> "Bcc":
+        self.text = text
+        return self
+
+    def attach_raw_tracepoint(self, tp: str, fn_name: str) -> None:
+        self.attached.append((tp, fn_name))
+
+    def __getitem__(self, table: str) -> object:
+        if table == "lost":
+            return {0: SimpleNamespace(value=3)}
+        entries = [(ctypes.c_uint16(1), ctypes.c_uint16(2))]
+        return SimpleNamespace(open_ring_buffer=self.open, items=lambda: entries)
+
+    def open(self, hear: Callable[[object, int, int], int]) -> None:
+        self.hear = hear
+
+    def ring_buffer_poll(self, timeout: int) -> None:
+        assert timeout == 250, "milliseconds"
+        data = ctypes.create_string_buffer(b"event")
+        self.hear(None, ctypes.addressof(data), 5)
+
+
+def test_bccs_process_serves_until_its_input_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "bcc", fake := Bcc())
+    asked = ({"events": 0.25}, {"events": 0.25}, {"entries": "begun"}, {"lost": True})
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{json.dumps(one)}\n" for one in asked)))
+    compiler.main(str(bcc._HERE / "bpf/connects.bpf.c"), json.dumps(CONNECTS.functions))
+    event = {"events": [b"event".hex()]}
+    told = [{"ready": True}, event, event, {"entries": [["0100", "0200"]]}, {"lost": 3}]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == told
+    assert fake.attached == [("inet_sock_set_state", "on_state")]
+    assert fake.text.startswith("#define BY_BCC 1\n")
+
+
+def test_bccs_process_says_why_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    compiler.main(str(bcc._HERE / "bpf/drops.bpf.c"), "[]")
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert answer["error"].startswith("ModuleNotFoundError: ")
+
+
 def test_bcc_gets_one_text_without_our_own_includes() -> None:
-    for probe in ("connects", "retransmits", "drops"):
-        text = compiler.text(core.__file__ and bcc._HERE / "bpf" / f"{probe}.bpf.c")
+    for probe in ("connects", "sockets", "retransmits", "drops"):
+        text = compiler.text(bcc._HERE / "bpf" / f"{probe}.bpf.c")
         assert text.startswith("#define BY_BCC 1\n")
         assert '#include "' not in text
 
@@ -288,16 +382,25 @@ def test_every_finding_is_told_in_a_line_and_in_a_table() -> None:
         "Node n1 → 10.96.0.10:80 (Service ns/web:http) → 10.244.1.2:8080: "
         "connected, 3 ms by curl (7)"
     )
+    closed = connection(HERE, ended(heard(), 1), "10.244.1.2:8080", NAMES)
+    assert line(closed) == (
+        "Node n1, client of 10.96.0.10:80 (Service ns/web:http) → 10.244.1.2:8080: "
+        "trip 1 ms, open 1 ms; sent 100B, received 200B, 1 again"
+    )
     again = Retransmit("n1", "Pod ns/a", "10.9.9.9", "SYN-ACK", "ns/web:http")
     assert line(again) == "Pod ns/a on n1 → 10.9.9.9: SYN-ACK again (Service ns/web:http)"
     dropped = DropRow("n1", "Node n1", "f", "R", "UDP", "10.0.0.1:53", 2, 90, owner="Pod ns/d")
     assert line(dropped) == "Node n1: R at f, for UDP 10.0.0.1:53 (Pod ns/d): 2 packets, 90 bytes"
     assert tables("drops", [], {}, 9) == "the kernel dropped nothing"
+    total = ConnectionSum()
+    total.add([closed])
+    shown = tables("sockets", total.rows(), total.by_service(), 9)
+    assert "ns/web:http: 1 round trips of clients, in milliseconds" in shown
     table = tables("drops", [dropped, dropped], {}, 1)
     assert table.endswith("and 1 more rows: --lines shows more of them")
 
 
-@pytest.mark.parametrize("probe", ["connects", "retransmits", "drops"])
+@pytest.mark.parametrize("probe", ["connects", "sockets", "retransmits", "drops"])
 def test_a_lab_that_is_not_there_is_an_error_of_one_line(probe: str) -> None:
     ended = CliRunner().invoke(load("probe"), [probe, "--name", "nolab"])
     assert isinstance(ended.exception, SystemExit), "a traceback reached the user"

@@ -8,6 +8,7 @@
 
 #include <net/sock.h>
 #include <net/inet_sock.h>
+#include <linux/tcp.h>
 #include <net/request_sock.h>
 #include <linux/skbuff.h>
 #include <linux/netdevice.h>
@@ -38,7 +39,7 @@
 #define IPPROTO_TCP 6
 #define ntohs bpf_ntohs
 
-enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_CLOSE = 7 };
+enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_SYN_RECV = 3, TCP_CLOSE = 7, TCP_LISTEN = 10 };
 
 struct ns_common {
 	unsigned int inum;
@@ -73,6 +74,20 @@ struct sock {
 struct inet_sock {
 	struct sock sk;
 	__be16 inet_sport;
+} KERNEL;
+
+struct minmax_sample {
+	__u32 v;
+} KERNEL;
+
+struct minmax {
+	struct minmax_sample s[3];
+} KERNEL;
+
+struct tcp_sock {
+	__u64 bytes_acked, bytes_received;
+	__u32 srtt_us, total_retrans;
+	struct minmax rtt_min;
 } KERNEL;
 
 struct request_sock {

@@ -18,7 +18,7 @@ from debug.cluster import ClusterState
 from debug.places import Ground, Place, inside
 from debug.probe.bcc import lacking
 from debug.probe.means import MEANS
-from debug.probe.measure import ConnectMeasure, DropMeasure, RetransmitMeasure
+from debug.probe.measure import ConnectMeasure, DropMeasure, RetransmitMeasure, SocketMeasure
 from debug.probe.naming import Scene
 from proxy.policy.wire import Pod
 from tests.support.e2e.harness import CHECKOUT, eventually
@@ -26,6 +26,7 @@ from tests.support.space import Space
 from tests.support.views import STATE
 
 pytestmark = pytest.mark.netns
+REQUEST = b"some bytes"
 CLIENT, SERVER, VIP = "10.244.2.2", "10.244.1.2", "10.96.0.10"
 NOBODY = "10.244.9.9"
 NODE_RULES = f"""table ip services {{ chain in {{ type nat hook prerouting priority -100;
@@ -83,11 +84,20 @@ def places(spaces: Callable[[str], Space]) -> Iterator[tuple[Place, Place, Place
 def call(client: Place, address: str, port: int) -> None:
     def connect() -> None:
         try:
-            socket.create_connection((address, port), timeout=60).close()
+            with socket.create_connection((address, port), timeout=60) as one:
+                one.sendall(REQUEST)
         except ConnectionRefusedError:
             return
 
     inside(client, connect)
+
+
+def serve(listener: socket.socket, calls: int) -> None:
+    """Accept calls, one after the other, and read each until its end."""
+    for _ in range(calls):
+        with listener.accept()[0] as one:
+            while one.recv(1000):
+                pass
 
 
 def knock(address: str, port: int) -> socket.socket:
@@ -112,19 +122,22 @@ def heard(
     with ExitStack() as undo:
         scene = Scene(lambda: (Ground(places), CLUSTER), "")
         measures = []
-        for kind in (ConnectMeasure, RetransmitMeasure, DropMeasure):
+        for kind in (ConnectMeasure, SocketMeasure, RetransmitMeasure, DropMeasure):
             means = MEANS[request.param](kind.probe)
             undo.callback(means.close)
             measures.append(kind(means, scene))
-        connects, retransmits, drops = measures
+        connects, sockets, retransmits, drops = measures
         undo.enter_context(traffic(*places[1:]))
         eventually(lambda: connects.read() is not None and connects.count == 6)
+        eventually(lambda: sockets.read() is not None and sockets.count == 8)  # of both ends
         for measure in measures:
             measure.read()
             measure.finish()
         yield SimpleNamespace(
             connects=connects.rows(),
             by_service=connects.by_service(),
+            sockets=sockets.rows(),
+            trips=sockets.by_service(),
             retransmits=retransmits.rows(),
             drops=drops.rows(),
         )
@@ -134,9 +147,12 @@ def heard(
 def traffic(client: Place, server: Place) -> Iterator[None]:
     """Six connects that end, and one that waits for its answer as long as the block runs."""
     with ExitStack() as undo:
-        for port in (8080, 8081):
+        for port, calls in ((8080, 3), (8081, 1)):
             listen = partial(socket.create_server, (SERVER, port))
-            undo.enter_context(inside(server, listen))
+            listener = undo.enter_context(inside(server, listen))
+            serving = Thread(target=serve, args=(listener, calls))
+            serving.start()
+            undo.callback(serving.join)
         direct = Thread(target=call, args=(client, SERVER, 8081))
         direct.start()
         inside(client, lambda: knock(NOBODY, 80)).close()
@@ -166,6 +182,22 @@ def test_connects_that_fail_say_how(heard: SimpleNamespace) -> None:
     assert (waiting.client, waiting.latency.count) == ("Pod ns/client", 1)
     assert waiting.latency.most_ms >= 1000, "it has waited for as long as the slow call took"
     assert set(heard.by_service) == {"ns/web:http", f"{SERVER}:8081"}, "only those that succeeded"
+
+
+def test_connections_that_ended_have_round_trips_on_both_ends(heard: SimpleNamespace) -> None:
+    found = {(one.place, one.role, one.end): one for one in heard.sockets}
+    client = found["Pod ns/client", "client", f"{VIP}:80"]
+    assert (client.service, client.server, client.server_owner) == (
+        *("ns/web:http", f"{SERVER}:8080"),
+        "Pod ns/a",
+    )
+    assert (client.count, client.trip.count, client.open.count) == (3, 3, 3)
+    assert 0 < client.trip.most_ms < 1000, "what is sent again measures no trip"
+    assert heard.trips["ns/web:http"] == client.trip
+    server = found["Pod ns/a", "server", f"{SERVER}:8080"]
+    assert (server.service, server.owner, server.count) == ("ns/web:http", "Pod ns/a", 3)
+    assert server.received >= 3 * len(REQUEST)
+    assert client.sent >= 3 * len(REQUEST)
 
 
 def test_what_is_sent_again_names_sender_and_service(heard: SimpleNamespace) -> None:
@@ -206,7 +238,7 @@ def family(pid: int) -> list[int]:
     return [pid, *map(int, children)]
 
 
-@pytest.mark.parametrize("probe", ["connects", "retransmits", "drops"])
+@pytest.mark.parametrize("probe", ["connects", "sockets", "retransmits", "drops"])
 def test_nothing_is_left_after_a_kill(probe: str) -> None:
     command = [CHECKOUT / "bin/podwire", "probe", probe, "--here", "-f"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
