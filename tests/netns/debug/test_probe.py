@@ -34,8 +34,10 @@ NODE_RULES = f"""table ip services {{ chain in {{ type nat hook prerouting prior
 }}
 chain over {{ type filter hook forward priority 0; ip daddr {NOBODY} drop; }}
 }}"""
-# Of four SYNs, the first; of four answers to a SYN of port 8081, the first.
-LOSS = """table inet loss { chain in { type filter hook input priority 0;
+# Of four SYNs, the first; of four answers of port 8081, the first. A new table counts anew.
+LOSS = """table inet loss
+delete table inet loss
+table inet loss { chain in { type filter hook input priority 0;
   tcp dport 8080 tcp flags & (syn | ack) == syn numgen inc mod 4 0 drop
   tcp sport 8081 tcp flags & (syn | ack) == syn | ack numgen inc mod 4 0 drop
 }
@@ -69,7 +71,6 @@ def places(spaces: Callable[[str], Space]) -> Iterator[tuple[Place, Place, Place
         one.ip_batch(
             f"addr add 10.244.{number}.2/24 dev eth0", f"route add default via 10.244.{number}.1"
         )
-        one.run("nft", "-f", "-", stdin=LOSS)
     node.ip("route", "add", NOBODY, "dev", "pod1")
     node.run("nft", "-f", "-", stdin=NODE_RULES)
     node.sysctl("net.ipv4.ip_forward", 1)
@@ -146,7 +147,10 @@ def heard(
 @contextmanager
 def traffic(client: Place, server: Place) -> Iterator[None]:
     """Six connects that end, and one that waits for its answer as long as the block runs."""
+    lose = partial(subprocess.run, ["nft", "-f", "-"], input=LOSS, text=True, check=True)
     with ExitStack() as undo:
+        for one in (client, server):
+            inside(one, lose)
         for port, calls in ((8080, 3), (8081, 1)):
             listen = partial(socket.create_server, (SERVER, port))
             listener = undo.enter_context(inside(server, listen))
