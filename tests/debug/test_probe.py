@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from control.reported import ReportedError
 from debug.cluster import ClusterState
 from debug.places import Ground, Place, PlaceError
-from debug.probe import bcc, compiler, connects, core, means, naming
+from debug.probe import bcc, commands, compiler, connects, core, means, naming
 from debug.probe.connects import ConnectSum, connect
 from debug.probe.drops import DropRow, grown
 from debug.probe.events import CONNECTS, SocketEnd, SocketEvent, drops, event, socket_end
@@ -405,3 +405,74 @@ def test_a_lab_that_is_not_there_is_an_error_of_one_line(probe: str) -> None:
     ended = CliRunner().invoke(load("probe"), [probe, "--name", "nolab"])
     assert isinstance(ended.exception, SystemExit), "a traceback reached the user"
     assert ended.output == "Error: no lab nolab; start it with: podwire lab up --name nolab\n"
+
+
+class FakeMeans:
+    """Means that tell of one connect at once, and have lost three."""
+
+    title = "nothing"
+
+    def __init__(self) -> None:
+        self.closed = False
+        end = bytes([10, 96, 0, 10]).ljust(16, b"\0")
+        head = struct.pack("=QQIIiHHHBB", 1, 2_000_000, 1, 7, 0, 4000, 80, socket.AF_INET, 1, 0)
+        self.told = [head + end + end + b"curl".ljust(16, b"\0") + bytes(4)]
+
+    def events(self, _: float) -> list[bytes]:
+        told, self.told = self.told, []
+        return told
+
+    def entries(self, *_: object) -> list[tuple[bytes, bytes]]:
+        return []
+
+    def lost(self) -> int:
+        return 3
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def run_with(monkeypatch: pytest.MonkeyPatch):
+    """Run ``podwire probe connects`` with fake means; returns what it printed, and they."""
+
+    def run(*options: str) -> tuple[str, FakeMeans]:
+        fake = FakeMeans()
+        monkeypatch.setattr(naming, "by_inode", lambda _: [(1, HERE)])
+        monkeypatch.setattr(commands, "_look", lambda _: (Ground((HERE,)), STATE))
+        monkeypatch.setattr(commands, "opened", lambda *_: (fake, ["not by bcc: why"]))
+        ended = CliRunner().invoke(load("probe"), ["connects", "--here", "--for", "0.1", *options])
+        assert ended.exit_code == 0, ended.output
+        assert ended.stderr.splitlines() == [
+            "not by bcc: why",
+            "listening on 1 node and 0 Pods for 0.1 s (Ctrl-C ends it sooner), by nothing",
+            "3 were not counted: they came faster than there was room for",
+        ]
+        return ended.stdout, fake
+
+    return run
+
+
+def test_a_report_has_all_that_was_found_and_what_was_lost(run_with) -> None:
+    printed, fake = run_with("-o", "json")
+    report = json.loads(printed)
+    assert (report["probe"], report["by"], report["not_by"]) == (
+        *("connects", "nothing"),
+        ["not by bcc: why"],
+    )
+    (row,) = report["rows"]
+    assert (report["lost"], row["service"], row["latency"]["most_ms"]) == (3, "ns/web:http", 2.0)
+    assert fake.closed
+
+
+def test_a_table_has_a_histogram_of_each_service(run_with) -> None:
+    printed, _ = run_with()
+    assert "10.96.0.10:80 (Service ns/web:http)" in printed
+    assert "ns/web:http: 1 answered, in milliseconds\n" in printed
+
+
+def test_events_are_followed_a_line_each(run_with) -> None:
+    (told,) = run_with("-f", "-o", "json")[0].splitlines()
+    assert json.loads(told)["outcome"] == "connected"
+    (told,) = run_with("-f")[0].splitlines()
+    assert told.endswith(": connected, 2 ms by curl (7)")

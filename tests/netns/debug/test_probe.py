@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from debug.cluster import ClusterState
+from debug.output import with_port
 from debug.places import Ground, Place, inside
 from debug.probe.bcc import lacking
 from debug.probe.means import MEANS
@@ -260,18 +261,23 @@ def test_nothing_is_left_after_a_kill(probe: str) -> None:
     eventually(lambda: all(map(is_gone, held)))
 
 
-def test_the_command_tells_what_it_heard_when_it_is_interrupted() -> None:
+@pytest.mark.parametrize(
+    ("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_the_command_tells_what_it_heard_when_it_is_interrupted(
+    family: socket.AddressFamily, address: str
+) -> None:
     command = [CHECKOUT / "bin/podwire", "probe", "connects", "--here", "-o", "json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with (
-        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server((address, 0), family=family) as server,
         subprocess.Popen(command, text=True, **pipes) as running,
     ):
         assert any(line.startswith("listening ") for line in iter(running.stderr.readline, ""))
-        host, port = server.getsockname()
-        socket.create_connection((host, port)).close()
+        port = server.getsockname()[1]
+        socket.create_connection((address, port)).close()
         running.send_signal(signal.SIGINT)
         report = json.loads(running.stdout.read())
     assert running.returncode == 0
-    (row,) = (one for one in report["rows"] if one["called"] == f"{host}:{port}")
+    (row,) = (one for one in report["rows"] if one["called"] == with_port(address, port))
     assert (row["outcome"], row["latency"]["count"], report["lost"]) == ("connected", 1, 0)
