@@ -1,16 +1,19 @@
-"""The filter of a tap, as a program of the classic BPF (linux/filter.h): pure.
+"""The filter of a tap, as a program of the classic BPF (linux/filter.h).
 
 The kernel runs it before it copies a packet, so a tap costs other traffic little. It sees a packet
 from its IP header on. It lets through too much rather than too little: what a packet is, Python
 decides. A load beyond the packet's end ends the program, which then refuses the packet.
 """
 
+import ctypes
+import socket
 import struct
 from collections.abc import Iterator
 
 from debug.trace.packet import ICMP, ICMP6, TCP, TUNNEL_PORTS, UDP, VXLAN_HEADERS
 from debug.trace.probe import Probe
 
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER: asm-generic/socket.h
 _WORD, _HALF, _BYTE = 0x00, 0x08, 0x10
 _LOAD, _LOAD_AT_X = 0x20, 0x40  # BPF_LD with BPF_ABS and BPF_IND
 _LENGTH = 0x80  # BPF_LD | BPF_LEN
@@ -34,6 +37,13 @@ def assemble(program: list[Instruction]) -> bytes:
 
 
 EVERYTHING = assemble([(_RETURN, 0, 0, WHOLE)])
+
+
+def attach(made: socket.socket, program: bytes) -> None:
+    """Have a socket receive only what a program lets through. Raises OSError."""
+    kept = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(kept))
+    made.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, head)
 
 
 def _refuse() -> Instruction:

@@ -12,7 +12,14 @@ from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place, PlaceError
 from debug.trace.commands import read_rules, read_service
-from debug.trace.live import LiveRecognizer, Match, live_filter, live_tables, parse_filter
+from debug.trace.live import (
+    LiveRecognizer,
+    Match,
+    connection_filter,
+    live_filter,
+    live_tables,
+    parse_filter,
+)
 from debug.trace.model import PacketTrace
 from debug.trace.result import Teller
 from debug.trace.rules import table_name
@@ -66,7 +73,7 @@ def live_places(match: Match, found: Ground, cluster: ClusterState | None) -> li
 def live_packets(match: Match, places: Sequence[Place], names: Names) -> Iterator[PacketTrace]:
     """Yield packets as they come, for ever. Raises OSError, PlaceError."""
     table = table_name(os.getpid())
-    with closing(Watch(live_filter(match))) as watch:
+    with closing(Watch(live_filter(match), connection_filter(match))) as watch:
         for place in places:
             watch.add(place, live_tables(match, table))
         watch.add_drops(*match.words())

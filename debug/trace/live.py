@@ -19,6 +19,11 @@ from debug.trace.probe import Direction, Identity
 _LOAD, _LOAD_BYTE = 0x20, 0x30  # linux/bpf_common.h
 _LOAD_AT_X, _LOAD_HALF_AT_X, _LOAD_BYTE_AT_X = 0x40, 0x48, 0x50
 _HEADER_TO_X, _SHIFT, _JUMP, _EQUAL, _RETURN = 0xB1, 0x74, 0x05, 0x15, 0x06
+_LOAD_CONSTANT, _CONSTANT_TO_X, _TO_X, _STORE, _LOAD_STORED = 0x00, 0x01, 0x07, 0x02, 0x60
+_FIND, _FIND_INSIDE = 0xFFFFF00C, 0xFFFFF010  # SKF_AD_OFF + SKF_AD_NLATTR, + SKF_AD_NLATTR_NEST
+_MESSAGE = 16 + 4  # bytes of nlmsghdr and nfgenmsg
+_ORIGINAL, _REPLY, _ADDRESSES = 1, 2, 1  # CTA_TUPLE_ORIG, _REPLY, _IP: nfnetlink_conntrack.h
+_V4, _V6 = (1, 2), (3, 4)  # CTA_IP_V4_SRC and _DST, CTA_IP_V6_SRC and _DST
 _MOST_HOSTS = 30
 _LIMIT = "limit rate 200/second burst 400 packets"  # a trace event costs far more than a packet
 _PROTOCOLS = ("tcp", "udp", "icmp")
@@ -136,6 +141,50 @@ def live_filter(match: Match) -> bytes:
     """
     program = [*_when(4, [*_hosts(match, _LOAD, 0), *_in_tunnel(match)])]
     return assemble([*program, *(_when(6, [_accept()]) if _has_v6(match) else ()), _refuse()])
+
+
+def connection_filter(match: Match) -> bytes:
+    """Return the program for conntrack's events: connections with one of the hosts on one side.
+
+    The kernel finds a message's attributes for it (SKF_AD_NLATTR). All of IPv6 are let through.
+    """
+    return assemble([*_tuple(match, _ORIGINAL), *_tuple(match, _REPLY), _refuse()])
+
+
+def _tuple(match: Match, kind: int) -> Iterator[Instruction]:
+    """Accept a message of which one side has one of the hosts."""
+    yield _LOAD_CONSTANT, 0, 0, _MESSAGE
+    yield from _attribute(kind, _FIND)
+    yield from _attribute(_ADDRESSES, _FIND_INSIDE)
+    yield _STORE, 0, 0, 0
+    for which in _V4:
+        yield _LOAD_STORED, 0, 0, 0
+        yield from _attribute(which, _FIND_INSIDE)
+        hosts = list(_value(match))
+        yield _EQUAL, 0, 1, 0
+        yield _JUMP, 0, 0, len(hosts)
+        yield from hosts
+    for which in _V6 if _has_v6(match) else ():
+        yield _LOAD_STORED, 0, 0, 0
+        yield from _attribute(which, _FIND_INSIDE)
+        yield _EQUAL, 1, 0, 0
+        yield _accept()
+
+
+def _attribute(kind: int, find: int) -> Iterator[Instruction]:
+    """Find an attribute behind the place that is loaded, or inside the one there: 0 for none."""
+    yield _CONSTANT_TO_X, 0, 0, kind
+    yield _LOAD_BYTE, 0, 0, find
+
+
+def _value(match: Match) -> Iterator[Instruction]:
+    """Accept if the attribute that was found is one of the hosts."""
+    yield _TO_X, 0, 0, 0
+    yield _LOAD_AT_X, 0, 0, 4
+    for host in match.hosts:
+        if ":" not in host:
+            yield _EQUAL, 0, 1, int(ip_address(host))
+            yield _accept()
 
 
 def _has_v6(match: Match) -> bool:

@@ -22,10 +22,14 @@ class NetfilterListener:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
             self._socket.bind((0, 0))
             for group in groups:
-                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+                self.join(group)
         except OSError:
             self.close()
             raise
+
+    def join(self, group: int) -> None:
+        """Receive a group's events from now on. Raises OSError."""
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for selectors."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from debug.kernel import conntrack
 from debug.kernel.conntrack import Direction, Happening, Tracked
+from debug.trace.filters import EVERYTHING, attach
 from debug.trace.packet import NAMES, Flow
 from debug.trace.watch.taps import MOST_AT_ONCE
 from proxy.linux.listener import NetfilterListener
@@ -31,10 +32,19 @@ class Connection:
 
 
 class ConnectionListener(NetfilterListener):
-    """Receives new connections of the network namespace where it was made. Raises OSError."""
+    """Receives new connections of the network namespace where it was made. Raises OSError.
 
-    def __init__(self) -> None:
-        super().__init__((_GROUP,))
+    ``program`` is a filter (classic BPF): the kernel copies no others.
+    """
+
+    def __init__(self, program: bytes = EVERYTHING) -> None:
+        super().__init__()
+        try:
+            attach(self._socket, program)
+            self.join(_GROUP)
+        except OSError:
+            self.close()
+            raise
 
     def read(self) -> list[Connection]:
         """Return connections since the last call; the others next time. Raises OSError."""

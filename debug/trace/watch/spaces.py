@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from debug.places import Place, PlaceError, entered
+from debug.trace.filters import EVERYTHING
 from debug.trace.watch.connections import Connection, ConnectionListener
 from debug.trace.watch.drops import DropListener, Dropped
 from debug.trace.watch.nftrace import NftTrace, NftTracer
@@ -44,11 +46,11 @@ class Watch:
     What cannot be listened to is said in ``blind``, and the others are listened to.
     """
 
-    def __init__(self, program: bytes) -> None:
-        """``program`` is the filter of the taps."""
+    def __init__(self, program: bytes, connections: bytes = EVERYTHING) -> None:
+        """``program`` is the filter of the taps, ``connections`` that of conntrack's events."""
         self.blind: list[str] = []
         self.links: dict[Place, dict[int, str]] = {}
-        self._program = program
+        self._program, self._connections = program, connections
         self._numbers: dict[int, Place] = {}
         self._selector = selectors.DefaultSelector()
         self._undo = ExitStack()
@@ -64,7 +66,8 @@ class Watch:
             with entered(place):
                 tap = self._listen(place, lambda: Tap(self._program), "taps on links")
                 self._listen(place, NftTracer, "trace events of nftables")
-                self._listen(place, ConnectionListener, "events of conntrack")
+                listen = partial(ConnectionListener, self._connections)
+                self._listen(place, listen, "events of conntrack")
                 self._trace(place, rules)
                 self.blind += (f"{place.name}: {line}" for line in _legacy())
                 number = _OWN.stat().st_ino

@@ -1,13 +1,14 @@
 """Taps: which packets pass the links of a network namespace (packet(7))."""
 
-import ctypes
 import os
 import socket
 import struct
 from dataclasses import dataclass
 
+from debug.trace.filters import attach
+
 _ALL = 0x0003  # ETH_P_ALL
-_ATTACH_FILTER, _TIMESTAMP, _RECEIVE_FORCED = 26, 35, 33  # SO_*: asm-generic/socket.h
+_TIMESTAMP, _RECEIVE_FORCED = 35, 33  # SO_*: asm-generic/socket.h
 _OUTGOING = 4  # PACKET_OUTGOING: linux/if_packet.h
 _PACKET, _STATISTICS = 263, 6  # SOL_PACKET, PACKET_STATISTICS: linux/if_packet.h
 _COUNTS = struct.Struct("=II")
@@ -38,7 +39,7 @@ class Tap:
         self.names = {index: _text(name) for index, name in socket.if_nameindex()}
         self._lost = 0
         try:
-            self._filter(program)
+            attach(self._socket, program)
             self._socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, _RECEIVE_FORCED, _ROOM)
         except OSError:
@@ -75,11 +76,6 @@ class Tap:
             when = seconds * 1_000_000_000 + nanoseconds
             found.append(Tapped(when, address[0], address[2] == _OUTGOING, data))
         return found
-
-    def _filter(self, program: bytes) -> None:
-        kept = ctypes.create_string_buffer(program, len(program))
-        head = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(kept))
-        self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, head)
 
 
 def _text(name: str) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,9 +22,10 @@ from debug.trace.commands import Asked, observe_all, predict, succeeded, told
 from debug.trace.compare import compare
 from debug.trace.ends import Target
 from debug.trace.listen import live_packets
-from debug.trace.live import parse_filter
+from debug.trace.live import connection_filter, parse_filter
 from debug.trace.model import PacketTrace, Step, Trace
 from debug.trace.text import lines
+from debug.trace.watch.connections import ConnectionListener
 from tests.support.space import Space
 
 SERVICE, ENDPOINT = "10.96.0.1", "10.1.2.2"
@@ -44,6 +46,16 @@ table ip services {
   chain post {
     type nat hook postrouting priority 100;
     oifname eth0 meta l4proto udp masquerade fully-random comment "leaves the node"
+  }
+}
+"""
+TRACKED = """
+table ip6 tracked
+delete table ip6 tracked
+table ip6 tracked {
+  chain f {
+    type filter hook forward priority 0;
+    ct state new counter
   }
 }
 """
@@ -264,7 +276,8 @@ def test_packets_go_as_explained(
     )
     found = compare(predicted, trace.packets)
     assert [one.direction for one in found] == ["forward", "reply"][: 1 if port == 81 else 2]
-    assert all(one.agrees for one in found), found
+    rows = [f"{one.direction}: {row}" for one in found for row in one.rows]
+    assert all(one.agrees for one in found), "\n".join(rows)
 
 
 def test_traffic_that_is_there_is_followed(network: Network) -> None:
@@ -277,7 +290,34 @@ def test_traffic_that_is_there_is_followed(network: Network) -> None:
         packets = heard.result()
     listening.close()
     assert all(one.name.startswith("UDP") for one in packets)
-    assert THERE in [hops(one) for one in packets if one.outcome == "arrived"]
+    ways = [(one.name, one.outcome, hops(one)) for one in packets]
+    assert THERE in [way for _, outcome, way in ways if outcome == "arrived"], ways
+
+
+@pytest.mark.parametrize(
+    ("host", "heard"),
+    [
+        (SERVICE, {SERVICE}),
+        (ENDPOINT, {SERVICE, ENDPOINT}),  # behind the Service, too
+        ("10.1.1.2", {SERVICE, ENDPOINT}),
+        ("10.9.9.9", set()),
+        ("fd02::2", {"fd02::2"}),
+    ],
+)
+def test_the_kernel_tells_only_the_connections_that_are_meant(
+    network: Network, host: str, heard: set[str]
+) -> None:
+    program = connection_filter(parse_filter(f"host {host}", "default", None))
+    network.nodes[0].run("nft", "-f", "-", stdin=TRACKED)
+    network.nodes[0].run("conntrack", "-F")
+    with entered(network.places[0]):
+        listener = ConnectionListener(program)
+    with closing(listener):
+        for address in (SERVICE, ENDPOINT):
+            network.call(address, 80 if address == SERVICE else 8080)
+        network.trace("fd02::2", 99, "udp")
+        found = [one for one in listener.read() if one.original.protocol != "icmpv6"]
+    assert {one.original.destination for one in found} == heard
 
 
 def test_a_trace_that_is_killed_leaves_nothing(network: Network) -> None:
