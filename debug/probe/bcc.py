@@ -75,7 +75,7 @@ class BccMeans:
         self._errors.close()
 
     def events(self, seconds: float) -> list[bytes]:
-        """Return the events that come within some seconds. Raises KernelRefusedError."""
+        """Return the events of so many seconds. Raises KernelRefusedError."""
         return [bytes.fromhex(one) for one in self._ask({"events": seconds}, seconds)["events"]]
 
     def entries(self, table: str, key: int, value: int) -> list[tuple[bytes, bytes]]:

@@ -13,6 +13,7 @@ import ctypes
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ _CALLS = (
     (re.compile(r"\bLOOKUP\((\w+), ([^()]+)\)"), r"\1.lookup(\2)"),
     (re.compile(r"\bUPDATE\((\w+), ([^()]+)\)"), r"\1.update(\2)"),
     (re.compile(r"\bDELETE\((\w+), ([^()]+)\)"), r"\1.delete(\2)"),
-    (re.compile(r"\bEMIT\(([^()]+)\)"), r"events.ringbuf_output(\1, sizeof(*(\1)), 0)"),
+    (
+        re.compile(r"\bEMIT\(([^()]+)\)"),
+        r"events.ringbuf_output(\1, sizeof(*(\1)), BPF_RB_NO_WAKEUP)",
+    ),
 )
 _DEFINED = re.compile(r"(?m)^#else$.*?^#endif$", re.DOTALL)  # what is libbpf's, of means.h
 
@@ -51,9 +55,10 @@ class Heard:
         return 0
 
     def events(self, seconds: float) -> list[str]:
-        """Return the events that come within some seconds."""
+        """Return the events of so many seconds."""
+        time.sleep(seconds)
         if self._has_ring:
-            self._program.ring_buffer_poll(int(seconds * 1000))
+            self._program.ring_buffer_consume()
         found, self._events = self._events, []
         return found
 

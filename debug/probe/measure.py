@@ -28,7 +28,7 @@ from debug.probe.naming import Arrivals, Scene
 from debug.probe.retransmits import Retransmit, RetransmitSum, retransmit
 from debug.probe.sockets import Connection, ConnectionRow, ConnectionSum, connection
 
-_TICK = 0.25  # seconds that a reading waits at most
+_TICK = 0.1  # seconds between two readings
 _EVENT_SIZE, _SOCKET = 88, 8  # bytes: bpf/event.h
 _DROP, _DROPPED = 40, 16  # bytes: bpf/drops.bpf.c
 _INTERVAL = 1.0  # seconds between two readings of the table of drops
