@@ -1,4 +1,4 @@
-"""The three measures: each reads what its program tells, names it, and adds it up."""
+"""The four measures: each reads what its program tells, names it, and adds it up."""
 
 import time
 from collections.abc import Callable, Sequence

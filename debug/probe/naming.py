@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
+from control.reported import ReportedError
 from debug.cluster import SERVICE_LABEL, ClusterState, plain_address
 from debug.flows.naming import FlowNames
 from debug.output import with_port
@@ -15,8 +17,9 @@ from debug.trace.packet import Flow
 from debug.trace.watch.connections import find
 
 _AGAIN = 2.0  # seconds between two looks for new Pods
+_OLD = 30.0  # seconds after which Services and addresses are asked for again
 _MOST_STRANGERS = 10_000  # namespaces that are nobody's here
-_MOST_EARLY = 1000  # events that wait until their namespace is known
+_MOST_EARLY = 10_000  # events that wait until their namespace is known
 _MOST_ASKED = 500  # connections of one reading whose endpoint is looked up
 
 E = TypeVar("E", bound=SocketEvent)
@@ -74,17 +77,19 @@ class Scene:
         self._look, self._node = look, node
         self._places: dict[int, Place] = {}
         self._strangers: set[int] = set()
-        self.refresh()
+        self.names = Names(ClusterState())
+        self._refresh()
 
-    def refresh(self) -> None:
-        """Look which namespaces there are, and who has which address."""
+    def _refresh(self) -> None:
+        """Look which namespaces there are, and who has which address. Raises ReportedError."""
+        self._looked = time.monotonic()
         found, cluster = self._look()
         self._hosts = {place.node: place for place in found.nodes()}
         if self._node:
             found.node(self._node)  # or say which there are
         self._places |= dict(by_inode(found.places))  # with those of Pods that have ended
-        self.names = Names(cluster)
-        self._looked = time.monotonic()
+        if cluster != ClusterState():  # or it cannot be asked any more
+            self.names = Names(cluster)
 
     @property
     def count(self) -> tuple[int, int]:
@@ -99,11 +104,15 @@ class Scene:
         return found if found and self._node in ("", found.node) else None
 
     def meet(self, numbers: Iterable[int]) -> None:
-        """Look again if some namespaces are not known, at most once in two seconds."""
-        new = set(numbers) - self._places.keys() - self._strangers
-        if not new or time.monotonic() < self._looked + _AGAIN:
+        """Look again for namespaces that are not known, at most once in two seconds, or for names
+        that are old.
+        """
+        came = set(numbers)
+        new = came - self._places.keys() - self._strangers
+        if not came or time.monotonic() < self._looked + (_AGAIN if new else _OLD):
             return
-        self.refresh()
+        with suppress(ReportedError):  # its lab has ended: what was known is still known
+            self._refresh()
         if len(self._strangers) < _MOST_STRANGERS:
             self._strangers |= new - self._places.keys()
 

@@ -232,6 +232,32 @@ def test_it_looks_once_for_a_namespace_that_is_nobodys(monkeypatch: pytest.Monke
     assert lens.looks == 2
 
 
+def test_names_that_are_old_are_asked_for_again_and_kept_if_nobody_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states = [ClusterState(), STATE, ClusterState()]
+    lens = Lens(monkeypatch, 1)
+    scene = Scene(lambda: (lens()[0], states.pop(0)), "")
+    assert scene.names.service("10.96.0.10", 80) == ""
+    monkeypatch.setattr(naming, "_OLD", 0.0)
+    for _ in range(2):
+        Arrivals(scene).placed([heard()])
+        assert scene.names.service("10.96.0.10", 80) == "ns/web:http"
+    assert states == []
+
+
+def test_a_lab_that_ends_meanwhile_ends_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    lens = Lens(monkeypatch, 1)
+    scene = Scene(lens, "")
+    monkeypatch.setattr(naming, "_AGAIN", 0.0)
+
+    def gone() -> None:
+        raise PlaceError("lab lab is not up")
+
+    scene._look = gone
+    assert Arrivals(scene).placed([heard(netns=2), heard()]) == [(HERE, heard())]
+
+
 def test_only_one_node_is_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     lens = Lens(monkeypatch, 1)
     with pytest.raises(PlaceError, match="no node n2 can be entered from here: there are n1"):
