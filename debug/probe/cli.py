@@ -18,6 +18,12 @@ _OPTIONS = (
     click.option("-f", "--follow", is_flag=True, help="Print what happens, as it happens."),
     click.option("--node", default="", help="Only of this node."),
     click.option(
+        "--service", default="", metavar="[NAMESPACE/]NAME", help="Only what is of this Service."
+    ),
+    click.option(
+        "--pod", default="", metavar="[NAMESPACE/]NAME", help="Only with this Pod at either end."
+    ),
+    click.option(
         "--by",
         type=click.Choice(["auto", "bcc", "core"]),
         default="auto",

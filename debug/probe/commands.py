@@ -20,6 +20,7 @@ from debug.probe.means import Means, opened
 from debug.probe.measure import MEASURES, PROBES, Measure
 from debug.probe.naming import Scene
 from debug.probe.text import line, tables
+from debug.probe.wanted import Wanted, key
 from lab.shared import plain_errors
 
 _USUAL = 10.0  # seconds
@@ -32,9 +33,16 @@ class How:
     seconds: float | None
     follow: bool
     node: str
+    service: str  # [NAMESPACE/]NAME, or ""
+    pod: str
     by: str
     lines: int
     output: str
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which findings are asked for."""
+        return Wanted(key(self.service), key(self.pod))
 
     @property
     def end(self) -> float:
@@ -66,7 +74,9 @@ def run(name: str, where: tuple[str | None, bool, Path | None], how: How) -> Non
                 say(one, err=True)
             with stopping() as stop:
                 say(f"listening {_extent(scene)}{_until(how)}, by {means.title}", err=True)
-                found = _measured(MEASURES[name](means, scene), means, refused, how, stop)
+                found = _measured(
+                    MEASURES[name](means, scene, how.wanted), means, refused, how, stop
+                )
             _print(found, how)
         finally:
             means.close()

@@ -27,11 +27,13 @@ from debug.probe.means import Means
 from debug.probe.naming import Arrivals, Scene
 from debug.probe.retransmits import Retransmit, RetransmitSum, retransmit
 from debug.probe.sockets import Connection, ConnectionRow, ConnectionSum, connection
+from debug.probe.wanted import Wanted
 
 _TICK = 0.1  # seconds between two readings
 _EVENT_SIZE, _SOCKET = 88, 8  # bytes: bpf/event.h
 _DROP, _DROPPED = 40, 16  # bytes: bpf/drops.bpf.c
 _INTERVAL = 1.0  # seconds between two readings of the table of drops
+ALL = Wanted()
 Placed = list[tuple[Place, SocketEvent]]
 
 
@@ -56,8 +58,8 @@ class ConnectMeasure:
 
     probe = CONNECTS
 
-    def __init__(self, means: Means, scene: Scene) -> None:
-        self._means, self._scene = means, scene
+    def __init__(self, means: Means, scene: Scene, wanted: Wanted = ALL) -> None:
+        self._means, self._scene, self._wanted = means, scene, wanted
         self._arrivals = Arrivals[SocketEvent](scene)
         self._sum = ConnectSum()
         self.count = 0
@@ -89,7 +91,8 @@ class ConnectMeasure:
     def _take(self, placed: Placed) -> list[Connect]:
         names = self._scene.names
         servers = self._scene.answering(placed)
-        found = [connect(place, one, servers.get(one, ""), names) for place, one in placed]
+        every = (connect(place, one, servers.get(one, ""), names) for place, one in placed)
+        found = [*filter(self._wanted.admits, every)]
         self._sum.add(found)
         self.count += len(found)
         return found
@@ -100,8 +103,8 @@ class SocketMeasure:
 
     probe = SOCKETS
 
-    def __init__(self, means: Means, scene: Scene) -> None:
-        self._means, self._scene = means, scene
+    def __init__(self, means: Means, scene: Scene, wanted: Wanted = ALL) -> None:
+        self._means, self._scene, self._wanted = means, scene, wanted
         self._arrivals = Arrivals[SocketEnd](scene)
         self._sum = ConnectionSum()
         self.count = 0
@@ -116,7 +119,8 @@ class SocketMeasure:
         placed = self._arrivals.placed(map(socket_end, self._means.events(_TICK)))
         servers = self._scene.answering(placed)
         names = self._scene.names
-        found = [connection(place, one, servers.get(one, ""), names) for place, one in placed]
+        every = (connection(place, one, servers.get(one, ""), names) for place, one in placed)
+        found = [*filter(self._wanted.admits, every)]
         self._sum.add(found)
         self.count += len(found)
         return found
@@ -138,8 +142,8 @@ class RetransmitMeasure:
 
     probe = RETRANSMITS
 
-    def __init__(self, means: Means, scene: Scene) -> None:
-        self._means, self._scene = means, scene
+    def __init__(self, means: Means, scene: Scene, wanted: Wanted = ALL) -> None:
+        self._means, self._scene, self._wanted = means, scene, wanted
         self._arrivals = Arrivals[SocketEvent](scene)
         self._sum = RetransmitSum()
         self.count = 0
@@ -152,7 +156,8 @@ class RetransmitMeasure:
     def read(self) -> list[Retransmit]:
         """Return what was sent again since the last call."""
         placed = self._arrivals.placed(map(event, self._means.events(_TICK)))
-        found = [retransmit(place, one, self._scene.names) for place, one in placed]
+        every = (retransmit(place, one, self._scene.names) for place, one in placed)
+        found = [*filter(self._wanted.admits, every)]
         self._sum.add(found)
         self.count += len(found)
         return found
@@ -178,8 +183,8 @@ class DropMeasure:
     probe = DROPS
     left_out = 0
 
-    def __init__(self, means: Means, scene: Scene) -> None:
-        self._means, self._scene = means, scene
+    def __init__(self, means: Means, scene: Scene, wanted: Wanted = ALL) -> None:
+        self._means, self._scene, self._wanted = means, scene, wanted
         self._reasons = reason_names()
         self._rows: list[DropRow] = []
         self._read_at = time.monotonic()
@@ -211,11 +216,12 @@ class DropMeasure:
         entries = [*drops(self._means.entries("drops", _DROP, _DROPPED))]
         self._scene.meet(one.netns for one in entries)
         before = self._rows
-        self._rows = rows(entries, self._scene.place, self._scene.names, self._reasons)
+        every = rows(entries, self._scene.place, self._scene.names, self._reasons)
+        self._rows = [*filter(self._wanted.admits, every)]
         return [*grown(before, self._rows)]
 
 
-MEASURES: dict[str, Callable[[Means, Scene], Measure]] = {
+MEASURES: dict[str, Callable[[Means, Scene, Wanted], Measure]] = {
     "connects": ConnectMeasure,
     "sockets": SocketMeasure,
     "retransmits": RetransmitMeasure,

@@ -26,6 +26,7 @@ from debug.probe.naming import Arrivals, Names, Scene
 from debug.probe.retransmits import Retransmit, RetransmitSum, retransmit
 from debug.probe.sockets import ConnectionSum, connection
 from debug.probe.text import line, tables
+from debug.probe.wanted import Wanted
 from lab.main import load
 from proxy.model.errors import KernelRefusedError
 from tests.support.views import STATE
@@ -494,6 +495,31 @@ def test_a_table_has_a_histogram_of_each_service(run_with) -> None:
     printed, _ = run_with()
     assert "10.96.0.10:80 (Service ns/web:http)" in printed
     assert "ns/web:http: 1 answered, in milliseconds\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "count"),
+    [
+        ("--service", "ns/web", 1),
+        ("--service", "web", 0),  # of the namespace default
+        ("--service", "ns/we", 0),
+        ("--pod", "ns/web", 0),
+    ],
+)
+def test_findings_are_filtered(run_with, option: str, value: str, count: int) -> None:
+    assert len(run_with("-f", option, value)[0].splitlines()) == count
+
+
+@pytest.mark.parametrize(("pod", "admitted"), [("ns/a", True), ("ns/b", True), ("ns/c", False)])
+def test_a_pod_is_looked_for_at_either_end(pod: str, admitted: bool) -> None:
+    one = Retransmit("n1", "Pod ns/a", "10.244.1.3:80", "SYN", owner="Pod ns/b")
+    assert Wanted(pod=pod).admits(one) is admitted
+
+
+def test_one_of_several_services_of_an_endpoint_is_enough() -> None:
+    one = connect(HERE, heard("10.244.1.2", 8080), "", NAMES)
+    assert Wanted("ns/ports").admits(one)
+    assert not Wanted("ns/empty").admits(one)
 
 
 def test_events_are_followed_a_line_each(run_with) -> None:
