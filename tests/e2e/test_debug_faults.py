@@ -16,7 +16,7 @@ from debug.faults.scene import Wish
 from debug.faults.table import FAULTS, find
 from debug.places import of_lab
 from lab.state import lab_dir
-from tests.support.debug.diagnosis import diagnosed, read_rows, traced
+from tests.support.debug.diagnosis import diagnosed, read_rows, traced, wrong
 from tests.support.debug.symptoms import SYMPTOMS, World, manifests, picture, pod, service
 from tests.support.e2e.harness import CHECKOUT, Lab, eventually, made_lab, podwire, run
 
@@ -43,6 +43,7 @@ def world(lab: Lab) -> World:
 def whole(world: World) -> dict[str, object]:
     """What the lab is like when nothing is broken."""
     eventually(lambda: world.http("client", world.cluster_ip("far")))
+    eventually(lambda: wrong(world) == [])
     return picture(world.ground)
 
 

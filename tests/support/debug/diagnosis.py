@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from debug.doctor.examine import examine, worst
+from debug.model import Level
 from debug.snapshot import take
 from debug.trace.commands import ask, observe_all, told
 from debug.trace.model import PacketTrace
@@ -23,6 +24,16 @@ def diagnosed(world: World, name: str) -> str:
     """What doctor says of a fault: the worst level of its findings."""
     found = examine(take(world.ground, machines=True), only=[name])
     return worst(one for one in found if one.check == name).value
+
+
+def wrong(world: World) -> list[str]:
+    """What doctor says that is wrong."""
+    found = examine(take(world.ground, machines=True))
+    return [
+        f"{one.check} on {one.node}: {one.summary}"
+        for one in found
+        if one.level in (Level.WARN, Level.FAIL)
+    ]
 
 
 def traced(world: World, symptom: Symptom) -> str:
