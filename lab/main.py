@@ -5,13 +5,13 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from control.client.authorities import no_system_authorities
 from control.version import PODWIRE
 
 COMMANDS = {
@@ -96,12 +96,14 @@ SUMMARIES = {
     "setup": "Install the Debian packages that podwire runs with.",
     "completion": "Teach bash, zsh or fish to complete podwire's words.",
 }
-# Where OpenSSL looks for the system's authorities: nowhere.
-_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 DAEMONS = (
     *("apiserver", "scheduler", "controllers", "cloud"),
     *("agent", "cni", "proxy", "speaker", "dns"),
 )
+# What a part imports after its command line was read.
+_LATER = {
+    "proxy": ("proxy.node", "proxy.backends.ebpf.backend", "proxy.backends.iptables.backend"),
+}
 _ON_CONTAINERD = (
     *("control.runtime.images.serve", "control.runtime.images.preload"),
     "control.runtime.cri.runtime",
@@ -109,11 +111,11 @@ _ON_CONTAINERD = (
 
 
 def load(name: str) -> click.Command:
-    """The command of a part; importing it imports all that the part needs."""
+    """The command of a part; importing it imports what the part needs for its command line."""
     module, _, attribute = COMMANDS[name].partition(":")
     gc.disable()  # what imports make stays: to look for garbage in it is a fifth of their time
     try:
-        with _no_system_authorities():
+        with no_system_authorities():
             command = getattr(importlib.import_module(module), attribute)
     finally:
         gc.freeze()
@@ -122,30 +124,19 @@ def load(name: str) -> click.Command:
     return command
 
 
+def load_whole(name: str) -> None:
+    """Import all that a part needs, for processes that are forked or may write no bytecode."""
+    load(name)
+    with no_system_authorities():
+        for module in _LATER.get(name, ()):
+            importlib.import_module(module)
+
+
 def load_for_containerd() -> None:
     """Import what only nodes with containerd need: its images, and gRPC."""
     load("image")
     for module in _ON_CONTAINERD:
         importlib.import_module(module)
-
-
-@contextmanager
-def _no_system_authorities() -> Iterator[None]:
-    """Hide the system's certificate authorities, which aiohttp reads as it is imported.
-
-    That is a sixth of its import, and 2 MB. They are for the context of those who bring none, and
-    each part brings its own.
-    """
-    kept = {name: os.environ.get(name) for name in _AUTHORITIES}
-    os.environ |= _AUTHORITIES
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def run(argv: Sequence[str]) -> None:

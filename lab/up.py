@@ -146,7 +146,7 @@ def start(lab: LabDir, spec: LabSpec, management: socket.socket) -> None:
     """Start the processes of the lab's machines but of stopped nodes; raises LaunchError."""
     running = [machine for machine in machines(spec) if machine.name not in stopped(spec)]
     for name in main.DAEMONS:
-        main.load(name)  # imported here once, and shared with the forks
+        main.load_whole(name)  # imported here once, and shared with the forks
     if spec.runtime == CONTAINERD:
         main.load_for_containerd()
     models.build()

@@ -1,36 +1,27 @@
 """``podwire proxy``: kube-proxy's flags, as far as they have a meaning here."""
 
-import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from control.client import Client, KubeconfigError
-from proxy.backends.base import BACKENDS, open_backend
+from control.client.authorities import no_system_authorities
+from control.client.kubeconfig import ClientConfig, KubeconfigError, load
+from proxy.backends.base import BACKENDS
 from proxy.backends.ebpf.options import ALGORITHMS
 from proxy.config import ProxyConfig, from_flags
 from proxy.config_file import document, read
-from proxy.counters.counting import ServiceCounters
 from proxy.counters.top import top
-from proxy.desired.desired import Desired
-from proxy.flows.record import FlowRecord
-from proxy.linux.bridges import PodBridges
-from proxy.linux.links import LinkListener
+from proxy.early import EarlyStart, begin
 from proxy.linux.memory import expect_load
 from proxy.model.errors import BadFlagError, ProxyError
 from proxy.model.settings import CounterDetail
-from proxy.node import serve
-from proxy.policy.kernel import remove as remove_policies
-
-logger = logging.getLogger("podwire.proxy")
 
 _LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 
@@ -159,9 +150,9 @@ def main(context: click.Context, /, **flags: Any) -> None:
         if os.geteuid() != 0:
             raise BadFlagError("run as root: only root may read and write the node's packet filter")
         if flags["cleanup"]:
-            cleanup(config)
+            _clean_up(config)
         else:
-            asyncio.run(run(config))
+            _serve(config)
     except (BadFlagError, KubeconfigError) as err:
         raise click.UsageError(str(err)) from err
     except ProxyError as err:
@@ -171,35 +162,27 @@ def main(context: click.Context, /, **flags: Any) -> None:
 main.add_command(top)
 
 
-def cleanup(config: ProxyConfig) -> None:
-    """Remove the rules of every backend and of policies, the counters, and the record of flows.
+def _serve(config: ProxyConfig) -> None:
+    """Serve until SIGTERM or SIGINT.
 
-    The Pods' bridges are left filtered: whichever proxy comes next may need it.
+    The kernel checks a backend's programs, 0.1 s, while Python imports aiohttp and what needs it.
     """
-    ServiceCounters(config.settings, CounterDetail.OFF).apply(Desired())
-    for mode in BACKENDS:
-        open_backend(mode, config.settings, config.backend_options).remove()
-    FlowRecord().remove()
-    remove_policies()
-    with closing(LinkListener(addresses=True)) as links:
-        PodBridges(config.settings.pods, links).set(True, ())
+    access, early = load(config.kubeconfig), begin(config)
+    _imported()(config, access, early)
 
 
-async def run(config: ProxyConfig) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    serving = asyncio.create_task(_connected(config))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, serving.cancel)
-    try:
-        await serving
-    except asyncio.CancelledError:
-        logger.info("the proxy ends; its rules stay")
+def _imported() -> Callable[[ProxyConfig, ClientConfig, EarlyStart], None]:
+    """Import the rest, and return the function that serves."""
+    with no_system_authorities():
+        from proxy.node import run
+    return run
 
 
-async def _connected(config: ProxyConfig) -> None:
-    async with Client.from_kubeconfig(config.kubeconfig) as client:
-        await serve(config, client)
+def _clean_up(config: ProxyConfig) -> None:
+    """Remove all that any proxy has left."""
+    from proxy.cleanup import clean_up
+
+    clean_up(config)
 
 
 def _log_to_stderr(level: int) -> None:

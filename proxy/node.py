@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import (
@@ -13,13 +14,14 @@ from contextlib import (
 from dataclasses import replace
 from ipaddress import ip_network
 
-from control.client import Client
+from control.client import Client, ClientConfig
 from proxy.applier import Applier
 from proxy.backends.base import Backend, open_backend
 from proxy.config import ListenAddress, ProxyConfig, pods_of
 from proxy.counters.counting import ServiceCounters
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker
+from proxy.early import EarlyStart
 from proxy.linux.bridges import PodBridges
 from proxy.linux.links import LinkListener
 from proxy.linux.nft_events import NftListener
@@ -37,7 +39,6 @@ from proxy.status.metrics import ProxyMetrics
 from proxy.status.service_health import ServiceHealth, hosts_of
 from proxy.status.web import Handler, health_routes, metrics_routes, serving
 from proxy.sync import Listener, Syncer
-from proxy.sysctl import prepare
 
 logger = logging.getLogger("podwire.proxy")
 
@@ -90,9 +91,30 @@ class NodeSettings:
         return replace(self._given, pods=pods, node_port_networks=networks)
 
 
-async def serve(config: ProxyConfig, client: Client) -> None:
+def run(config: ProxyConfig, access: ClientConfig, early: EarlyStart) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    asyncio.run(_until_stopped(config, access, early))
+
+
+async def _until_stopped(config: ProxyConfig, access: ClientConfig, early: EarlyStart) -> None:
+    serving = asyncio.create_task(_connected(config, access, early))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        logger.info("the proxy ends; its rules stay")
+
+
+async def _connected(config: ProxyConfig, access: ClientConfig, early: EarlyStart) -> None:
+    async with Client(access) as client:
+        await serve(config, client, early)
+
+
+async def serve(config: ProxyConfig, client: Client, early: EarlyStart) -> None:
     """Serve until cancelled. An earlier run's rules stay until all objects were listed."""
-    settings = prepare(config.settings, config.tracking)
+    settings, loading = early
     events, links = NftListener(), LinkListener(addresses=True)
     health, metrics = ProxyHealth(time.time), ProxyMetrics(config.mode, settings.families)
     changes, gaps = PendingChanges(metrics), LocalGaps(metrics)
@@ -103,7 +125,6 @@ async def serve(config: ProxyConfig, client: Client) -> None:
     appliers: list[Applier] = []  # the present one
     around = _surroundings(tracker, by_node, syncer, appliers)
     policies = PolicyGuard(client, around, enabled=config.network_policy)
-    early = _early_backend(config, settings)
     changed = _each(by_node.check, syncer.changed, policies.changed)
     async with AsyncExitStack() as stack:
         stack.callback(events.close)
@@ -117,7 +138,7 @@ async def serve(config: ProxyConfig, client: Client) -> None:
         await stack.enter_async_context(policies.guarding(report))
         while True:
             settings = await by_node.settle(feed)
-            backend, early = early or _backend(config, settings), None
+            backend, loading = loading or _backend(config, settings), None
             bridges = PodBridges(settings.pods, links, lambda: policies.needs_bridge_filter)
             applier = _applier(config, backend, settings, metrics, counting, events, bridges)
             appliers[:] = [applier]
@@ -173,15 +194,6 @@ def _serving(
 ) -> AbstractAsyncContextManager[None]:
     """Serve while the context lasts, if there is an address for it."""
     return serving(routes, where.host, where.port) if where else nullcontext()
-
-
-def _early_backend(config: ProxyConfig, settings: ProxySettings) -> Backend | None:
-    """Have a backend begin while objects are listed, unless its settings wait for the Node."""
-    if config.pods_by_node or config.node_ports_by_node:
-        return None
-    backend = _backend(config, settings)
-    backend.load_early()
-    return backend
 
 
 def _backend(config: ProxyConfig, settings: ProxySettings) -> Backend:

@@ -17,7 +17,7 @@ _LOAD = """
 import sys
 from lab import main
 for part in sys.argv[1:]:
-    main.load(part)
+    main.load_whole(part)
 if "agent" in sys.argv:
     main.load_for_containerd()
 """

@@ -1,19 +1,15 @@
 """``podwire proxy top``: the most called Services, by the counters of this node's proxy."""
 
-import asyncio
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import aiohttp
 import click
 
 from proxy.counters.exposition import PREFIX, parse
 from proxy.counters.totals import NOTHING, PortLabel, TrafficCount, grown
 
-_TIMEOUT = aiohttp.ClientTimeout(total=30)
 _HEADER = ("SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S")
 
 
@@ -87,11 +83,13 @@ def top(url: str, interval: float, lines: int, output: str) -> None:
     The node's proxy has to count them: run podwire proxy with --service-counters connections, or
     packets.
     """
+    from proxy.counters.reading import UnansweredError, read_twice  # with aiohttp
+
     try:
-        first, second = asyncio.run(_read_twice(url, interval))
-    except (aiohttp.ClientError, TimeoutError, OSError) as err:
+        first, second = read_twice(url, interval)
+    except UnansweredError as err:
         sys.exit(
-            f"podwire proxy top: no proxy answers at {url}: {_reason(err)}; "
+            f"podwire proxy top: no proxy answers at {url}: {err}; "
             "run this on a node, where podwire proxy runs"
         )
     if f"# TYPE {PREFIX}" not in second:
@@ -105,21 +103,3 @@ def top(url: str, interval: float, lines: int, output: str) -> None:
         click.echo(json.dumps([asdict(row) for row in found], indent=2))
     else:
         click.echo("\n".join(table(found[:lines])))
-
-
-def _reason(err: Exception) -> str:
-    """Return the system's words for an error, or its own."""
-    number = err.errno if isinstance(err, OSError) else None
-    return os.strerror(number) if number else str(err) or type(err).__name__
-
-
-async def _read_twice(url: str, seconds: float) -> tuple[str, str]:
-    async with aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session:
-        first = await _page(session, url)
-        await asyncio.sleep(seconds)
-        return first, await _page(session, url)
-
-
-async def _page(session: aiohttp.ClientSession, url: str) -> str:
-    async with session.get(url) as answer:
-        return await answer.text()
