@@ -78,7 +78,7 @@ class Walk:
         target, packet = share.target, here.state.packet
         to = msgspec.structs.replace(
             packet.flow_tuple,
-            destination=target.address.packed,
+            destination=target.packed,
             destination_port=target.port,
         )
         sent = here.with_state(packet=packet.rewritten(to)).at(

@@ -121,7 +121,7 @@ def _ports(cluster: ClusterState, service: Service, answered: _Answered) -> Iter
     for number, port in enumerate(ways[nodes[0].name]):
         by_node = {name: each[number] for name, each in ways.items()}
         ours = known.get((port.port_name, port.protocol), ())
-        mine = merged(one for one in ours if one.target.address.version == port.family)
+        mine = merged(one for one in ours if one.target.family is port.family)
         yield _port(by_node, [_endpoint(one, by_node, where, answered) for one in mine])
 
 
@@ -167,7 +167,7 @@ def _port(by_node: Mapping[str, Portal], endpoints: list[EndpointView]) -> PortV
 
 def _frontends(portal: Portal) -> Iterator[str]:
     for ip in (portal.cluster_ip, *portal.external_ips, *portal.load_balancer_ips):
-        yield str(Target(ip, portal.number))
+        yield str(Target.of(ip, portal.number))
     if portal.node_port:
         yield f"{EVERY_NODE}:{portal.node_port}"
 

@@ -41,4 +41,4 @@ def _tracked() -> Mapping[Flow, int]:
 
 
 def _text(address: str, port: int) -> str:
-    return str(Target(ip_address(address), port))
+    return str(Target.of(ip_address(address), port))

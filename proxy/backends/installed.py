@@ -72,7 +72,7 @@ def shares_of(draws: Iterable[Draw]) -> Shares:
     for target, part in draws:
         sums[target] += part  # type: ignore[assignment]  # a Counter adds floats too
     found = (Share(target, round(part, 4)) for target, part in sums.items())
-    return tuple(sorted(found, key=lambda share: (share.target.address.packed, share.target.port)))
+    return tuple(sorted(found, key=lambda share: share.target))
 
 
 def even(targets: Iterable[Target | None]) -> Shares:

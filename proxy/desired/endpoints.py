@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from proxy.desired.weights import Weighed, receiving, shared_out, weigh
-from proxy.model.values import Address, Endpoint, NodeView, Target, Weight
+from proxy.model.values import Endpoint, NodeView, Target, Weight
 
 _target = attrgetter("target")
 
@@ -64,20 +64,19 @@ def lasting(endpoints: Iterable[Endpoint], weights: Sequence[Weight] = ()) -> tu
     return tuple(endpoint.target for endpoint in receiving(serving, weigh(serving, weights)))
 
 
-def ready_here(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
-    """Return the addresses of this node's ready endpoints, which health checks count."""
+def ready_here(endpoints: Iterable[Endpoint]) -> tuple[bytes, ...]:
+    """Return the packed addresses of this node's ready endpoints, which health checks count."""
     return tuple(
         sorted(
-            {endpoint.target.address for endpoint in endpoints if endpoint.local and endpoint.ready}
+            {endpoint.target.packed for endpoint in endpoints if endpoint.local and endpoint.ready}
         )
     )
 
 
-def neighbors(endpoints: Iterable[Endpoint]) -> tuple[Address, ...]:
-    """Return the addresses of the endpoints that are not known to be on another node."""
-    return tuple(
-        sorted({endpoint.target.address for endpoint in endpoints if not endpoint.elsewhere})
-    )
+def neighbors(endpoints: Iterable[Endpoint]) -> tuple[bytes, ...]:
+    """Return the packed addresses of the endpoints that are not known to be on another node."""
+    near = [endpoint.target.packed for endpoint in endpoints if not endpoint.elsewhere]
+    return tuple(sorted(set(near))) if near else ()  # most Services have none
 
 
 def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:

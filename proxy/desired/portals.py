@@ -11,6 +11,7 @@ from typing import NamedTuple
 from proxy.desired.endpoints import lasting, neighbors, ready_here, usable
 from proxy.model.settings import ProxySettings
 from proxy.model.values import (
+    PACKED_SIZES,
     Address,
     Balance,
     Endpoint,
@@ -89,6 +90,7 @@ class Portal(NamedTuple):
 
     ``cluster`` and ``local`` are the pools of the two traffic policies, which
     ``proxy.desired.endpoints`` makes. ``anywhere`` is True if any node has an endpoint.
+    ``ready_here`` and ``neighbors`` are packed addresses.
     """
 
     service: Key
@@ -110,8 +112,8 @@ class Portal(NamedTuple):
     health_check_port: int = 0
     balance: Balance = Balance.RANDOM
     is_narrowed: bool = False  # topology hints keep some endpoints out of ``cluster``
-    ready_here: tuple[Address, ...] = ()  # for health checks; empty without a health check port
-    neighbors: tuple[Address, ...] = ()  # of endpoints on this node or on an unknown one
+    ready_here: tuple[bytes, ...] = ()  # for health checks; empty without a health check port
+    neighbors: tuple[bytes, ...] = ()  # of endpoints on this node or on an unknown one
     lasting: tuple[
         Target, ...
     ] = ()  # they keep their flows; empty for TCP, whose flows end by themselves
@@ -167,7 +169,8 @@ def _portal(
     service: Service, port: Port, cluster_ip: Address, endpoints: Iterable[Endpoint], node: NodeView
 ) -> Portal:
     family = family_of(cluster_ip)
-    ours = [endpoint for endpoint in endpoints if endpoint.target.address.version == family]
+    size = PACKED_SIZES[family]
+    ours = [endpoint for endpoint in endpoints if len(endpoint.target.packed) == size]
     pools = usable(ours, node, service.weights)
     return Portal(
         service=service.key,

@@ -53,7 +53,7 @@ def _plain(pattern: str) -> str:
 
 def weight_of(endpoint: Endpoint, weights: Sequence[Weight]) -> int:
     """Return the weight of the first rule that matches; 1 if none does."""
-    names = (endpoint.pod, str(endpoint.target.address))
+    names = (endpoint.pod, endpoint.target.host)
     values = (rule.value for rule in weights for name in names if _fits(name, rule.pattern))
     return next(values, 1)
 

@@ -170,4 +170,4 @@ def _loses(old: _Served | None, new: _Served | None) -> bool:
 
 def _peers(served: _Served | None) -> frozenset[FlowPeer]:
     allowed = served.allowed if served else frozenset()
-    return frozenset(FlowPeer(target.address.packed, target.port) for target in allowed)
+    return frozenset(FlowPeer(target.packed, target.port) for target in allowed)

@@ -119,7 +119,7 @@ def parse_slice(wire: EndpointSlice, node_name: str, complaints: Complaints) -> 
     return Slice(
         (intern(wire.metadata.namespace or ""), intern(service)),
         {
-            key: tuple([Endpoint(Target(address, number), *rest) for address, rest in found])
+            key: tuple([Endpoint(Target(address, number), *state) for address, state in found])
             for key, number in ports.items()
         },
     )
@@ -236,8 +236,8 @@ def _port_key(name: str, protocol: str) -> PortKey:
 _State = tuple[bool, bool, bool, bool, bool, frozenset[str], frozenset[str], str]
 
 
-def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> tuple[Address, _State]:
-    """Parse an endpoint: its address, and what follows the target in ``Endpoint``.
+def _endpoint(wire: SliceEndpoint, version: int, node_name: str) -> tuple[bytes, _State]:
+    """Parse an endpoint: its packed address, and what follows the target in ``Endpoint``.
 
     Only its first address counts (discovery/v1). Raises ValueError.
     """
@@ -267,14 +267,14 @@ def _shared(value: frozenset[str]) -> frozenset[str]:
     return value
 
 
-def _endpoint_address(text: str, version: int) -> Address:
-    """Parse an address that an endpoint may have. Raises ValueError.
+def _endpoint_address(text: str, version: int) -> bytes:
+    """Parse an address that an endpoint may have, and pack it. Raises ValueError.
 
     Validation refuses all others (ValidateEndpointIP): DNAT to a loopback or link-local address
     would reach servers that listen for the node alone.
     """
     if version == 4 and (packed := _packed(text)) and packed[0] not in _SUSPECT:
-        return IPv4Address(packed)  # nearly all
+        return packed  # nearly all
     address = parse_address(text)
     if address.version != version:
         raise ValueError(f"{address} is not of the slice's family, IPv{version}")
@@ -284,7 +284,7 @@ def _endpoint_address(text: str, version: int) -> Address:
                 raise ValueError(
                     f"{address} is {fault.replace('_', '-')} and cannot be an endpoint"
                 )
-    return address
+    return address.packed
 
 
 def _sources(texts: list[str], complaints: Complaints) -> tuple[Network, ...] | None:

@@ -47,7 +47,7 @@ def count(key: Key, portals: Portals) -> tuple[int, LocalEndpointCount] | None:
     if not checked:
         return None
     ready = {address for portal in checked for address in portal.ready_here}
-    families = Counter(address.version for address in ready)
+    families = Counter(len(address) for address in ready)
     return checked[0].health_check_port, LocalEndpointCount(key, max(families.values(), default=0))
 
 

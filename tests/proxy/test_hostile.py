@@ -57,7 +57,7 @@ def test_other_services_are_served(tracker: Tracker) -> None:
     packet = Packet(ip_address("10.244.1.9"), ip_address(GOOD_VIP), 80)
     fate = evaluator.fate(packet)
     assert fate.verdict is Verdict.FORWARD
-    assert fate.targets == {Target(ip_address(GOOD_POD), 8080)}
+    assert fate.targets == {Target.of(ip_address(GOOD_POD), 8080)}
     assert len(tracker.desired()) > 60
 
 

@@ -29,7 +29,7 @@ from proxy.backends.ebpf.maglev import seats, size_for
 from proxy.backends.ebpf.options import DEFAULTS, EbpfOptions
 from proxy.desired.claims import FrontendClaim, WinnerChange
 from proxy.desired.portals import Frontend, FrontendKind, Masquerade, RefusalAction
-from proxy.model.values import Address, Balance, Network, Protocol, Target
+from proxy.model.values import Balance, Network, Protocol, Target
 
 _SERVED = (Protocol.TCP, Protocol.UDP)
 
@@ -48,12 +48,12 @@ class Endpoints(NamedTuple):
 
     New calls choose among ``targets``. ``lasting`` are others, which keep the UDP sockets that they
     have: they terminate but serve, or hints and policies choose others now. ``callers`` are those
-    addresses of ``targets`` whose Pods may be on this node, where they may call themselves.
+    packed addresses of ``targets`` whose Pods may be on this node, where they may call themselves.
     """
 
     targets: Targets
     lasting: Targets = ()
-    callers: tuple[Address, ...] = ()
+    callers: tuple[bytes, ...] = ()
 
 
 Part = Endpoints | SourceRanges  # frontends share these by number
@@ -229,7 +229,7 @@ def _endpoints(claim: FrontendClaim, targets: Targets) -> Endpoints:
     lasting, near = claim.portal.lasting, claim.portal.neighbors
     if not lasting and not near:  # of most Services
         return Endpoints(targets)
-    chosen, addresses = set(targets), {target.address for target in targets}
+    chosen, addresses = set(targets), {target.packed for target in targets}
     return Endpoints(
         targets,
         tuple([target for target in lasting if target not in chosen]),

@@ -33,7 +33,7 @@ LASTING = b"\2"  # the value of an endpoint that keeps its UDP sockets, and gets
 _NO_PORT = bytes(4)  # the bytes after the address, for any port
 _MAPPED = b"\0" * 10 + b"\xff\xff"  # ::ffff:0:0/96, as IPv6 sockets see IPv4
 _NUMBER = struct.Struct("=I")
-_TARGET_V4 = struct.Struct("!12sIHH")
+_TARGET_V4 = struct.Struct("!12s4sHH")
 _PORTS = struct.Struct("!HH")
 _FORWARD = struct.Struct("=IIIIQIIBBBBBB2x")
 FORWARD, TARGET, SLOT, ADMITTED = _FORWARD.size, 20, 8, 24  # bytes
@@ -95,8 +95,13 @@ class ForwardEntry(NamedTuple):
 
 
 def pack_address(address: Address) -> bytes:
-    """Pack ``struct address``: IPv4 as IPv6 sockets see it."""
-    return address.packed if address.version == 6 else _MAPPED + address.packed
+    """Pack ``struct address``."""
+    return _as_ipv6(address.packed)
+
+
+def _as_ipv6(packed: bytes) -> bytes:
+    """Return an address as IPv6 sockets see it."""
+    return packed if len(packed) == 16 else _MAPPED + packed
 
 
 def unpack_address(data: bytes) -> Address:
@@ -156,9 +161,9 @@ def pack_frontend(family: Family, address: Address | None, port: int, protocol: 
 def pack_targets(targets: Iterable[Target]) -> list[bytes]:
     """Pack ``struct target`` of each endpoint."""
     return [
-        _TARGET_V4.pack(_MAPPED, int(address), port, 0)
-        if address.version == 4
-        else address.packed + _PORTS.pack(port, 0)
+        _TARGET_V4.pack(_MAPPED, address, port, 0)
+        if len(address) == 4
+        else address + _PORTS.pack(port, 0)
         for address, port in targets
     ]
 
@@ -185,10 +190,10 @@ def pack_members(pool: int, targets: Iterable[bytes]) -> list[bytes]:
     return [number + target for target in targets]
 
 
-def pack_callers(pool: int, addresses: Iterable[Address]) -> list[bytes]:
-    """Return ``struct member`` of addresses with any port."""
+def pack_callers(pool: int, addresses: Iterable[bytes]) -> list[bytes]:
+    """Return ``struct member`` of packed addresses with any port."""
     number = pack_number(pool)
-    return [number + pack_address(address) + _NO_PORT for address in addresses]
+    return [number + _as_ipv6(address) + _NO_PORT for address in addresses]
 
 
 def pack_admitted(ranges: int, network: Network) -> bytes:

@@ -226,7 +226,7 @@ class SavedRules:
         for rule in self._rules(ChainName(Table.NAT, chain)):
             if rule.target == "DNAT" and (to := rule.words.get("--to-destination")):
                 address, _, port = to.rpartition(":")
-                return Target(ip_address(address.strip("[]")), int(port))
+                return Target.of(ip_address(address.strip("[]")), int(port))
         return None
 
 

@@ -263,7 +263,7 @@ def _send(portal: Portal, target: Target) -> Rules:
     if portal.affinity is not None:
         remember = f" -m recent --name {names.endpoint_chain(portal, target)} --set"
     return (
-        f"-s {target.address} {text} -j {names.MARK_MASQ.name}",  # hairpin
+        f"-s {target.host} {text} -j {names.MARK_MASQ.name}",  # hairpin
         f"{_serving_any(portal)} {text}{remember} -j DNAT --to-destination {target}",
     )
 

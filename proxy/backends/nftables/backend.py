@@ -32,9 +32,10 @@ class NftablesFamily:
         family: Family,
         settings: ProxySettings,
         claims: ClaimResolver,
-        write_elements: Callable[[Family, Sequence[Element | Draws]], None] = bulk.write,
+        writing: Callable[[Family, Sequence[Element | Draws]], Callable[[], None]] = bulk.prepare,
     ) -> None:
-        self._write_elements = write_elements
+        """``writing`` returns a call that adds elements to the table."""
+        self._writing = writing
         self.family = family
         self._library = library
         self._observe = observe
@@ -78,7 +79,7 @@ class NftablesFamily:
         first, elements, hooks = change.in_steps(bulk.can_take)
         return [
             partial(self._library.commit, cleared + first.text(self.family)),
-            partial(self._write_elements, self.family, elements),
+            self._writing(self.family, elements),
             partial(self._library.commit, hooks.text(self.family)),
         ]
 

@@ -1,4 +1,4 @@
-"""Elements as the kernel takes them: pure but for ``write`` and ``ElementWriter``.
+"""Elements as the kernel takes them: pure but for what ``prepare`` returns, and ``ElementWriter``.
 
 libnftables parses an element in 10 µs, the kernel enters it in 3 µs. So a new table's elements go
 past the library (linux/netfilter/nf_tables.h). A change does too where there are many sets: the
@@ -8,9 +8,9 @@ at multiples of four bytes.
 
 import errno
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TypeVar
 
@@ -41,9 +41,7 @@ _AT_ONCE = 50_000  # bytes of elements in one message: its list may have 65,535
 _DATA_HEADS = {
     size: struct.pack("=4H", size + 12, _DATA | NESTED, size + 8, _VALUE) for size in (4, 16)
 }
-_DATA_V4 = _DATA_HEADS[4]
 _PORT = struct.Struct("!H2x")
-_DRAWN_V4 = struct.Struct("!8sIH2x")  # an IPv4 endpoint: what is before it, address, port
 _PROTOCOLS = {one.lower(): struct.pack("B3x", code) for one, code in PROTOCOL_NUMBERS.items()}
 
 Member = TypeVar("Member", Element, Element | Draws)
@@ -84,10 +82,18 @@ def removals(
         yield from _lists(DELETE_ELEMENTS, family, table, store, packed)
 
 
-def write(family: Family, elements: Iterable[Element | Draws]) -> None:
-    """Add elements to stores that are there, in one transaction. Raises KernelRefusedError."""
+def prepare(family: Family, elements: Iterable[Element | Draws]) -> Callable[[], None]:
+    """Return a call that adds elements to stores that are there, in one transaction.
+
+    They are packed now: other Python threads run while the call waits for the kernel. It raises
+    KernelRefusedError.
+    """
+    return partial(_write, [*messages(family, elements)])
+
+
+def _write(changes: Sequence[tuple[int, bytes]]) -> None:
     with _naming(), closing(Netlink(NETFILTER)) as netlink:
-        netlink.transact([*messages(family, elements)])
+        netlink.transact(changes)
 
 
 class ElementWriter:
@@ -161,14 +167,12 @@ def _parts(packed: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def _drawn(draws: Draws) -> list[bytes]:
     """Pack the elements of a pool, which all have the same size."""
     key, targets = _fields(draws.key), draws.targets
-    size = targets[0].address.max_prefixlen // 8  # a pool's targets are of one family
-    head = _head(len(key) + 4, size + 12) + key
-    if size == 4:
-        packed = [_DRAWN_V4.pack(_DATA_V4, int(address), port) for address, port in targets]
-    else:
-        heads = _DATA_HEADS[size]
-        packed = [heads + address.packed + _PORT.pack(port) for address, port in targets]
-    return [head + _place(place) + one for place, one in enumerate(packed)]
+    size = len(targets[0].packed)  # a pool's targets are of one family
+    head, data = _head(len(key) + 4, size + 12) + key, _DATA_HEADS[size]
+    return [
+        b"".join((head, _place(place), data, address, _packed_port(port)))
+        for place, (address, port) in enumerate(targets)
+    ]
 
 
 def _packed(element: Element) -> bytes:
@@ -201,9 +205,13 @@ def _address(text: str) -> bytes:
     return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
 
 
-@lru_cache(maxsize=1024)
 def _port(text: str) -> bytes:
-    return _PORT.pack(int(text))
+    return _packed_port(int(text))
+
+
+@lru_cache(maxsize=1024)
+def _packed_port(port: int) -> bytes:
+    return _PORT.pack(port)
 
 
 @lru_cache(maxsize=1024)

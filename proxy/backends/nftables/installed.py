@@ -228,14 +228,14 @@ def end_of(rules: Iterable[NftRule]) -> Target | None:
     for rule in rules:
         if rule.is_dnat and len(rule.loaded) == 2:
             address, port = rule.loaded
-            return Target(ip_address(address), int.from_bytes(port[:2], "big"))
+            return Target.of(ip_address(address), int.from_bytes(port[:2], "big"))
     return None
 
 
 def _target(value: bytes | Verdict) -> Target | None:
     if isinstance(value, Verdict) or len(value) < 8:
         return None
-    return Target(ip_address(value[:-4]), int.from_bytes(value[-4:-2], "big"))
+    return Target.of(ip_address(value[:-4]), int.from_bytes(value[-4:-2], "big"))
 
 
 def _masquerade(rules: Iterable[NftRule]) -> Masquerade:

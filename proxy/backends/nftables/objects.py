@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from proxy.model.values import Target, text_of
+from proxy.model.values import Target
 
 TABLE = "podwire-proxy"
 HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): Pods that call themselves
@@ -92,6 +92,6 @@ class Draws(NamedTuple):
     def elements(self) -> list[Element]:
         """Each target's element."""
         return [
-            Element(self.store, f"{self.key} . {place}", f"{text_of(address)} . {port}")
-            for place, (address, port) in enumerate(self.targets)
+            Element(self.store, f"{self.key} . {place}", f"{target.host} . {target.port}")
+            for place, target in enumerate(self.targets)
         ]

@@ -147,12 +147,10 @@ class NftablesRenderer:
         """
         near = claim.portal.neighbors
         if not use and not near:  # of most Services
-            addresses: list[Address] = []
+            hosts: list[str] = []
         else:
-            addresses = [end.address for end in targets if use or end.address in near]
-        hairpins = tuple(
-            [Element(HAIRPIN, f"{address} . {address}") for address in dict.fromkeys(addresses)]
-        )
+            hosts = [end.host for end in targets if use or end.packed in near]
+        hairpins = tuple([Element(HAIRPIN, f"{host} . {host}") for host in dict.fromkeys(hosts)])
         if claim.forward.affinity is not None:
             pool = self._sticky(claim, targets, policy or "cluster")
         else:

@@ -67,14 +67,14 @@ def make(least: int) -> dict[Family, int]:
     """
     backend.BIG, written = least, {family: 0 for family in Family}
 
-    def write(family: Family, elements: list[Element | Draws]) -> None:
+    def writing(family: Family, elements: list[Element | Draws]) -> Callable[[], None]:
         written[family] = sum(len(one.targets) if isinstance(one, Draws) else 1 for one in elements)
         assert {one.store for one in elements} >= STORES
-        bulk.write(family, elements)
+        return bulk.prepare(family, elements)
 
     nftables = backend.NftablesBackend(SETTINGS)
     for family in nftables._families:
-        family._write_elements = write
+        family._writing = writing
     nftables.apply(tracker().desired(), NODE)
     return written
 
@@ -82,7 +82,7 @@ def make(least: int) -> dict[Family, int]:
 def refused(family: Family) -> str:
     """In the namespace: the error for an element of a map that is not there."""
     try:
-        bulk.write(family, [Element("nowhere", "10.0.0.1")])
+        bulk.prepare(family, [Element("nowhere", "10.0.0.1")])()
     except KernelRefusedError as err:
         return str(err)
     return ""

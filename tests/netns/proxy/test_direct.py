@@ -58,7 +58,7 @@ def world(names: str, node: NodeView, service: Service = SERVICE, hints: str = "
         by_port = {
             (port.name, port.protocol): tuple(
                 Endpoint(
-                    Target(ip_address(ENDPOINTS[name][index]), int(port.name[-4:])),
+                    Target.of(ip_address(ENDPOINTS[name][index]), int(port.name[-4:])),
                     local=HERE[name] == node.name,
                     nodes=frozenset({"n1"} if name in hints else {"n2"} if hints else ()),
                 )

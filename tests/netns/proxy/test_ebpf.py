@@ -53,7 +53,7 @@ def apply(
     tracker.set_service(KEY, service)
     for number, prefix in enumerate(("10.244.1.", "fd00:10:244:1::")):
         endpoints = tuple(
-            Endpoint(Target(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True)._replace(
+            Endpoint(Target.of(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True)._replace(
                 **states.get(name, {})
             )
             for name in names

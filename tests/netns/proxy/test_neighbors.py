@@ -56,7 +56,7 @@ def serve(root: str = "") -> None:
     )
     for address in (END, END6):
         by_port = {
-            (f"{one}-{number}", one): (Endpoint(Target(ip_address(address), to), local=True),)
+            (f"{one}-{number}", one): (Endpoint(Target.of(ip_address(address), to), local=True),)
             for one in Protocol
             for number, to in ports.items()
         }

@@ -71,7 +71,7 @@ def world() -> Desired:
             hosts = [f"{prefix}{n}" for n in (2, 3)]
             if number == FOREIGN:
                 hosts = [OUTSIDE6 if ":" in prefix else OUTSIDE]
-            ends = tuple(Endpoint(Target(ip_address(host), 8080), True) for host in hosts)
+            ends = tuple(Endpoint(Target.of(ip_address(host), 8080), True) for host in hosts)
             by_port = {(proto.lower(), proto): ends for proto in Protocol}
             tracker.set_slice(("ns", f"{number}-{prefix}"), Slice(one.key, by_port))
     return tracker.desired()

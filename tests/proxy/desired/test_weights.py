@@ -28,7 +28,7 @@ VIP = ip_address("10.96.0.1")
 
 
 def target(number: int) -> Target:
-    return Target(ip_address("10.244.0.0") + number, 80)
+    return Target.of(ip_address("10.244.0.0") + number, 80)
 
 
 def endpoint(number: int) -> Endpoint:

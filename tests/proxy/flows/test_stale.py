@@ -29,7 +29,7 @@ SERVICE = Service(KEY, (Port("", Protocol.UDP, 53, 30053),), (VIP,), external_ip
 
 
 def state(*addresses, service=SERVICE, local=False):
-    endpoints = [Endpoint(Target(address, 5353), local=local) for address in addresses]
+    endpoints = [Endpoint(Target.of(address, 5353), local=local) for address in addresses]
     return Desired({KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)})
 
 
@@ -148,8 +148,8 @@ def states(*endpoints: Endpoint, **changes: object) -> Desired:
     return Desired({KEY: portals(service, {("", Protocol.UDP): endpoints}, NODE)})
 
 
-HERE = Endpoint(Target(POD, 5353), local=True)
-THERE = Endpoint(Target(OTHER, 5353))
+HERE = Endpoint(Target.of(POD, 5353), local=True)
+THERE = Endpoint(Target.of(OTHER, 5353))
 LEAVING = HERE._replace(ready=False, terminating=True)
 
 
@@ -187,7 +187,7 @@ def test_flows_stay_with_endpoints_that_serve(before, after, expected):
 
 def test_tcp_ends_by_itself():
     tcp = replace(SERVICE, ports=(Port("", Protocol.TCP, 53),))
-    one = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target(POD, 5353))]}, NODE)}
+    one = {KEY: portals(tcp, {("", Protocol.TCP): [Endpoint(Target.of(POD, 5353))]}, NODE)}
     assert not suspects(Desired(one), Desired(), ProxySettings())
 
 

@@ -160,7 +160,7 @@ def test_an_endpoint_and_its_conditions():
     )
     one, leaving, not_ready, hinted = only(found)
     assert found.service == ("ns", "web")
-    assert one.target == Target(ip_address("10.244.0.1"), 8080)
+    assert one.target == Target.of(ip_address("10.244.0.1"), 8080)
     assert (one.local, one.ready, one.terminating) == (True, True, False)
     assert (leaving.ready, leaving.serving, leaving.terminating) == (False, True, True)
     assert (not_ready.ready, not_ready.serving, not_ready.local) == (False, False, False)

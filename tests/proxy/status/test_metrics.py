@@ -162,7 +162,7 @@ def test_services_without_a_local_endpoint_are_counted() -> None:
 
     def counts(*local: bool) -> list[float]:
         ends = tuple(
-            Endpoint(Target(ip_address("10.244.0.1") + number, 80), local=here)
+            Endpoint(Target.of(ip_address("10.244.0.1") + number, 80), local=here)
             for number, here in enumerate(local)
         )
         tracker.set_slice(KEY, Slice(KEY, {("", Protocol.TCP): ends}))

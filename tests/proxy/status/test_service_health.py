@@ -36,7 +36,7 @@ def state(port: int, *pods: str) -> Desired:
     vips = (ip_address("10.96.0.1"), ip_address("fd00:10:96::1"))
     service = Service(KEY, (Port("", Protocol.TCP, 80),), vips, external_local=True)
     tracker.set_service(KEY, replace(service, health_check_port=port))
-    endpoints = tuple(Endpoint(Target(ip_address(pod), 80), local=True) for pod in pods)
+    endpoints = tuple(Endpoint(Target.of(ip_address(pod), 80), local=True) for pod in pods)
     tracker.set_slice(KEY, Slice(KEY, {("", Protocol.TCP): endpoints}))
     return tracker.desired()
 

@@ -3,6 +3,7 @@
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address
 
 from proxy.backends.ebpf.contents import MapChanges
@@ -48,7 +49,7 @@ def many_services(count: int) -> Tracker:
 
 def four_endpoints(number: int) -> tuple[Endpoint, ...]:
     first = ip_address("10.244.0.0") + 4 * number
-    return tuple(Endpoint(Target(first + one, 8080)) for one in range(4))
+    return tuple(Endpoint(Target.of(first + one, 8080)) for one in range(4))
 
 
 class FakeNftNode:
@@ -62,7 +63,7 @@ class FakeNftNode:
         self.hidden = False  # whether the kernel does not tell what it holds
         self._claims = ClaimResolver(SETTINGS)
         self._backend = NftablesFamily(
-            self, self._observe, family, SETTINGS, self._claims, self._write
+            self, self._observe, family, SETTINGS, self._claims, partial(partial, self._write)
         )
         self._family = family
 

@@ -71,7 +71,7 @@ def services(draw: st.DrawFn, key: tuple[str, str]) -> Service:
 def endpoints(draw: st.DrawFn, address: st.SearchStrategy) -> Endpoint:
     """Draw an endpoint in any state."""
     return Endpoint(
-        Target(draw(address), 8080),
+        Target.of(draw(address), 8080),
         local=draw(st.booleans()),
         ready=draw(st.sampled_from([True, True, True, False])),
         serving=draw(st.booleans()),

@@ -161,7 +161,7 @@ class Case:
         state = {mark for mark in marks if mark in "~!?"}
         hints = re.findall(r"[@%]\w+", marks)
         return Endpoint(
-            Target(ip_address(ENDPOINTS[name][self._family]), PORT),
+            Target.of(ip_address(ENDPOINTS[name][self._family]), PORT),
             local=name in "AB",
             ready=not state,
             serving=state <= {"~"},

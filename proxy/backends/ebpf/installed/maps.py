@@ -75,7 +75,7 @@ class MapReader:
         """Yield every frontend. Raises KernelRefusedError."""
         found = self._entries("frontends", TARGET, FORWARD)
         self._slots = {
-            unpack_slot(key): Target(*unpack_target(value)[:2])
+            unpack_slot(key): Target.of(*unpack_target(value)[:2])
             for key, value in self._entries("endpoints", SLOT, TARGET)
         }
         self._rows = {

@@ -100,7 +100,7 @@ def test_equal_pools_are_one() -> None:
 
 
 def test_only_pods_that_may_be_here_can_call_themselves() -> None:
-    here, there, somewhere = (Target(ip_address(f"10.244.0.{last}"), 8080) for last in (1, 2, 3))
+    here, there, somewhere = (Target.of(ip_address(f"10.244.0.{last}"), 8080) for last in (1, 2, 3))
     ends = (Endpoint(here, local=True), Endpoint(there, elsewhere=True), Endpoint(somewhere))
     key, port = ("ns", "a"), Port("p", Protocol.TCP, 80)
     tracker = Tracker(NODE, tuple(Family))
@@ -198,7 +198,7 @@ def test_addresses_are_packed_as_ipv6_sockets_see_them(
     key = pack_frontend(family, where, 0x1234, Protocol.TCP)
     assert key == bytes.fromhex(f"{packed}12340600")
     if where:
-        assert pack_targets([Target(where, 0x1234)]) == [bytes.fromhex(f"{packed}12340000")]
+        assert pack_targets([Target.of(where, 0x1234)]) == [bytes.fromhex(f"{packed}12340000")]
 
 
 def test_settings() -> None:

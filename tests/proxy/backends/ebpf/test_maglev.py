@@ -11,7 +11,7 @@ from proxy.backends.ebpf.maglev import seats, size_for
 from proxy.model.values import Target
 from tests.support.proxy.strategies import few
 
-addresses = st.integers(1, 1 << 24).map(lambda number: Target(ip_address(number << 7), 80))
+addresses = st.integers(1, 1 << 24).map(lambda number: Target.of(ip_address(number << 7), 80))
 pools = st.lists(addresses, min_size=1, max_size=20, unique=True).map(sorted)
 
 
@@ -52,7 +52,7 @@ def test_a_target_that_goes_leaves_its_seats_and_moves_few_others(targets: list[
 
 def test_few_seats_move_on_average() -> None:
     """As in the paper, the seats that move are about twice those that must."""
-    targets = [Target(ip_address(f"10.0.0.{n}"), 80) for n in range(10)]
+    targets = [Target.of(ip_address(f"10.0.0.{n}"), 80) for n in range(10)]
     before = owners(targets)
     moved = 0
     for gone in targets:
@@ -74,5 +74,5 @@ def test_without_targets_there_is_no_table() -> None:
 
 def test_the_table_is_the_same_in_every_release() -> None:
     """Nodes of different releases have to agree during an upgrade of the cluster."""
-    targets = [Target(ip_address(f"10.0.0.{n}"), 80) for n in range(3)]
+    targets = [Target.of(ip_address(f"10.0.0.{n}"), 80) for n in range(3)]
     assert seats(targets)[:12] == [0, 2, 2, 0, 2, 1, 1, 1, 0, 2, 2, 1]

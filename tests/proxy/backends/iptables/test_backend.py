@@ -48,7 +48,7 @@ def add(made: Tracker, number: int, protocol: Protocol, pods: int = 1) -> None:
     ports = (Port("", protocol, 80),)
     made.set_service(key, Service(key, ports, (ip_address("10.96.0.1") + number,)))
     first = ip_address("10.244.0.1")
-    endpoints = tuple(Endpoint(Target(first + one, 80)) for one in range(pods))
+    endpoints = tuple(Endpoint(Target.of(first + one, 80)) for one in range(pods))
     made.set_slice(key, Slice(key, {("", protocol): endpoints}))
 
 

@@ -54,7 +54,7 @@ def grow(tracker: Tracker, endpoints: int, first: int = 0) -> Tracker:
     ports = tuple(Port(name, Protocol.TCP, number) for name, number in (("x", 80), ("y", 81)))
     tracker.set_service(KEY, Service(KEY, ports, (ip_address(ADDRESS),)))
     start = ip_address("10.200.0.0") + first
-    ends = tuple(Endpoint(Target(start + one, 8080)) for one in range(endpoints))
+    ends = tuple(Endpoint(Target.of(start + one, 8080)) for one in range(endpoints))
     tracker.set_slice(KEY, Slice(KEY, {(port.name, Protocol.TCP): ends for port in ports}))
     return tracker
 

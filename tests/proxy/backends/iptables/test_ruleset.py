@@ -62,7 +62,7 @@ def _policy_changes() -> list[list]:
     """Return two states: a ClusterIP's endpoints are the node's own in the second one only."""
     key, other = ("ns", "a"), ("ns", "b")
     port, clusters = Port("", Protocol.TCP, 1), (ip_address("10.96.0.1"),)
-    first, second = (Endpoint(Target(ip_address(f"10.244.0.{n}"), 8080)) for n in (1, 2))
+    first, second = (Endpoint(Target.of(ip_address(f"10.244.0.{n}"), 8080)) for n in (1, 2))
     wanted = {("", Protocol.TCP): (first,)}
     more = {("", Protocol.TCP): (first._replace(local=True), second)}
     open_port = Port("", Protocol.TCP, 1, 30000)
