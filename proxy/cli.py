@@ -5,11 +5,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from control.client.authorities import no_system_authorities
 from control.client.kubeconfig import ClientConfig, KubeconfigError, load

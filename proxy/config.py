@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from proxy.model.errors import BadFlagError
 from proxy.model.settings import CounterDetail, PodDetector, ProxySettings
@@ -23,26 +24,23 @@ _NETWORKS = {"localhost": "127.0.0.0/8,::1/128", "all": "0.0.0.0/0,::/0"}
 _PRIMARY = "primary"  # the word for the Node's own addresses
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
+class ListenAddress(Struct, frozen=True):
     """An address and port to listen at."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConntrackSettings:
+class ConntrackSettings(Struct, frozen=True):
     """The desired settings of connection tracking; 0 keeps the kernel's value."""
 
     max_per_core: int = 0
     least: int = 0
     be_liberal: bool = False
-    timeouts: Mapping[str, int] = field(default_factory=dict)  # sysctl: seconds
+    timeouts: Mapping[str, int] = {}  # sysctl: seconds
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyConfig:
+class ProxyConfig(Struct, frozen=True):
     """The configuration of one proxy. ``healthz`` and ``metrics`` are None if switched off."""
 
     kubeconfig: str
@@ -55,11 +53,11 @@ class ProxyConfig:
     min_sync_period: float = 0.01
     pods_by_node: bool = False  # detect-local-mode NodeCIDR: by the Node's ranges, which come later
     node_ports_by_node: bool = False  # nodeport-addresses "primary": the Node's own addresses
-    backend_options: Mapping[str, str] = field(default_factory=dict)
-    tracking: ConntrackSettings = field(default_factory=ConntrackSettings)
+    backend_options: Mapping[str, str] = {}
+    tracking: ConntrackSettings = ConntrackSettings()
     counters: CounterDetail = CounterDetail.OFF
     keep_other_proxies: bool = False
-    document: Mapping[str, Any] = field(default_factory=dict)  # as a KubeProxyConfiguration
+    document: Mapping[str, Any] = {}  # as a KubeProxyConfiguration
     network_policy: bool = True  # whether NetworkPolicies are enforced
     service_ranges: tuple[Network, ...] = ()  # of ClusterIPs, beside the cluster's ServiceCIDRs
 

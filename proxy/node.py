@@ -11,8 +11,9 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
-from dataclasses import replace
 from ipaddress import ip_network
+
+from msgspec.structs import replace
 
 from control.client import Client, ClientConfig
 from proxy.applier import Applier

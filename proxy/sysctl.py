@@ -2,9 +2,10 @@
 
 import logging
 import os
-from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from proxy.config import ConntrackSettings
 from proxy.model.settings import ProxySettings

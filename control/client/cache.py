@@ -165,8 +165,8 @@ class InformerCache(Generic[CachedT]):
 def _differences(
     old: Mapping[Key, CachedT], new: Mapping[Key, CachedT]
 ) -> list[Difference[CachedT]]:
-    keys = dict.fromkeys([*old, *new])
-    return [step for key in keys for step in _steps(old.get(key), new.get(key))]
+    pairs = ((old.get(key), new.get(key)) for key in dict.fromkeys([*old, *new]))
+    return [step for was, now in pairs if was is not now for step in _steps(was, now)]
 
 
 def _steps(old: CachedT | None, new: CachedT | None) -> list[Difference[CachedT]]:

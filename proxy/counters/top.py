@@ -3,9 +3,10 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import click
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from proxy.counters.exposition import PREFIX, parse
 from proxy.counters.totals import NOTHING, PortLabel, TrafficCount, grown
@@ -13,8 +14,7 @@ from proxy.counters.totals import NOTHING, PortLabel, TrafficCount, grown
 _HEADER = ("SERVICE", "PORT", "CONNECTIONS", "NEW/S", "PACKETS/S", "KB/S")
 
 
-@dataclass(frozen=True, slots=True)
-class TopRow:
+class TopRow(Struct, frozen=True):
     """A Service port with its totals, and their growth in a second."""
 
     namespace: str

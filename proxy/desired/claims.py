@@ -10,10 +10,10 @@ from typing import NamedTuple
 from proxy.desired.desired import Desired
 from proxy.desired.portals import Forward, Frontend, FrontendKind, Portal, forwards
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Key
+from proxy.model.values import Frozen, Key
 
 
-class FrontendClaim(NamedTuple):
+class FrontendClaim(Frozen, frozen=True):
     """A portal's claim to serve a frontend. The claim with the lowest ``rank`` wins."""
 
     kind: FrontendKind

@@ -5,7 +5,6 @@ The rules are those of upstream's CategorizeEndpoints: KEP-2086 (internalTraffic
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -86,7 +85,7 @@ def merged(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     whatever order the slices came.
     """
     given = sorted(endpoints, key=_target)
-    if all(one.target != other.target for one, other in pairwise(given)):
+    if len({endpoint.target for endpoint in given}) == len(given):
         return given
     best: dict[Target, Endpoint] = {}
     for endpoint in given:
@@ -118,6 +117,8 @@ def _preferred(ready: list[Endpoint], node: NodeView) -> list[Endpoint]:
 
     Hints count only if every ready endpoint has one, and one of them is for this node.
     """
+    if ready and not (ready[0].nodes or ready[0].zones):  # in most Services none has any
+        return ready
     if all(endpoint.nodes for endpoint in ready) and any(
         node.name in endpoint.nodes for endpoint in ready
     ):

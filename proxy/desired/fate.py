@@ -4,8 +4,9 @@ This is the specification. Every backend is tested against it with the same tabl
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from msgspec import Struct
 
 from proxy.desired.claims import ClaimResolver
 from proxy.desired.desired import Desired
@@ -23,8 +24,7 @@ class Verdict(Enum):
     UNTOUCHED = auto()  # it is addressed to no Service
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """The first packet of a connection; ``interface`` is empty for the node's own."""
 
     source: Address
@@ -34,8 +34,7 @@ class Packet:
     interface: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
+class Fate(Struct, frozen=True):
     """The targets that a packet may reach, and those that see this node's address as its source."""
 
     verdict: Verdict

@@ -16,6 +16,7 @@ from proxy.model.values import (
     Balance,
     Endpoint,
     Family,
+    Frozen,
     Key,
     Network,
     NodeView,
@@ -65,7 +66,7 @@ class Frontend(NamedTuple):
     protocol: Protocol
 
 
-class Forward(NamedTuple):
+class Forward(Frozen, frozen=True):
     """The rule for packets to one frontend.
 
     A target occurs in ``targets`` as often as its share of the connections.
@@ -85,7 +86,7 @@ class Forward(NamedTuple):
     balance: Balance = Balance.RANDOM
 
 
-class Portal(NamedTuple):
+class Portal(Frozen, frozen=True):
     """One port of one Service in one family, as this node serves it.
 
     ``cluster`` and ``local`` are the pools of the two traffic policies, which

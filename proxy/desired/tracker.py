@@ -1,7 +1,9 @@
 """Computes the desired state from changes of objects, a changed Service at a time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec import structs
+from msgspec.structs import replace
 
 from proxy.desired.desired import Desired, Portals
 from proxy.desired.portals import portals
@@ -111,7 +113,7 @@ class Tracker:
             return None
         ours = tuple([ip for ip in service.cluster_ips if ip.version in self._families])
         if ours != service.cluster_ips:
-            service = replace(service, cluster_ips=ours)
+            service = structs.replace(service, cluster_ips=ours)
         return portals(service, self._endpoints(key), self._node)
 
     def _endpoints(self, key: Key) -> Mapping[PortKey, Sequence[Endpoint]]:

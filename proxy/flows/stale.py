@@ -7,8 +7,9 @@ address, because the flow began before the Service had an endpoint (k/k#113250).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.desired.desired import Desired, Portals
 from proxy.desired.portals import Frontend, Portal, forwards
@@ -31,16 +32,15 @@ class Flow(NamedTuple):
     handle: bytes  # attributes that identify it to the kernel
 
 
-@dataclass(frozen=True, slots=True)
-class SuspectFlows:
+class SuspectFlows(Struct, frozen=True):
     """Destinations whose flows may be stale, of one family and protocol, with their allowed
     answering peers.
 
     ``ports`` are NodePorts, which count only at this node's own addresses.
     """
 
-    peers: Mapping[FlowPeer, frozenset[FlowPeer]] = field(default_factory=dict)
-    ports: Mapping[int, frozenset[FlowPeer]] = field(default_factory=dict)
+    peers: Mapping[FlowPeer, frozenset[FlowPeer]] = {}
+    ports: Mapping[int, frozenset[FlowPeer]] = {}
 
     def stale(self, flows: Iterable[Flow], local: frozenset[bytes]) -> list[Flow]:
         """Return the flows that no eligible endpoint would answer.
@@ -56,8 +56,7 @@ class SuspectFlows:
         return allowed is not None and flow.answering not in allowed
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
+class _Served(Struct, frozen=True):
     """The endpoints of a frontend: those for new flows, and those that keep their flows."""
 
     pools: tuple[tuple[Target, ...], ...]
@@ -94,7 +93,10 @@ def suspects(
 def served(state: Desired, settings: ProxySettings) -> frozenset[Frontend]:
     """Return every frontend of a watched protocol."""
     return frozenset(
-        frontend for key in state for frontend in _table(state.portals_of(key), settings)
+        frontend
+        for key in state
+        if _is_watched(portals := state.portals_of(key))
+        for frontend in _table(portals, settings)
     )
 
 
@@ -143,8 +145,13 @@ def packed(addresses: Iterable[Address]) -> frozenset[bytes]:
 def _changed(before: Desired, after: Desired) -> Iterator[Key]:
     """Yield the Services with a different portal of a watched protocol."""
     for key in after.changed_since(before):
-        if _watched(before.portals_of(key)) or _watched(after.portals_of(key)):
+        if _is_watched(before.portals_of(key)) or _is_watched(after.portals_of(key)):
             yield key
+
+
+def _is_watched(portals: Portals) -> bool:
+    """Return True if one is of UDP or SCTP."""
+    return bool(_watched(portals))
 
 
 def _watched(portals: Portals) -> list[Portal]:

@@ -1,8 +1,9 @@
 """The operator's settings for one node's proxy; frozen, and the same for every backend."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct
 
 from proxy.model.values import Address, Family, Network, family_of
 
@@ -15,8 +16,7 @@ class CounterDetail(StrEnum):
     PACKETS = "packets"
 
 
-@dataclass(frozen=True, slots=True)
-class PodDetector:
+class PodDetector(Struct, frozen=True):
     """Tells whether a packet comes from a Pod: of this node, or of the cluster.
 
     It does so by the source ``network``, or by the name of the incoming ``interface``; a name that
@@ -35,8 +35,7 @@ class PodDetector:
         return interface == self.interface
 
 
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
+class ProxySettings(Struct, frozen=True):
     """Masquerading, NodePorts, and the IP families in use.
 
     ``pods`` lacks a family whose Pods cannot be detected; then no packet of it counts as a Pod's.
@@ -45,7 +44,7 @@ class ProxySettings:
     """
 
     families: tuple[Family, ...] = (Family.V4, Family.V6)
-    pods: Mapping[Family, PodDetector] = field(default_factory=dict)
+    pods: Mapping[Family, PodDetector] = {}
     masquerade_all: bool = False
     mark_bit: int = 14
     localhost_node_ports: bool = True

@@ -9,12 +9,12 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from sys import intern
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from control.client import Client, Informer
 from proxy.backends.base import COUNTING
 from proxy.desired.tracker import Tracker
-from proxy.model.values import Balance, Key, NodeView, Service, Slice
+from proxy.model.values import Balance, Frozen, Key, NodeView, Service, Slice
 from proxy.objects import wire as api
 from proxy.objects.parse import (
     HEADLESS_LABEL,
@@ -35,7 +35,7 @@ logger = logging.getLogger("podwire.proxy.feed")
 Value = TypeVar("Value")
 
 
-class KeptObject(NamedTuple, Generic[Value]):
+class KeptObject(Frozen, Generic[Value], frozen=True):
     """The kept part of an API object: its identity and its ``value``, None if the proxy does not
     serve it.
     """

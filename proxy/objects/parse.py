@@ -6,12 +6,13 @@ parts nor other objects. Addresses are parsed, never copied as text.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, inet_pton
 from sys import intern
 from typing import TypeVar
+
+from msgspec import Struct
 
 from proxy.desired.weights import ANNOTATION as WEIGHTS
 from proxy.desired.weights import parse_rule, split_rules
@@ -60,12 +61,11 @@ Wire = TypeVar("Wire")
 Value = TypeVar("Value")
 
 
-@dataclass(slots=True)
-class Complaints:
+class Complaints(Struct):
     """Log lines about the parts of one object that were left out."""
 
     about: str
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = []
 
     def add(self, where: str, why: object) -> None:
         """Note that the part ``where`` was left out, and why."""

@@ -5,7 +5,8 @@ that one policy selects. Whoever renders the state asks ``take`` what has change
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.peers.addresses import PodAddresses

@@ -1,8 +1,9 @@
 """The kernel's side of policies: our tables of nftables, and the filter of the Pods' bridges."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from proxy.backends.nftables import bulk
 from proxy.backends.nftables.transaction import Transaction, table_name
@@ -21,8 +22,7 @@ _PROBE = "podwire-probe"
 _MODULE = Path("/proc/sys/net/bridge")  # br_netfilter makes it
 
 
-@dataclass(frozen=True, slots=True)
-class RuleChange:
+class RuleChange(Struct, frozen=True):
     """A change of our tables: ``text`` in nft's language, and ``parts`` by family.
 
     ``renews``: the tables are made anew, so that their counters begin at 0.

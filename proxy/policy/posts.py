@@ -1,8 +1,9 @@
 """What guards each address of a node, and what of it changed: the values that renderers read."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.profile import Group, NamedDoor, Profile
@@ -33,8 +34,7 @@ class Post(NamedTuple):
         yield from (one for one in (self.ingress_course, self.egress_course) if one is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What a renderer has to look at again.
 
     ``groups`` and ``ladders`` came or went as a whole. Of the others, ``moved`` has the addresses

@@ -6,8 +6,9 @@ range has one group of peers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from proxy.model.values import Protocol
 from proxy.policy.values import Direction, Peer, PortName, PortRange, Rule
@@ -16,16 +17,14 @@ Group = frozenset[Peer]  # peers of which one suffices
 Doors = tuple[tuple[PortRange, Group | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NamedDoor:
+class NamedDoor(Struct, frozen=True):
     """Ports with a name, at the peers that have it. ``peers`` None stands for all Pods."""
 
     peers: Group | None
     port: PortName
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(Struct, frozen=True):
     """What an isolated Pod admits. A group of None stands for everybody.
 
     ``always`` are admitted at every port, by every protocol. ``doors`` are ranges of ports in order

@@ -1,9 +1,10 @@
 """The values of this room: Pods, policies and their rules, parsed and checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.model.values import Address, Key, Protocol
 
@@ -80,16 +81,14 @@ class PortName(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What a policy lets pass. None stands for all peers, or all ports of all protocols."""
 
     peers: frozenset[Peer] | None
     ports: frozenset[PortRange | PortName] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """A NetworkPolicy. A direction without an entry in ``rules`` is not isolated by it."""
 
     key: Key
@@ -112,8 +111,7 @@ class Action(StrEnum):
     PASS = "Pass"  # noqa: S105  # no password
 
 
-@dataclass(frozen=True, slots=True)
-class OrderedRule:
+class OrderedRule(Struct, frozen=True):
     """A rule of a ClusterNetworkPolicy: the first that fits a packet decides.
 
     None stands for everybody, or all ports of all protocols.
@@ -125,8 +123,7 @@ class OrderedRule:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterPolicy:
+class ClusterPolicy(Struct, frozen=True):
     """A ClusterNetworkPolicy. ``subject`` are the Pods that it is about."""
 
     name: str
@@ -146,8 +143,7 @@ class ClusterPolicy:
         return self.priority, self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
+class Pod(Struct, frozen=True):
     """A Pod with an address of its own, that has not ended.
 
     ``ports`` maps (protocol, name) to the container's port. ``rank`` orders Pods that have the same
@@ -165,8 +161,7 @@ class Pod:
     sandbox: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(Struct, frozen=True):
     """A namespace with its labels."""
 
     name: str

@@ -1,8 +1,9 @@
 """Changes that wait for a sync, and how old they are when their rules are in force."""
 
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from proxy.model.values import Key
 from proxy.status.metrics import ProxyMetrics
@@ -11,13 +12,12 @@ _SERVICES = "sync_proxy_rules_service_changes_pending"
 _ENDPOINTS = "sync_proxy_rules_endpoint_changes_pending"
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Changes that one sync takes: Services by what changed, and when endpoints began to change."""
 
-    services: set[Key] = field(default_factory=set)
-    endpoints: set[Key] = field(default_factory=set)
-    triggers: list[float] = field(default_factory=list)  # Unix times
+    services: set[Key] = set()
+    endpoints: set[Key] = set()
+    triggers: list[float] = []  # Unix times
 
 
 class PendingChanges:

@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 TIMEOUT = 60.0  # seconds that a change may wait before the proxy counts as unhealthy
 
 
-@dataclass(frozen=True, slots=True)
-class HealthResponse:
+class HealthResponse(Struct, frozen=True):
     """An HTTP status, and the members of its JSON object."""
 
     status: int

@@ -3,7 +3,8 @@
 import bisect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.model.values import Family
 
@@ -20,8 +21,7 @@ _NFTABLES = frozenset({"nftables", "ebpf"})  # ebpf stands on nftables' table
 _IPTABLES = frozenset({"iptables"})
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Struct, frozen=True):
     """What a metric is. ``modes`` are those that have it; None means all."""
 
     kind: str

@@ -11,10 +11,10 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
+from msgspec import Struct
 
 from proxy.desired.desired import Desired, Portals
 from proxy.linux.addresses import local_addresses
@@ -30,8 +30,7 @@ EVERYWHERE: Sequence[str | None] = (None,)
 _AGAIN = 5.0  # seconds until a port of another program is tried again
 
 
-@dataclass(frozen=True, slots=True)
-class LocalEndpointCount:
+class LocalEndpointCount(Struct, frozen=True):
     """The number of a Service's ready endpoints on this node."""
 
     service: Key

@@ -6,8 +6,9 @@ pool; so do those with the same source ranges.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.backends.ebpf.counters import number_of_portal
 from proxy.backends.ebpf.layout import (
@@ -36,8 +37,7 @@ _SERVED = (Protocol.TCP, Protocol.UDP)
 Targets = tuple[Target, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRanges:
+class SourceRanges(Struct, frozen=True):
     """The only sources that may reach a Service."""
 
     networks: tuple[Network, ...]
@@ -59,24 +59,23 @@ class Endpoints(NamedTuple):
 Part = Endpoints | SourceRanges  # frontends share these by number
 
 
-@dataclass(frozen=True, slots=True)
-class MapChanges:
+class MapChanges(Struct, frozen=True):
     """Writes for each map, in the order of their use.
 
     First come the parts that frontends need, then frontends, then frontends to remove, then parts
     that no frontend needs any more.
     """
 
-    endpoints: dict[bytes, bytes] = field(default_factory=dict)
-    seats: dict[bytes, bytes] = field(default_factory=dict)
-    members: dict[bytes, bytes] = field(default_factory=dict)
-    ranges: dict[bytes, bytes] = field(default_factory=dict)
-    frontends: dict[bytes, bytes] = field(default_factory=dict)
-    gone_frontends: list[bytes] = field(default_factory=list)
-    gone_endpoints: list[bytes] = field(default_factory=list)
-    gone_seats: list[bytes] = field(default_factory=list)
-    gone_members: list[bytes] = field(default_factory=list)
-    gone_ranges: list[bytes] = field(default_factory=list)
+    endpoints: dict[bytes, bytes] = {}
+    seats: dict[bytes, bytes] = {}
+    members: dict[bytes, bytes] = {}
+    ranges: dict[bytes, bytes] = {}
+    frontends: dict[bytes, bytes] = {}
+    gone_frontends: list[bytes] = []
+    gone_endpoints: list[bytes] = []
+    gone_seats: list[bytes] = []
+    gone_members: list[bytes] = []
+    gone_ranges: list[bytes] = []
 
     def add(self, number: int, part: Part) -> None:
         """Write a part under its number."""
@@ -106,8 +105,7 @@ class MapChanges:
         self.gone_members.extend((*members, *pack_callers(number, part.callers)))
 
 
-@dataclass(slots=True)
-class _SharedPart:
+class _SharedPart(Struct):
     """The number of a part, and how many frontends use it."""
 
     number: int

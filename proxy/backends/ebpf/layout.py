@@ -3,7 +3,6 @@
 import struct
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from proxy.model.values import (
     PROTOCOL_NUMBERS,
     Address,
     Family,
+    Frozen,
     Network,
     Protocol,
     Target,
@@ -39,8 +39,7 @@ _FORWARD = struct.Struct("=IIIIQIIBBBBBB2x")
 FORWARD, TARGET, SLOT, ADMITTED = _FORWARD.size, 20, 8, 24  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(Frozen, frozen=True):
     """Endpoints, of which any may be chosen. ``number`` is the pool's ID in the maps.
 
     ``count`` is the number of its slots, or of its seats.

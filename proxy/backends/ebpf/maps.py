@@ -1,7 +1,8 @@
 """The maps in the kernel that all programs share."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from proxy.backends.ebpf import policy
 from proxy.backends.ebpf.contents import MapChanges

@@ -1,15 +1,15 @@
 """The options of the ebpf backend."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.model.settings import CounterDetail
 
 ALGORITHMS = ("random", "maglev")
 
 
-@dataclass(frozen=True, slots=True)
-class EbpfOptions:
+class EbpfOptions(Struct, frozen=True):
     """``root`` is the cgroup of the node's processes.
 
     ``by_hash`` chooses a packet's endpoint by Maglev hashing instead of at random. ``direct``,

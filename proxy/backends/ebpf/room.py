@@ -5,7 +5,9 @@ a desired state, with room for most clusters.
 """
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from proxy.backends.ebpf.layout import ROW
 from proxy.backends.ebpf.maglev import size_for
@@ -13,8 +15,7 @@ from proxy.backends.ebpf.options import EbpfOptions
 from proxy.desired.portals import Portal
 
 
-@dataclass(slots=True)
-class MapRoom:
+class MapRoom(Struct):
     """The most entries that each table gets, by its name in bpf/maps.h."""
 
     frontends: int = 0

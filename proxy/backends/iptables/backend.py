@@ -3,7 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from proxy.backends.base import RuleCount
 from proxy.backends.iptables import accounting, legacy

@@ -5,7 +5,9 @@ chain: 20,000 endpoints of one Service take minutes, and as many in parts take s
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.names import ChainName
@@ -21,8 +23,7 @@ SLICE = 300  # chains and rules in one transaction: some 20 ms
 Chains = Mapping[ChainName, Rules]
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(Struct):
     """A big Service that is being written: its new state, and what is left to write.
 
     Its portals are rendered one after the other: all at once would keep others waiting.
@@ -31,8 +32,8 @@ class _Held:
     portals: Portals
     addresses: tuple[Address, ...]  # the node's, on which rules may depend
     coming: list[Portal]  # those to render, the next one last
-    rendered: list[RenderedRules] = field(default_factory=list)
-    left: list[tuple[ChainName, Rules]] = field(default_factory=list)  # the next one is last
+    rendered: list[RenderedRules] = []
+    left: list[tuple[ChainName, Rules]] = []  # the next one is last
 
     @property
     def is_done(self) -> bool:

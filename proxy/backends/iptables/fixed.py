@@ -1,8 +1,9 @@
 """The rules that no Service changes: masquerading, forwarding, and the jumps to our chains."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_network
+
+from msgspec import Struct
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.accounting import INVALID_DROPPED
@@ -12,8 +13,7 @@ from proxy.model.settings import ProxySettings
 from proxy.model.values import LOOPBACK, Address, Family, Network
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(Struct, frozen=True):
     """A rule of ours in one of the kernel's own chains.
 
     The text is exactly as iptables-save prints it.

@@ -7,7 +7,8 @@ are one step.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.big import is_big, slices

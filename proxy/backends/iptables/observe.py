@@ -1,14 +1,14 @@
 """iptables-save's output, parsed as far as the proxy needs it: pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.names import ChainName, Table
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedChains:
+class ObservedChains(Struct, frozen=True):
     """Our chains in the kernel, and the rules of other chains that jump to them.
 
     ``entries`` are (chain, arguments) of rules in the kernel's own chains. ``held`` are chains of

@@ -6,8 +6,9 @@ address, a number, a hash, or through ``comment``.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.accounting import LOOPBACK_ACCEPTED
@@ -30,8 +31,7 @@ class SharedLine(NamedTuple):
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedRules:
+class RenderedRules(Struct, frozen=True):
     """The rules of a portal or of a Service: its own chains, and its lines in shared chains.
 
     ``cluster_ips`` are its ClusterIPs, of which one shared chain has all.

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.fixed import Jump, fixed_chains, jumps, node_port_jumps, unserved
@@ -16,11 +18,10 @@ from proxy.model.values import Address, Family, Key, NodeView
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class ChainChanges:
+class ChainChanges(Struct, frozen=True):
     """One transaction: chains to write and to remove, jumps to insert, rules to delete."""
 
-    put: Mapping[ChainName, Rules] = field(default_factory=dict)
+    put: Mapping[ChainName, Rules] = {}
     drop: frozenset[ChainName] = frozenset()
     jumps: tuple[Jump, ...] = ()
     gone: tuple[tuple[ChainName, str], ...] = ()

@@ -6,9 +6,11 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.backends.iptables.fixed import Jump
 from proxy.backends.iptables.names import Table
@@ -35,8 +37,7 @@ class Flavor(StrEnum):
     NFT = "nft"
 
 
-@dataclass(frozen=True, slots=True)
-class IptablesTool:
+class IptablesTool(Struct, frozen=True):
     """The iptables commands of one family and flavor."""
 
     family: Family

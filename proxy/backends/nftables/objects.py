@@ -1,9 +1,8 @@
 """The objects of a table as values. Each knows its own identity and its text in nft's language."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from msgspec import Struct
 
-from proxy.model.values import Target
+from proxy.model.values import Frozen, Target
 
 TABLE = "podwire-proxy"
 HAIRPIN = "hairpin"  # the set of (endpoint, same endpoint): Pods that call themselves
@@ -15,8 +14,7 @@ ObjectIdentity = tuple[
 ]  # what makes an object the same as another: its sort, or store, and name
 
 
-@dataclass(frozen=True, slots=True)
-class SetOrMap:
+class SetOrMap(Struct, frozen=True):
     """A named set or map. ``spec`` is its type and flags."""
 
     kind: str  # "map" or "set"
@@ -29,8 +27,7 @@ class SetOrMap:
         return "store", self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """A chain. ``hook`` is empty unless the kernel itself calls it.
 
     ``had`` are the first rules: each sends on the clients that had one endpoint.
@@ -47,7 +44,7 @@ class Chain:
         return "chain", self.name
 
 
-class Element(NamedTuple):
+class Element(Frozen, frozen=True):
     """A member of a set or map; ``value`` is empty in a set.
 
     The comment is not part of its identity.
@@ -78,7 +75,7 @@ class Element(NamedTuple):
 TableObject = SetOrMap | Chain | Element
 
 
-class Draws(NamedTuple):
+class Draws(Frozen, frozen=True):
     """The elements of a pool that draws at random: ``key`` and a place lead to each target.
 
     It is one value for all of them: most of a new table's elements are such.

@@ -1,7 +1,8 @@
 """The kernel's view of the table: its contents, and the events of other programs' changes."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.backends.nftables.objects import CLIENTS, TABLE
 from proxy.backends.nftables.transaction import table_name
@@ -10,8 +11,7 @@ from proxy.linux.nft_events import NftEvent, NftEventKind
 from proxy.model.values import Family
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedTable:
+class ObservedTable(Struct, frozen=True):
     """The names of the table's contents; all empty if there is no table."""
 
     chains: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ address.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import collapse_addresses
 from zlib import crc32
@@ -33,7 +32,7 @@ from proxy.desired.fate import admits_node
 from proxy.desired.portals import Frontend, FrontendKind, Masquerade, Portal, RefusalAction
 from proxy.model.naming import digest, plain
 from proxy.model.settings import ProxySettings
-from proxy.model.values import Address, Family, Network, NodeView, Protocol, Target, text_of
+from proxy.model.values import Address, Family, Frozen, Network, NodeView, Protocol, Target, text_of
 
 STICKY = "sticky-"  # prefix of the chains of endpoints with session affinity
 
@@ -41,8 +40,7 @@ _COMMENT_LIMIT = 120  # nft allows 128 bytes
 _NAMES = {protocol: protocol.lower() for protocol in Protocol}
 
 
-@dataclass(frozen=True, slots=True)
-class PoolChain:
+class PoolChain(Frozen, frozen=True):
     """A chain that sends a packet to one of some endpoints, with all objects that it needs."""
 
     chain: str
@@ -118,15 +116,8 @@ class NftablesRenderer:
 
     def _masquerading(self, pool: PoolChain, rule: Masquerade) -> PoolChain:
         """Return the pool's entry chain, which marks some packets, or all, for masquerading."""
-        outsiders = self._outsiders
-        if rule is Masquerade.ALWAYS:
-            chain = Chain(f"all-{pool.chain}", (self.mark, f"goto {pool.chain}"))
-        elif rule is Masquerade.NOT_PODS and outsiders:
-            lines = (f"{outsiders} {self.mark}", f"goto {pool.chain}")
-            chain = Chain(f"outsiders-{pool.chain}", lines)
-        else:
-            return pool
-        return PoolChain(chain.name, (*pool.objects, chain))
+        chain = _marking(pool.chain, rule, self.mark, self._outsiders)
+        return pool if chain is None else PoolChain(chain.name, (*pool.objects, chain))
 
     def _pool(
         self,
@@ -203,6 +194,19 @@ class NftablesRenderer:
         """
         number = crc32(f"{portal.name}{portal.protocol.lower()}{target}".encode())
         return f"numgen random mod 1 offset {number} . {self.ip} saddr"
+
+
+@lru_cache(maxsize=1024)
+def _marking(chain: str, rule: Masquerade, mark: str, outsiders: str) -> Chain | None:
+    """Return the chain before ``chain`` that marks packets; None if there is nothing to mark.
+
+    Services share both.
+    """
+    if rule is Masquerade.ALWAYS:
+        return Chain(f"all-{chain}", (mark, f"goto {chain}"))
+    if rule is Masquerade.NOT_PODS and outsiders:
+        return Chain(f"outsiders-{chain}", (f"{outsiders} {mark}", f"goto {chain}"))
+    return None
 
 
 @lru_cache(maxsize=1024)

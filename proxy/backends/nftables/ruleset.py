@@ -1,7 +1,9 @@
 """The desired table, kept up to date frontend by frontend, and the way there: pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxy.backends.nftables.fixed import fixed
 from proxy.backends.nftables.objects import (
@@ -23,8 +25,7 @@ from proxy.model.values import Family, NodeView
 _SHARED_STORES = (HAIRPIN, CLUSTER_IPS)
 
 
-@dataclass(slots=True)
-class _SharedObject:
+class _SharedObject(Struct):
     """An object that frontends share, and how many need it."""
 
     object: TableObject
@@ -113,9 +114,10 @@ class NftablesRuleset:
         return held.object if held else None
 
     def _acquire(self, item: TableObject) -> None:
-        held = self._held.get(item.identity)
+        identity = item.identity
+        held = self._held.get(identity)
         if held is None:
-            self._held[item.identity] = _SharedObject(item, 1)
+            self._held[identity] = _SharedObject(item, 1)
         else:
             held.object = item
             held.users += 1

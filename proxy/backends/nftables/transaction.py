@@ -6,7 +6,8 @@ elements to add, chains to remove, sets and maps to remove.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.backends.nftables.objects import TABLE, Chain, Draws, Element, SetOrMap, TableObject
 from proxy.model.values import Family
@@ -14,8 +15,7 @@ from proxy.model.values import Family
 _AT_ONCE = 500  # elements in one command
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(Struct, frozen=True):
     """Objects to add or to replace, and objects to remove. ``draws`` are elements to add."""
 
     put: tuple[TableObject, ...] = ()

@@ -6,8 +6,9 @@ things have none, and are left to the rules: named ports of egress, and Pods of 
 """
 
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+
+from msgspec import Struct
 
 from proxy.backends.ebpf.layout import pack_address, pack_admitted, pack_number
 from proxy.backends.ebpf.policy import (
@@ -33,15 +34,14 @@ _MAPPED = (0xFFFF << 32, (0x10000 << 32) - 1)  # ::ffff:0:0/96
 _Entries = dict[AdmissionKey, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionChange:
+class AdmissionChange(Struct, frozen=True):
     """Entries to remove before the rules change, and entries to write after that.
 
     So the programs admit nothing that the rules before, or those after, would drop.
     """
 
-    gone: list[AdmissionKey] = field(default_factory=list)
-    put: Admissions = field(default_factory=dict)
+    gone: list[AdmissionKey] = []
+    put: Admissions = {}
 
 
 class AdmissionTable:

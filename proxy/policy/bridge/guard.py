@@ -11,7 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from proxy.backends.ebpf.policy import AdmissionMaps, Guard, are_pinned
 from proxy.linux.netlink import BRIDGE
@@ -40,8 +41,7 @@ def _no_ports() -> Mapping[int, int] | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What the engine asks of the proxy: the node and the settings as they are now.
 
     ``ports`` are those of bridges with programs, as ``Backend.guarded_ports``. ``synced`` is set

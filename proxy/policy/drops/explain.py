@@ -5,7 +5,8 @@ It reads the API's text once more, by values alone, for people: rules of the ker
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.model.values import Address, Key, Protocol
 from proxy.policy.peers.selectors import selects
@@ -27,8 +28,7 @@ from proxy.policy.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """The first packet of a flow, with the Pods at its ends, None where there is none.
 
     ``port`` and ``protocol`` are None for a packet of a protocol without ports, such as ICMP.
@@ -49,8 +49,7 @@ class Asked:
         return self.destination_pod, self.source_pod, self.source
 
 
-@dataclass(frozen=True, slots=True)
-class RuleVerdict:
+class RuleVerdict(Struct, frozen=True):
     """What a rule says; ``number`` is its place in the policy. ``why`` ends the sentence."""
 
     number: int
@@ -58,8 +57,7 @@ class RuleVerdict:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyVerdict:
+class PolicyVerdict(Struct, frozen=True):
     """A policy that isolates the Pod, and its rules."""
 
     policy: Key
@@ -71,8 +69,7 @@ class PolicyVerdict:
         return any(rule.admits for rule in self.rules)
 
 
-@dataclass(frozen=True, slots=True)
-class TierRuleVerdict:
+class TierRuleVerdict(Struct, frozen=True):
     """A rule of a ClusterNetworkPolicy that fits the packet; ``number`` is its place in it."""
 
     policy: str
@@ -86,8 +83,7 @@ class TierRuleVerdict:
         return f"rule {self.number}{name} of ClusterNetworkPolicy {self.policy}"
 
 
-@dataclass(frozen=True, slots=True)
-class TierVerdict:
+class TierVerdict(Struct, frozen=True):
     """What a tier says: ``policies`` are about the Pod, in order; ``fits`` is the first rule of
     theirs that fits the packet, None if none does.
     """
@@ -102,8 +98,7 @@ class TierVerdict:
         return self.fits.rule.action if self.fits else Action.PASS
 
 
-@dataclass(frozen=True, slots=True)
-class SideVerdict:
+class SideVerdict(Struct, frozen=True):
     """A Pod and a direction. Without policies the Pod is not isolated in it.
 
     ``admin`` and ``baseline`` are None where no ClusterNetworkPolicy has a say. A Pod always

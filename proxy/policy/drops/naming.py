@@ -1,7 +1,8 @@
 """Names a dropped packet: the Pod that was guarded, its policies, and the other end. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.model.values import Address, Key, NodeView, Protocol
 from proxy.policy.drops.explain import Asked, explain
@@ -15,8 +16,7 @@ _DENIALS = {name: direction for direction, name in DENIED.items()}
 _UNKNOWN = {UNKNOWN_FROM: Direction.EGRESS, UNKNOWN_TO: Direction.INGRESS}
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """One end of a flow. ``pod`` is None if no Pod has the address now."""
 
     address: Address
@@ -29,8 +29,7 @@ class End:
         return f"node {self.node}" if self.node else str(self.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """Why a packet was dropped. Equal drops are one line of the list.
 
     ``policies`` isolate the Pod in the direction, and none of them admits the packet. Without them

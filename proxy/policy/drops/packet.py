@@ -1,7 +1,8 @@
 """The first bytes of an IP packet: its ends, protocol and port. Pure; any bytes may come."""
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
 
 from proxy.model.values import PROTOCOL_NUMBERS, Address
 
@@ -13,8 +14,7 @@ _FRAGMENT = 44
 _MOST_HEADERS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """What a packet belongs to. ``port`` is the destination's; None if it has none, or is not known
     because the packet is a later fragment.
     """

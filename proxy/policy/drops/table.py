@@ -2,15 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.policy.drops.naming import Drop
 
 MOST_ROWS = 1000
 
 
-@dataclass(slots=True)
-class DropRow:
+class DropRow(Struct):
     """A drop with its count of packets; times are seconds since the epoch.
 
     ``changed`` is the number of the table's change that it had last.

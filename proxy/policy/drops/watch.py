@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from proxy.linux.nflog import LoggedPacket, NflogListener
 from proxy.model.settings import ProxySettings
@@ -28,8 +29,7 @@ _READING = 1.0  # seconds from a logged drop to a reading of the counters
 _REMEMBERED = 300.0  # seconds after which a drop that goes on is reported again
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What names drops: the index, the node, and the families that have rules."""
 
     index: PolicyIndex

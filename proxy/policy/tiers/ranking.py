@@ -6,9 +6,10 @@ and each range has a ladder, the rules for it without their ports.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from proxy.model.values import Protocol
 from proxy.policy.profile import Group, Profile
@@ -18,8 +19,7 @@ Step = tuple[Group | None, Action]
 Steps = tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ladder:
+class Ladder(Struct, frozen=True):
     """Steps in order: the first whose group has the peer decides, and without one it is PASS.
 
     A group of None has everybody; only the last step may be such.
@@ -37,8 +37,7 @@ class Ladder:
         return action if group is None else None
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(Struct, frozen=True):
     """A tier's rules for one Pod. ``doors`` are ranges of ports with ladders of their own, in
     order, that do not overlap; at other ports, and without one, ``anywhere`` counts.
 

@@ -26,6 +26,12 @@ def test_what_a_part_imports_is_compiled_for_all_users(tmp_path: Path):
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in made.values())
 
 
+def test_what_a_part_imports_after_its_command_line_is_compiled_too(tmp_path: Path):
+    folder = tmp_path / "pycache"
+    compile_parts(program(folder), ("proxy",), QUIET)
+    assert list(folder.rglob("proxy/node.*.pyc"))
+
+
 def test_a_wheel_is_compiled_already(tmp_path: Path):
     compile_parts(Program("/nowhere/python"), ("dns",), QUIET)
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,9 @@
 """Session affinity with real packets: every backend keeps a client at the endpoint that it has."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.backends.base import BACKENDS as MODES
 from proxy.backends.base import Backend, open_backend

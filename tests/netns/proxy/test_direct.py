@@ -4,13 +4,13 @@ import ctypes
 import json
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether

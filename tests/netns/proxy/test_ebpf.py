@@ -6,13 +6,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import wait
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.backends.base import BACKENDS, open_backend
 from proxy.backends.ebpf import backend, packets, sockets
@@ -53,8 +53,9 @@ def apply(
     tracker.set_service(KEY, service)
     for number, prefix in enumerate(("10.244.1.", "fd00:10:244:1::")):
         endpoints = tuple(
-            Endpoint(Target.of(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True)._replace(
-                **states.get(name, {})
+            replace(
+                Endpoint(Target.of(ip_address(f"{prefix}{_HOSTS[name]}"), PORT), local=True),
+                **states.get(name, {}),
             )
             for name in names
         )

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.linux.libnftables import Libnftables
 from proxy.model.errors import KernelRefusedError

@@ -4,10 +4,10 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.backends.iptables import accounting
 from proxy.backends.iptables.accounting import LOOPBACK_ACCEPTED, NAMES
@@ -37,8 +37,6 @@ class WithoutRecent(IptablesTool):
     This kernel has the match ``recent``. In its place goes one that the kernel looks up and does
     not find, so that it refuses the rule by the same error, ENOENT.
     """
-
-    __slots__ = ()
 
     def restore(self, transaction: bytes) -> None:
         super().restore(_RECENT.sub(rb"-m nfacct --nfacct-name \1", transaction))

@@ -1,12 +1,12 @@
 """The flows that a change of state makes stale."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from proxy.desired.desired import Desired
 from proxy.desired.portals import Frontend, portals
@@ -150,7 +150,7 @@ def states(*endpoints: Endpoint, **changes: object) -> Desired:
 
 HERE = Endpoint(Target.of(POD, 5353), local=True)
 THERE = Endpoint(Target.of(OTHER, 5353))
-LEAVING = HERE._replace(ready=False, terminating=True)
+LEAVING = replace(HERE, ready=False, terminating=True)
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ LEAVING = HERE._replace(ready=False, terminating=True)
         pytest.param(states(HERE, THERE), states(LEAVING, THERE), set(), id="terminates, serves"),
         pytest.param(
             states(HERE, THERE),
-            states(LEAVING._replace(serving=False), THERE),
+            states(replace(LEAVING, serving=False), THERE),
             TO_POD | TO_NOBODY,
             id="serves no longer",
         ),
         pytest.param(
             states(HERE, THERE),
-            states(HERE, THERE._replace(nodes=frozenset({"n2"}))),
+            states(HERE, replace(THERE, nodes=frozenset({"n2"}))),
             set(),
             id="hints come",
         ),

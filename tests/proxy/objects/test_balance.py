@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.backends.ebpf.layout import ForwardEntry
 from proxy.desired.tracker import Tracker
@@ -37,7 +38,7 @@ def test_an_annotation(text: str, found: Balance, complaints: int) -> None:
 
 def kept(text: str) -> KeptObject[Service]:
     api, _ = wire(annotations={BALANCE: text})
-    return ObjectReader("n1", "").service(api)._replace(uid="u")
+    return replace(ObjectReader("n1", "").service(api), uid="u")
 
 
 def feed(mode: str, told: Told) -> Feed:

@@ -2,10 +2,10 @@
 
 import random
 import re
-from dataclasses import replace
 from ipaddress import ip_address
 
 from msgspec import convert
+from msgspec.structs import replace
 
 from proxy.backends.nftables.objects import Element
 from proxy.model.values import Family

@@ -3,11 +3,11 @@
 import asyncio
 import socket
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from proxy.desired.desired import Desired
 from proxy.desired.tracker import Tracker

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+
+from msgspec.structs import replace
 
 from proxy.desired.desired import Desired
 from proxy.desired.fate import Packet

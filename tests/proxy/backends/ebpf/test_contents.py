@@ -1,11 +1,11 @@
 """The maps' contents: after any history they have the same meaning as after a fresh start."""
 
-from dataclasses import asdict, replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 from proxy.backends.ebpf.contents import MapChanges, MapContents
 from proxy.backends.ebpf.layout import (

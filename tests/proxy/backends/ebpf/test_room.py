@@ -1,6 +1,6 @@
 """The room that tables get before there is a desired state."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from proxy.backends.ebpf.room import USUAL_ROOM, MapRoom
 

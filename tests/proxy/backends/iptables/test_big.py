@@ -1,9 +1,9 @@
 """One Service with very many endpoints: others do not wait for it, and all end as they should."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.backends.iptables.backend import IptablesFamily
 from proxy.backends.iptables.big import BIG, SLICE

@@ -1,9 +1,9 @@
 """The kernel refuses rules without saying which: the Services they belong to are left out."""
 
 import logging
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.backends.iptables import names
 from proxy.backends.iptables.backend import IptablesFamily

@@ -1,12 +1,12 @@
 """The rules: after any history they are those of the last state, and every step commits."""
 
 import re
-from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.backends.iptables.observe import parse
 from proxy.backends.iptables.ownership import removal
@@ -64,7 +64,7 @@ def _policy_changes() -> list[list]:
     port, clusters = Port("", Protocol.TCP, 1), (ip_address("10.96.0.1"),)
     first, second = (Endpoint(Target.of(ip_address(f"10.244.0.{n}"), 8080)) for n in (1, 2))
     wanted = {("", Protocol.TCP): (first,)}
-    more = {("", Protocol.TCP): (first._replace(local=True), second)}
+    more = {("", Protocol.TCP): (replace(first, local=True), second)}
     open_port = Port("", Protocol.TCP, 1, 30000)
     last = Service(key, (open_port,), clusters, internal_local=True)
     neighbor = Service(other, (port,), (ip_address("10.96.0.2"),))
