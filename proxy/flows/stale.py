@@ -150,8 +150,14 @@ def _changed(before: Desired, after: Desired) -> Iterator[Key]:
 
 
 def _is_watched(portals: Portals) -> bool:
-    """Return True if one is of UDP or SCTP."""
-    return bool(_watched(portals))
+    """Return True if one is of UDP or SCTP.
+
+    A plain loop: a first load asks it three times about each Service.
+    """
+    for portal in portals:  # noqa: SIM110  # a generator would take twice as long
+        if portal.protocol is not Protocol.TCP:
+            return True
+    return False
 
 
 def _watched(portals: Portals) -> list[Portal]:

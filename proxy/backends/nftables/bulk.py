@@ -193,6 +193,13 @@ def _head(key: int, more: int) -> bytes:
 @lru_cache(maxsize=64)
 def _fields(text: str) -> bytes:
     """Pack the parts of a key. The endpoints of a Service, which share it, follow each other."""
+    first, _, rest = text.partition(" . ")
+    return _field(first) + _rest(rest) if rest else _field(first)
+
+
+@lru_cache(maxsize=1024)
+def _rest(text: str) -> bytes:
+    """Pack all parts of a key but the first: nearly always a protocol and a port."""
     return b"".join([_field(part) for part in text.split(" . ")])
 
 
