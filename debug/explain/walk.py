@@ -17,15 +17,16 @@ from debug.explain.naming import closed_text, entry_text, packet_text, rule_line
 from debug.explain.programs import Call, Programs
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
-from debug.explain.wires import Aim, Post, Wires
+from debug.explain.wires import Aim, Bridge, Post, Wires
 from debug.places import Place
 from debug.ruleset.packet import UDP, Address, Device, Packet, State, Tuple, make
 from debug.ruleset.read.fib import RouteFact
+from debug.ruleset.registers import UnknownError
 from debug.ruleset.traverse import Way, through_hook
 from debug.ruleset.values import Hook
 from proxy.backends.installed import Share
 
-_DEEPEST = 64  # namespaces; a packet that turns in circles ends by its TTL
+_DEEPEST = 32  # namespaces; a packet that turns in circles ends by its TTL
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
 _TUNNELED = 40_000  # the source port of a tunnel's packets, which the kernel draws from a hash
 Then = Callable[[Here], Branch]
@@ -43,22 +44,35 @@ class Walk:
     """Walks among namespaces. ``most`` branches of one choice are followed, the likeliest."""
 
     def __init__(
-        self, spaces: Spaces, names: Names, most: int = 16, outside: Outside | None = None
+        self,
+        spaces: Spaces,
+        names: Names,
+        most: int = 16,
+        outside: Outside | None = None,
+        programs: Programs | None = None,
     ) -> None:
         self._spaces, self._names, self._most = spaces, names, most
         self._outside = outside or Outside()
-        self._wires, self._programs = Wires(spaces), Programs(spaces.places)
+        self._wires, self._programs = Wires(spaces), programs or Programs(spaces.places)
 
     def begin(self, space: Space, state: State) -> Branch:
         """Send a packet, and its answer back."""
         here = Here(space, state, called=state.packet.flow_tuple)
         call = self._programs.called(space, state.packet)
-        return self.send(here) if call is None else self._called(here, call)
+        then = self.send if call is None else lambda one: self._called(one, call)
+        return self._known(here, then)
 
     def arrive(self, space: Space, device: Device, state: State) -> Branch:
         """Receive a packet that comes from outside, and send its answer back."""
         here = Here(space, state, called=state.packet.flow_tuple)
-        return self._receive(here, space, device)
+        return self._known(here, lambda one: self._receive(one, space, device))
+
+    def _known(self, here: Here, then: Then) -> Branch:
+        """Go on by ``then``, as far as what decides is known."""
+        try:
+            return then(here)
+        except UnknownError as err:
+            return self._end(here, UNKNOWN, str(err))
 
     def _called(self, here: Here, call: Call) -> Branch:
         """Send what a process calls to the endpoint that a program chooses at its socket."""
@@ -146,7 +160,15 @@ class Walk:
         state = here.state
         if space is not here.space:
             state = State(state.packet, open_port=state.open_port)
-        state = msgspec.structs.replace(state, iif=device, oif=None, local=False)
+        state = msgspec.structs.replace(
+            state,
+            iif=device,
+            oif=None,
+            local=False,
+            bridged=False,
+            port_in=None,
+            port_out=None,
+        )
         came = here.at(space=space, state=state, depth=here.depth + 1)
         if self._is_outside(space, state.packet.destination):
             return self._arrived_outside(came, self.send)
@@ -264,15 +286,18 @@ class Walk:
         device = post.link.device
         if master := post.space.fib.links.get(post.link.master):
             device = master.device
-        by = "".join(f", over bridge {link.device.name}" for _, link in post.bridges)
+        by = "".join(
+            f", over bridge {link.device.name}" for link in (one.link for one in post.bridges)
+        )
         hop = self._hop(here, "wire", f"{oif.name} to {post.space.name} {device.name}{by}")
         arrive: Then = lambda one: self._receive(one, post.space, device)  # noqa: E731
-        for space, bridge in reversed(post.bridges):
-            arrive = self._over_bridge(space, bridge.device, arrive)
+        for bridge in reversed(post.bridges):
+            arrive = self._over_bridge(bridge, arrive)
         return prefixed([hop], arrive(here))
 
-    def _over_bridge(self, space: Space, bridge: Device, then: Then) -> Then:
+    def _over_bridge(self, passed: Bridge, then: Then) -> Then:
         """Return what leads a frame over a bridge: through the rules, if the bridge calls them."""
+        space, bridge = passed.space, passed.link.device
 
         def go(here: Here) -> Branch:
             if not space.calls_rules(bridge, here.state.packet.version):
@@ -280,9 +305,16 @@ class Walk:
                     hop = self._hop(here.at(space=space), "bridge", "eBPF: to the node's rules")
                     return prefixed([hop], self._receive(here, space, bridge))
                 return then(here)
-            state = State(here.state.packet, iif=bridge, open_port=here.state.open_port)
+            state = State(
+                here.state.packet,
+                iif=bridge,
+                open_port=here.state.open_port,
+                bridged=True,
+                port_in=passed.port_in.device,
+            )
             before = here.at(space=space, state=state)
-            return self._hook(before, Hook.PREROUTING, lambda one: self._bridged(before, one, then))
+            on = lambda one: self._bridged(before, one, passed, then)  # noqa: E731
+            return self._hook(before, Hook.PREROUTING, on)
 
         return go
 
@@ -296,11 +328,11 @@ class Walk:
         tables = {name for _, name in space.rules.tables}
         return here.at(space=space).is_translated() or TABLE in tables
 
-    def _bridged(self, before: Here, here: Here, then: Then) -> Branch:
+    def _bridged(self, before: Here, here: Here, passed: Bridge, then: Then) -> Branch:
         """Go on over a bridge, unless a rule has sent the packet elsewhere."""
         if here.state.packet.destination != before.state.packet.destination:
-            return self._routed(here)
-        on = here.with_state(oif=here.state.iif)
+            return self._routed(here.with_state(bridged=False, port_in=None))
+        on = here.with_state(oif=here.state.iif, port_out=passed.port_out.device)
         last = lambda one: then(one.remembering())  # noqa: E731
         return self._hook(on, Hook.FORWARD, lambda one: self._hook(one, Hook.POSTROUTING, last))
 
@@ -342,7 +374,7 @@ class Walk:
         hops = [*self._entry(here, on), hop]
         verdict = way.verdict
         if verdict.code == "accept":
-            branch = then(on)
+            branch = self._known(on, then)
         elif verdict.code == "drop":
             branch = self._end(on, DROPPED, _reason(way))
         else:

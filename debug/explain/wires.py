@@ -11,12 +11,22 @@ _MOST = 4096  # links that are searched
 
 
 @dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge that a frame passes, from port to port."""
+
+    space: Space
+    link: LinkFact
+    port_in: LinkFact
+    port_out: LinkFact
+
+
+@dataclass(frozen=True, slots=True)
 class Post:
     """A link in its namespace, and the way there: the bridges that a frame passes."""
 
     space: Space
     link: LinkFact
-    bridges: tuple[tuple[Space, LinkFact], ...] = ()
+    bridges: tuple[Bridge, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Wires:
         """Yield the links that a frame reaches; it passes a bridge from port to port."""
         waiting = list(self._over_cable(Post(space, link)))
         if link.device.kind == "bridge":
-            waiting = list(self._over_bridge(Post(space, link), link, ()))
+            waiting = list(self._over_bridge(Post(space, link), link))
         seen = {(space.name, link.device.index)}
         while waiting and len(seen) < _MOST:
             post = waiting.pop(0)
@@ -81,15 +91,15 @@ class Wires:
         bridge = post.space.fib.links.get(post.link.master)
         if bridge is not None and bridge.device.kind == "bridge":
             yield Post(post.space, bridge, post.bridges)
-            passed = (*post.bridges, (post.space, bridge))
-            yield from self._over_bridge(post, bridge, passed)
+            yield from self._over_bridge(post, bridge)
 
-    def _over_bridge(
-        self, post: Post, bridge: LinkFact, passed: tuple[tuple[Space, LinkFact], ...]
-    ) -> Iterator[Post]:
+    def _over_bridge(self, post: Post, bridge: LinkFact) -> Iterator[Post]:
+        """Yield what a frame reaches by the other ports; one that the bridge sends passes none."""
         for port in self._ports_of(post.space, bridge):
             if port.device.index != post.link.device.index and port.up:
-                yield from self._over_cable(Post(post.space, port, passed))
+                passed = Bridge(post.space, bridge, post.link, port)
+                known = post.bridges if post.link is bridge else (*post.bridges, passed)
+                yield from self._over_cable(Post(post.space, port, known))
 
     def _over_cable(self, post: Post) -> Iterator[Post]:
         other = (

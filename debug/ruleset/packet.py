@@ -163,6 +163,9 @@ class State(Struct, frozen=True):
     pkttype: int = 0  # to this host; 3 is to another, which a bridge may pass on
     open_port: str = ""  # "source" or "destination": the kernel chose that port, it is not known
     local: bool = False  # a socket of this namespace sent it
+    bridged: bool = False  # a bridge shows it to the rules (br_netfilter), which know its ports:
+    port_in: Device | None = None
+    port_out: Device | None = None
 
 
 class Fib(Protocol):

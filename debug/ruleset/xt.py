@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from debug.ruleset import nat
 from debug.ruleset.frames import ACCEPT, BREAK, DROP, RETURN, Frame, Next, World
-from debug.ruleset.packet import DNAT, SNAT, TCP, UDP, Flow
+from debug.ruleset.packet import DNAT, SNAT, TCP, UDP, Device, Flow
 from debug.ruleset.registers import UnknownError, from_host
 from debug.ruleset.steps import Verdict, XtMatch, XtTarget
 
@@ -187,8 +187,32 @@ def _icmp(data: bytes, frame: Frame, _: World) -> bool:
     return held != bool(inverted)
 
 
-def _physdev(*_: object) -> bool:
-    raise UnknownError("match physdev: the port of a bridge")
+_PORT_IN, _PORT_OUT, _BRIDGED, _IS_IN, _IS_OUT = 1, 2, 4, 8, 16  # XT_PHYSDEV_OP_...
+
+
+def _physdev(data: bytes, frame: Frame, _: World) -> bool:
+    """The port of a bridge: xt_physdev_info. Of what no bridge shows, only "not" holds."""
+    asked, inverted = data[65], data[64]
+    state = frame.state
+    if not state.bridged:
+        return not asked & ~inverted
+    is_in, is_out = state.port_in is not None, state.port_out is not None
+    for flag, held in ((_BRIDGED, is_out), (_IS_IN, is_in), (_IS_OUT, is_out)):
+        if asked & flag and held == bool(inverted & flag):
+            return False
+    if asked & _PORT_IN and is_in and not _fits(state.port_in, data, inverted & _PORT_IN):
+        return False
+    return not asked & _PORT_OUT or _fits(state.port_out, data[32:], inverted & _PORT_OUT)
+
+
+def _fits(device: Device | None, wanted: bytes, inverted: int) -> bool:
+    """Return True if a device has a name, as far as its mask says (ifname_compare_aligned)."""
+    if device is None:
+        return False
+    name = device.name.encode().ljust(16, b"\0")
+    parts = zip(name, wanted[:16], wanted[16:32], strict=True)
+    same = not any((a ^ b) & mask for a, b, mask in parts)
+    return same != bool(inverted)
 
 
 def _always(*_: object) -> bool:
