@@ -13,7 +13,14 @@ from lab.options import output_option
 from lab.shared import need_root
 from lab.state import lab_dir
 
-__all__ = ["ground", "ground_options", "needed_objects", "objects", "output_option"]
+__all__ = [
+    "ground",
+    "ground_options",
+    "needed_objects",
+    "objects",
+    "output_option",
+    "snapshot_option",
+]
 
 if TYPE_CHECKING:
     from debug.cluster import ClusterState
@@ -28,6 +35,14 @@ _OPTIONS = (
     ),
 )
 _ENTER = "other network namespaces are entered, for which you need root"
+
+
+snapshot_option = click.option(
+    "--snapshot",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Read this file, which `podwire snapshot` wrote, instead of the cluster.",
+)
 
 
 def ground_options(command: Callable[..., Any]) -> Callable[..., Any]:

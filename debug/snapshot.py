@@ -6,8 +6,10 @@ may hold whole objects with what is secret in them (kubectl's last-applied-confi
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,15 +21,19 @@ from control.client.errors import ClientError
 from control.linux import whole
 from control.reported import ReportedError
 from debug.cluster import ClusterState, read_cluster
+from debug.kernel.conntrack import Tracked, table
 from debug.kernel.read import identity, read_numbers, read_space
 from debug.kernel.values import SpaceState
 from debug.machine.read import read_machine
 from debug.machine.values import MachineState
 from debug.places import SWITCH, Ground, Place, PlaceError, inside
+from debug.ruleset.read.both import AllRules
+from debug.ruleset.saved import SavedRules
 from proxy.objects.wire import WireObject
 
 VERSION = 1
 _LONGEST = 1 << 30  # bytes of a file
+_MOST_CONNECTIONS = 200_000  # of a namespace, some 60 MB
 _AT_ONCE = 8  # namespaces that are read beside each other
 _KEPT = ("proxy.podwire.dev/", "service.kubernetes.io/")  # annotations that decide about packets
 
@@ -41,7 +47,8 @@ class SnapshotError(ReportedError):
 class SpaceSnapshot(Struct, frozen=True, omit_defaults=True):
     """One network namespace: of a Pod, or of the node itself.
 
-    ``peers`` has the ``identity`` of other namespaces by ``Link.peer_netns``.
+    ``peers`` has the ``identity`` of other namespaces by ``Link.peer_netns``. ``rules`` and
+    ``connections`` are there if they were asked for.
     """
 
     node: str
@@ -49,6 +56,9 @@ class SpaceSnapshot(Struct, frozen=True, omit_defaults=True):
     pod: tuple[str, str] | None = None
     identity: int = 0  # differs from that of every other namespace; 0 if it is not known
     peers: dict[int, int] = field(default_factory=dict)
+    rules: SavedRules | None = None
+    connections: tuple[Tracked, ...] = ()
+    left_out: int = 0  # connections that there was no room for
 
 
 class Snapshot(Struct, frozen=True, omit_defaults=True):
@@ -74,10 +84,11 @@ class Snapshot(Struct, frozen=True, omit_defaults=True):
         return tuple(one for one in self.spaces if one.pod is None)
 
 
-def take(ground: Ground, *, machines: bool = False) -> Snapshot:
+def take(ground: Ground, *, machines: bool = False, rules: bool = False) -> Snapshot:
     """Read all places, and the cluster's objects if it is known how to ask for them.
 
-    ``machines`` asks for what nodes have besides: the whole ruleset, which may take seconds.
+    ``machines`` asks for what nodes have besides: the whole ruleset, which may take seconds;
+    ``rules`` for what explain needs: each namespace's rules, and its connections.
     """
     unread: list[str] = []
     cluster = None
@@ -88,29 +99,41 @@ def take(ground: Ground, *, machines: bool = False) -> Snapshot:
             unread.append(f"the API: {err}")
     spaces = []
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        reading = partial(_read, ground)
+        reading = partial(_read, ground, rules=rules)
         for place, found in zip(ground.places, pool.map(reading, ground.places), strict=True):
             if isinstance(found, SpaceSnapshot):
                 spaces.append(found)
             else:
                 unread.append(f"{place.name}: {found}")
         nodes = [place for place in ground.nodes() if machines and place.node != SWITCH]
-        facts = tuple(pool.map(partial(_machine, ground), nodes))
+        facts = tuple(pool.map(partial(_machine, ground, rules=rules), nodes))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Snapshot(now, cluster, tuple(spaces), facts, tuple(unread))
 
 
-def _read(ground: Ground, place: Place) -> SpaceSnapshot | str:
+def _read(ground: Ground, place: Place, *, rules: bool) -> SpaceSnapshot | str:
     """Read a place, or say why it cannot be read: a Pod may end meanwhile."""
+    neighbors = _neighbors(ground, place)
     try:
-        return inside(place, lambda: _space(place, _neighbors(ground, place)))
+        return inside(place, lambda: _whole(_space(place, neighbors), rules=rules))
     except (OSError, PlaceError) as err:
         return str(err)
 
 
-def _machine(ground: Ground, node: Place) -> MachineState:
+def _whole(space: SpaceSnapshot, *, rules: bool) -> SpaceSnapshot:
+    """Return a namespace's snapshot with what explain needs, if it is asked for."""
+    if not rules:
+        return space
+    with closing(AllRules()) as found:
+        saved = found.whole()
+    flows = table()
+    kept = tuple(islice(flows, _MOST_CONNECTIONS))
+    return replace(space, rules=saved, connections=kept, left_out=sum(1 for _ in flows))
+
+
+def _machine(ground: Ground, node: Place, *, rules: bool) -> MachineState:
     pods = [one for one in ground.places if one.pod is not None and one.node == node.node]
-    return read_machine(node, pods)
+    return read_machine(node, pods, with_programs=rules)
 
 
 def _neighbors(ground: Ground, place: Place) -> list[str]:

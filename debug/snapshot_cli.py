@@ -14,13 +14,13 @@ from lab.shared import plain_errors
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @ground_options
 def main(name: str | None, here: bool, kubeconfig: Path | None, file: Path) -> None:
-    """Write what doctor and drift read of a cluster to FILE, which only you can read.
+    """Write what explain, doctor and drift read of a cluster to FILE, which only you can read.
 
     Give it to them with --snapshot, on another machine too. Secrets, tokens and environments of
     containers are not in it; names, labels, addresses and rules are.
     """
     with plain_errors():
-        snapshot = take(ground(name, here, kubeconfig), machines=True)
+        snapshot = take(ground(name, here, kubeconfig), machines=True, rules=True)
         save(snapshot, file)
         for line in snapshot.unread:
             say(f"not read: {line}", err=True)

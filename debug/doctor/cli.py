@@ -11,17 +11,10 @@ from debug.doctor.look import look_at
 from debug.doctor.proof import prove
 from debug.doctor.show import lines
 from debug.doctor.table import ALSO, CHECKS
-from debug.options import ground, ground_options, output_option
+from debug.options import ground, ground_options, output_option, snapshot_option
 from debug.output import say, say_json
 from debug.snapshot import Snapshot, load, take
 from lab.shared import plain_errors
-
-snapshot_option = click.option(
-    "--snapshot",
-    "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read this file, which `podwire snapshot` wrote, instead of the cluster.",
-)
 
 
 def seen(name: str | None, here: bool, kubeconfig: Path | None, file: Path | None) -> Snapshot:

@@ -8,10 +8,10 @@ from threading import Event
 
 import click
 
-from debug.doctor.cli import seen, snapshot_option
+from debug.doctor.cli import seen
 from debug.drift.find import find
 from debug.drift.model import Drift, State
-from debug.options import ground, ground_options, output_option
+from debug.options import ground, ground_options, output_option, snapshot_option
 from debug.output import say, say_json
 from debug.snapshot import take
 from lab.shared import plain_errors

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from debug.options import ground_options, output_option
+from debug.options import ground_options, output_option, snapshot_option
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -20,6 +20,7 @@ def _address(_: object, __: object, given: str | None) -> str | None:
 
 @click.command(context_settings=_CONTEXT)
 @ground_options
+@snapshot_option
 @click.option("-n", "--namespace", default="default", show_default=True, help="Of names without.")
 @click.option("--source-port", type=click.IntRange(1, 65535), default=40000, show_default=True)
 @click.option(

@@ -28,9 +28,7 @@ class KernelConnections:
 
         Raises UnknownError.
         """
-        kind = packet.transport[0] if packet.protocol in (ICMP, ICMP6) else 0
-        if answer:
-            kind = _ANSWERS.get((packet.protocol, kind), kind)
+        kind = kind_asked(packet, answer=answer)
         ends = Direction(*_addresses(wanted), wanted.source_port, wanted.destination_port)
         if packet.protocol in (ICMP, ICMP6):
             ends = Direction(*_addresses(wanted), wanted.source_port, kind=kind)
@@ -39,6 +37,14 @@ class KernelConnections:
         except OSError as err:
             raise UnknownError(f"conntrack's table cannot be read: {err.strerror}") from err
         return entry_of(found) if found else None
+
+
+def kind_asked(packet: Packet, *, answer: bool) -> int:
+    """Return the type of an ICMP packet, or of its answer; 0 of other packets."""
+    if packet.protocol not in (ICMP, ICMP6):
+        return 0
+    kind = packet.transport[0]
+    return _ANSWERS.get((packet.protocol, kind), kind) if answer else kind
 
 
 def _addresses(ends: Tuple) -> tuple[str, str]:

@@ -4,18 +4,18 @@ Source: proxy/backends/ebpf/bpf/sockets.bpf.c. A call that the programs leave as
 rules of nftables, which have the same meaning.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from debug.explain.space import Space
-from debug.places import Place, inside
+from debug.machine.programs import frontends, has_programs, restored
+from debug.places import Place
 from debug.ruleset.packet import NAMES, Packet
-from proxy.backends.ebpf.mounts import MAPS
-from proxy.backends.installed import Installed, Layer, Shares
+from debug.snapshot import Snapshot
+from proxy.backends.installed import Installed, Shares
 from proxy.desired.portals import Frontend, Masquerade
 from proxy.model.values import Family, Protocol
 
-_PINNED = MAPS.relative_to("/") / "frontends"
 _FAMILIES = {4: Family.V4, 6: Family.V6}
 
 
@@ -33,12 +33,12 @@ class Programs:
 
     def __init__(self, places: Sequence[Place]) -> None:
         self._nodes = {place.node: place for place in places if place.pod is None}
-        self._layers: dict[str, Layer | None] = {}
+        self._known: dict[str, Mapping[Frontend, Installed]] = {}
 
     def run_on(self, space: Space) -> bool:
         """Return True if a node's calls and frames go through podwire's programs."""
         node = self._nodes.get(space.place.node)
-        return node is not None and (node.root / _PINNED).exists()
+        return node is not None and has_programs(node)
 
     def called(self, space: Space, packet: Packet) -> Call | None:
         """Return what becomes of a process's call; None if the programs leave it as it is.
@@ -51,22 +51,31 @@ class Programs:
         key = Frontend(
             _FAMILIES[packet.version], packet.destination, packet.ports[1], Protocol(name)
         )
-        layer = self._layer(space.place.node)
-        found = layer.frontends.get(key) if layer else None
+        node = space.place.node
+        if node not in self._known:
+            self._known[node] = self._frontends(node)
+        found = self._known[node].get(key)
         if found is None:
             return None
         return _of_node(found) if space.place.pod is None else _of_pod(found, packet)
 
-    def _layer(self, node: str) -> Layer | None:
-        from proxy.backends.ebpf.installed import maps as ebpf  # only in mode ebpf
-        from proxy.backends.nftables import installed as nftables
+    def _frontends(self, node: str) -> Mapping[Frontend, Installed]:
+        return frontends(self._nodes[node])
 
-        if node not in self._layers:
-            place = self._nodes[node]
-            rules = inside(place, nftables.installed)
-            beside = rules.frontends if rules else {}
-            self._layers[node] = ebpf.installed(beside, place.root)
-        return self._layers[node]
+
+class SavedPrograms(Programs):
+    """The same of a snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(())
+        self._saved = {one.node: one.programs for one in snapshot.machines}
+
+    def run_on(self, space: Space) -> bool:
+        """See ``Programs``."""
+        return self._saved.get(space.place.node) is not None
+
+    def _frontends(self, node: str) -> Mapping[Frontend, Installed]:
+        return dict(map(restored, self._saved[node] or ()))
 
 
 def _of_node(found: Installed) -> Call | None:

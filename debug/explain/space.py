@@ -7,11 +7,13 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -19,7 +21,8 @@ from debug.explain.connections import KernelConnections
 from debug.places import Place, PlaceError, entered
 from debug.ruleset.packet import Address, Device, Entry, Packet, Tuple
 from debug.ruleset.read.both import AllRules
-from debug.ruleset.read.fib import KernelFib, LinkFact
+from debug.ruleset.read.fib import KernelFib, LinkFact, Questions
+from debug.ruleset.values import Rules, Table
 from proxy.linux.netlink import ROUTE, Netlink, attribute, attributes, consistent
 
 _SETTINGS = Path("/proc/sys")  # below net/ those of the reading thread's namespace
@@ -39,17 +42,79 @@ class Tunnel(Struct, frozen=True):
     local: str
 
 
-class Space:
-    """A namespace, read as it is needed. Raises OSError, PlaceError."""
+class Rulebook(Rules, Protocol):
+    """Rules, and the tables that they are in, by family and name."""
+
+    @property
+    def tables(self) -> Mapping[tuple[str, str], Table]:
+        """The tables by family and name."""
+        ...
+
+
+class Space(ABC):
+    """A network namespace, from whatever tells of it."""
+
+    place: Place
+    rules: Rulebook
+    fib: Questions
+
+    @property
+    def name(self) -> str:
+        """The place in words."""
+        return self.place.name
+
+    def link(self, device: Device) -> LinkFact:
+        """The link of a device."""
+        return self.fib.links[device.index]
+
+    @cached_property
+    def addresses(self) -> frozenset[Address]:
+        """All addresses here."""
+        return frozenset(address for _, address, *_ in self.fib.addresses)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what was opened."""
+
+    @abstractmethod
+    def sysctl(self, name: str) -> str | None:
+        """A setting of this namespace."""
+
+    @abstractmethod
+    def connection(self, packet: Packet, ends: Tuple, *, answer: bool = False) -> Entry | None:
+        """The entry of conntrack that has these ends. Raises UnknownError."""
+
+    @abstractmethod
+    def number_of(self, other: "Space") -> int | None:
+        """The number by which this namespace knows another one; None if it does not."""
+
+    @abstractmethod
+    def hardware_address(self, device: Device, address: str) -> bytes | None:
+        """The hardware address of a neighbor, if the kernel knows it."""
+
+    @abstractmethod
+    def tunnel_end(self, device: Device, mac: bytes) -> str | None:
+        """The node to which a tunnel sends frames for a hardware address."""
+
+    @abstractmethod
+    def tunnel(self, device: Device) -> Tunnel:
+        """What a VXLAN device is."""
+
+    @abstractmethod
+    def calls_rules(self, bridge: Device, version: int) -> bool:
+        """Return True if a bridge shows its frames to the rules of IPv4 or IPv6 (br_netfilter)."""
+
+
+class KernelSpace(Space):
+    """A namespace that can be entered, read as it is needed. Raises OSError, PlaceError."""
 
     def __init__(self, place: Place, *, asks_conntrack: bool = True) -> None:
         self.place = place
-        self.name = place.name
         self._asks_conntrack = asks_conntrack
         with entered(place):
             self._connections = KernelConnections()
-            self.rules = AllRules()
-            self.fib = KernelFib()
+            self.rules: AllRules = AllRules()
+            self.fib: KernelFib = KernelFib()
             self._netlink = Netlink(ROUTE)
 
     def close(self) -> None:
@@ -73,16 +138,7 @@ class Space:
             return None
         return self._connections.find(packet, ends, answer=answer)
 
-    def link(self, device: Device) -> LinkFact:
-        """The link of a device."""
-        return self.fib.links[device.index]
-
-    @cached_property
-    def addresses(self) -> frozenset[Address]:
-        """All addresses here."""
-        return frozenset(address for _, address, *_ in self.fib.addresses)
-
-    def number_of(self, other: "Space") -> int | None:
+    def number_of(self, other: Space) -> int | None:
         """The number by which this namespace knows another one; None if it does not."""
         fd = os.open(other.place.netns, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -153,7 +209,7 @@ class Spaces:
 
     def __init__(self, places: Sequence[Place], *, new: bool = False) -> None:
         self.places = places
-        self._asks_conntrack = not new
+        self.asks_conntrack = not new
         self._made: dict[Place, Space] = {}
         self._numbers: dict[Space, dict[int, Space]] = {}
 
@@ -165,8 +221,11 @@ class Spaces:
     def of(self, place: Place) -> Space:
         """The namespace of a place."""
         if place not in self._made:
-            self._made[place] = Space(place, asks_conntrack=self._asks_conntrack)
+            self._made[place] = self._make(place)
         return self._made[place]
+
+    def _make(self, place: Place) -> Space:
+        return KernelSpace(place, asks_conntrack=self.asks_conntrack)
 
     def peer(self, space: Space, link: LinkFact) -> tuple[Space, LinkFact] | None:
         """The other end of a cable, if its namespace can be entered."""

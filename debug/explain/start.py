@@ -30,6 +30,12 @@ class Call:
         return ip_address(given) if given else None
 
     @property
+    def shown(self) -> str:
+        """The target in words."""
+        port = "" if self.target.port is None else f":{self.target.port}"
+        return f"{self.target.shown}{port}/{self.protocol}"
+
+    @property
     def called(self) -> Address:
         """The target's address, of the family that the source is of. Raises EndError."""
         given = self.source_address

@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from control.node_network.kernel import dump
 from debug.kernel.values import Address, Forwarding, Link, Neighbor, Route, Rule, SpaceState
 
+_INVERTED = 0x2  # FIB_RULE_INVERT
 _VERSIONS = {2: 4, 10: 6}  # AF_INET, AF_INET6
 _ANYWHERE = {2: "0.0.0.0", 10: "::"}  # noqa: S104  # a destination
 _BRIDGE = 7  # AF_BRIDGE
@@ -29,6 +30,20 @@ _KINDS = {
 }
 _UP, _PROMISCUOUS = 0x1, 0x100  # IFF_UP, IFF_PROMISC
 _TENTATIVE, _DUPLICATE = 0x40, 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
+_FILTERED = {4: "IFLA_BR_NF_CALL_IPTABLES", 6: "IFLA_BR_NF_CALL_IP6TABLES"}
+_OF_RULES = (  # of policy routing: what is read, and what decides nothing
+    *(
+        "FRA_DST",
+        "FRA_SRC",
+        "FRA_PRIORITY",
+        "FRA_FWMARK",
+        "FRA_FWMASK",
+        "FRA_TABLE",
+        "FRA_PROTOCOL",
+    ),
+    *("FRA_IIFNAME", "FRA_OIFNAME"),
+)
+_NOTHING = (None, 0, 0xFFFFFFFF)  # of attributes that are there and ask for nothing
 _SETTINGS = Path("/proc/sys")  # of the reading thread's network below net/
 SYSCTLS = (
     *("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/route_localnet"),
@@ -158,6 +173,9 @@ def _link(item: Any) -> Link:
         hairpin=None if hairpin is None else bool(hairpin),
         dropped=statistics.get("rx_dropped", 0) + statistics.get("tx_dropped", 0),
         errors=statistics.get("rx_errors", 0) + statistics.get("tx_errors", 0),
+        group=item.get_attr("IFLA_GROUP") or 0,
+        hardware=item["ifi_type"],
+        filtered=tuple(version for version, name in _FILTERED.items() if data.get(name)),
     )
 
 
@@ -244,4 +262,17 @@ def _rule(item: Any) -> Rule:
         source=network("FRA_SRC", "src_len"),
         destination=network("FRA_DST", "dst_len"),
         mark="" if mark is None else f"{mark:#x}/{item.get_attr('FRA_FWMASK') or 0:#x}",
+        iif=_text(item.get_attr("FRA_IIFNAME") or ""),
+        oif=_text(item.get_attr("FRA_OIFNAME") or ""),
+        action=item["action"],
+        other=tuple(_asked_besides(item)),
     )
+
+
+def _asked_besides(item: Any) -> Iterator[str]:
+    """Yield what a rule asks for that is not read: it may match or not."""
+    for name, value in item["attrs"]:
+        if name not in _OF_RULES and value not in _NOTHING:
+            yield name
+    if item["flags"] & _INVERTED or item["tos"]:
+        yield "inverted" if item["flags"] & _INVERTED else "tos"

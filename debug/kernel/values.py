@@ -23,6 +23,9 @@ class Link(Struct, frozen=True, omit_defaults=True):
     hairpin: bool | None = None  # of a bridge's port
     dropped: int = 0  # packets received and sent, as the device counts
     errors: int = 0
+    group: int = 0
+    hardware: int = 1  # ARPHRD_ETHER; loopback 772
+    filtered: tuple[int, ...] = ()  # a bridge's own setting: IP versions whose rules see its frames
 
 
 class Address(Struct, frozen=True, omit_defaults=True):
@@ -75,6 +78,10 @@ class Rule(Struct, frozen=True, omit_defaults=True):
     source: str = ""
     destination: str = ""
     mark: str = ""  # VALUE/MASK
+    iif: str = ""  # names of links
+    oif: str = ""
+    action: int = 1  # FR_ACT_TO_TBL
+    other: tuple[str, ...] = ()  # what it asks for besides, by rtnetlink's names
 
 
 class SpaceState(Struct, frozen=True, omit_defaults=True):

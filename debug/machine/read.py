@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from debug.kernel.conntrack import table
 from debug.machine import files
+from debug.machine.programs import SavedFrontend, frontends, has_programs, saved
 from debug.machine.values import (
     MachineState,
     PodFacts,
@@ -68,10 +69,12 @@ class _Reader:
         return self.part(name, lambda: inside(self.place, read), default)
 
 
-def read_machine(place: Place, pods: Sequence[Place] = ()) -> MachineState:
+def read_machine(
+    place: Place, pods: Sequence[Place] = (), *, with_programs: bool = False
+) -> MachineState:
     """Read a node, whose own namespace ``place`` is. Never raises for what cannot be read.
 
-    ``pods`` are the places of its Pods.
+    ``pods`` are the places of its Pods. ``with_programs`` reads the maps of eBPF programs, too.
     """
     reader, root = _Reader(place), place.root
     return MachineState(
@@ -88,6 +91,7 @@ def read_machine(place: Place, pods: Sequence[Place] = ()) -> MachineState:
         cni=reader.part("cni", lambda: files.network(root), None),
         pods=tuple(reader.part(one.name, partial(_pod, one), PodFacts("")) for one in pods),
         pinned=reader.part("pins", lambda: tuple(_pins(root)), ()),
+        programs=reader.part("programs", partial(_programs, place, wanted=with_programs), None),
         unread=reader.unread,
     )
 
@@ -199,6 +203,10 @@ def _filtered() -> Iterator[tuple[str, bool]]:
     for link in all_links():
         if link.is_bridge:
             yield link.name, bool(link.is_filtered) and all(link.is_filtered)
+
+
+def _programs(place: Place, *, wanted: bool) -> tuple[SavedFrontend, ...] | None:
+    return tuple(saved(frontends(place))) if wanted and has_programs(place) else None
 
 
 def _pins(root: Path) -> Iterator[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from debug.machine.programs import SavedFrontend
+
 
 class ProxyFacts(Struct, frozen=True, omit_defaults=True):
     """A proxy, as its own pages tell: /proxyMode and /configz, which kube-proxy has too."""
@@ -98,6 +100,7 @@ class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
     cni: CniNetwork | None = None
     pods: tuple[PodFacts, ...] = ()
     pinned: tuple[str, ...] = ()  # below /sys/fs/bpf/podwire-proxy
+    programs: tuple[SavedFrontend, ...] | None = None  # None: podwire's eBPF is not in use
     unread: dict[str, str] = field(default_factory=dict)  # what could not be read, and why
 
     @cached_property

@@ -4,7 +4,7 @@ An end is ``[KIND/][NAMESPACE/]NAME`` or an address; KIND is pod, service (svc) 
 is the world beyond the nodes: in a lab its switch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -112,22 +112,30 @@ def switch(ground: Ground) -> Place | None:
     return next((place for place in ground.nodes() if place.node == SWITCH), None)
 
 
-def target_of(end: End, ground: Ground, cluster: ClusterState | None) -> Target:
-    """Return where a packet goes, which may be outside. Raises EndError, PlaceError, OSError."""
-    if not end.is_outside:
-        return find_target(end, cluster)
-    place = switch(ground)
-    addresses = STRANGERS if place is None else tuple(_own(place))
-    return Target(OUTSIDE, addresses, end.port)
+Addresses = Callable[[Place], Iterable[str]]
 
 
-def _own(place: Place) -> Iterator[str]:
-    """Yield a namespace's own addresses, of IPv4 first."""
+def own_addresses(place: Place) -> Iterator[str]:
+    """Yield a namespace's own addresses, of IPv4 first. Raises PlaceError, OSError."""
     with entered(place), closing(KernelFib()) as fib:
         found = [address for _, address, *_ in fib.addresses]
     for one in sorted(found, key=lambda one: one.version):
         if not one.is_loopback and not one.is_link_local:
             yield str(one)
+
+
+def target_of(
+    end: End, ground: Ground, cluster: ClusterState | None, own: Addresses = own_addresses
+) -> Target:
+    """Return where a packet goes, which may be outside. Raises EndError, PlaceError, OSError.
+
+    ``own`` tells a namespace's addresses.
+    """
+    if not end.is_outside:
+        return find_target(end, cluster)
+    place = switch(ground)
+    addresses = STRANGERS if place is None else tuple(own(place))
+    return _reachable(Target(OUTSIDE, addresses, end.port))
 
 
 def called_from_outside(end: End, target: Target, cluster: ClusterState | None) -> Target:

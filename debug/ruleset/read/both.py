@@ -5,7 +5,10 @@ from functools import cached_property
 
 from debug.ruleset.read import legacy
 from debug.ruleset.read.kernel import KernelRules
+from debug.ruleset.saved import SavedChain, SavedRules, SavedStore
 from debug.ruleset.values import Chain, Rule, Table
+
+_FAMILIES = ("ip", "ip6", "inet")
 
 
 class AllRules(KernelRules):
@@ -35,3 +38,13 @@ class AllRules(KernelRules):
             if (table, chain) in one.rules:
                 return one.rules[table, chain]
         return super().rules(table, chain)
+
+    def whole(self) -> SavedRules:
+        """Read all rules, and all elements of sets: of many Services that takes seconds."""
+        places = [(one.table, one.name) for one in self.chains]
+        places += [place for one in self._legacy for place in one.rules]
+        wanted = [one for one in places if one[0].family in _FAMILIES]
+        chains = tuple(SavedChain(*place, tuple(self.rules(*place))) for place in wanted)
+        known = (one for one in self.stores if one.table.family in _FAMILIES)
+        stores = tuple(SavedStore(one, tuple(self.elements(one))) for one in known)
+        return SavedRules(tuple(self.bases()), chains, stores)

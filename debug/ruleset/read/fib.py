@@ -7,6 +7,8 @@ import errno
 import socket
 import struct
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 
@@ -59,36 +61,20 @@ class RouteFact(Struct, frozen=True):
     refused: str = ""  # the error's text: no route, or reverse path filtering
 
 
-class KernelFib:
-    """Routes and addresses of one network namespace. Raises OSError; implements packet.Fib."""
+class Questions(ABC):
+    """What rules ask of routes and addresses, for whoever knows these. Implements packet.Fib."""
 
-    def __init__(self) -> None:
-        self._netlink = Netlink(ROUTE)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._netlink.close()
-
-    @cached_property
-    def links(self) -> dict[int, LinkFact]:
+    @property
+    @abstractmethod
+    def links(self) -> Mapping[int, LinkFact]:
         """The links by their index."""
-        body = bytes(_LINK.size)
-        found = consistent(lambda: list(self._netlink.dump(_GET_LINK, body)))
-        return {one.device.index: one for one in map(_link, found)}
 
-    @cached_property
-    def addresses(self) -> list[tuple[int, Address, int, bool]]:
+    @property
+    @abstractmethod
+    def addresses(self) -> Sequence[tuple[int, Address, int, bool]]:
         """The addresses, in the kernel's order: link, address, prefix length, is secondary."""
-        body = bytes(_OF_ADDRESS.size)
-        messages = consistent(lambda: list(self._netlink.dump(_GET_ADDRESS, body)))
-        found = []
-        for message in messages:
-            _, length, flags, _, link = _OF_ADDRESS.unpack_from(message)
-            parts = attributes(message[_OF_ADDRESS.size :])
-            if value := parts.get(2) or parts.get(1):
-                found.append((link, ip_address(value), length, bool(flags & _SECONDARY)))
-        return found
 
+    @abstractmethod
     def route(
         self,
         to: Address,
@@ -103,36 +89,6 @@ class KernelFib:
 
         With ``iif`` it is that of a packet received there, and the reverse path is checked.
         """
-        length = to.max_prefixlen
-        head = _ROUTE.pack(_FAMILIES[to.version], length, length if source else 0, *(0,) * 6)
-        body = head + attribute(_DST, to.packed)
-        if source is not None:
-            body += attribute(_SRC, source.packed)
-        for kind, value in ((_IIF, iif), (_OIF, oif), (_MARK, mark)):
-            if value:
-                body += attribute(kind, value.to_bytes(4, sys.byteorder))
-        if ports is not None and ports[0] in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-            body += attribute(_IP_PROTO, bytes(ports[:1]))
-            body += attribute(_SPORT, ports[1].to_bytes(2, "big"))
-            body += attribute(_DPORT, ports[2].to_bytes(2, "big"))
-        try:
-            answer = self._netlink.get(_GET_ROUTE, body)
-        except OSError as err:
-            if err.errno in _REFUSED:
-                return RouteFact("unreachable", refused=err.strerror or str(err))
-            raise
-        return _route(answer)
-
-    def neighbors(self) -> list[tuple[int, str, int, bytes]]:
-        """The neighbor tables: link, address, state (NUD_*), hardware address."""
-        body = bytes(_NEIGHBOR.size)
-        found = []
-        for message in consistent(lambda: list(self._netlink.dump(_GET_NEIGHBOR, body))):
-            _, link, state, _, _ = _NEIGHBOR.unpack_from(message)
-            parts = attributes(message[_NEIGHBOR.size :])
-            if 1 in parts and len(parts[1]) in (4, 16):
-                found.append((link, str(ip_address(parts[1])), state, parts.get(2, b"")))
-        return found
 
     def kind(self, address: Address, device: int | None) -> int:
         """The type of an address: what the table of local addresses says, unicast of the rest."""
@@ -187,6 +143,79 @@ class KernelFib:
         if others and version == 4:
             return others[0][1]
         raise UnknownError(f"device {device.name} has no address of IPv{version}")
+
+
+class KernelFib(Questions):
+    """Routes and addresses of one network namespace. Raises OSError."""
+
+    def __init__(self) -> None:
+        self._netlink = Netlink(ROUTE)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
+
+    @cached_property
+    def links(self) -> dict[int, LinkFact]:
+        """The links by their index."""
+        body = bytes(_LINK.size)
+        found = consistent(lambda: list(self._netlink.dump(_GET_LINK, body)))
+        return {one.device.index: one for one in map(_link, found)}
+
+    @cached_property
+    def addresses(self) -> list[tuple[int, Address, int, bool]]:
+        """The addresses, in the kernel's order: link, address, prefix length, is secondary."""
+        body = bytes(_OF_ADDRESS.size)
+        messages = consistent(lambda: list(self._netlink.dump(_GET_ADDRESS, body)))
+        found = []
+        for message in messages:
+            _, length, flags, _, link = _OF_ADDRESS.unpack_from(message)
+            parts = attributes(message[_OF_ADDRESS.size :])
+            if value := parts.get(2) or parts.get(1):
+                found.append((link, ip_address(value), length, bool(flags & _SECONDARY)))
+        return found
+
+    def route(
+        self,
+        to: Address,
+        *,
+        source: Address | None = None,
+        iif: int = 0,
+        oif: int = 0,
+        mark: int = 0,
+        ports: tuple[int, int, int] | None = None,
+    ) -> RouteFact:
+        """Ask the kernel for a route."""
+        length = to.max_prefixlen
+        head = _ROUTE.pack(_FAMILIES[to.version], length, length if source else 0, *(0,) * 6)
+        body = head + attribute(_DST, to.packed)
+        if source is not None:
+            body += attribute(_SRC, source.packed)
+        for kind, value in ((_IIF, iif), (_OIF, oif), (_MARK, mark)):
+            if value:
+                body += attribute(kind, value.to_bytes(4, sys.byteorder))
+        if ports is not None and ports[0] in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+            body += attribute(_IP_PROTO, bytes(ports[:1]))
+            body += attribute(_SPORT, ports[1].to_bytes(2, "big"))
+            body += attribute(_DPORT, ports[2].to_bytes(2, "big"))
+        try:
+            answer = self._netlink.get(_GET_ROUTE, body)
+        except OSError as err:
+            if err.errno in _REFUSED:
+                return RouteFact("unreachable", refused=err.strerror or str(err))
+            raise
+        return _route(answer)
+
+    def neighbors(self) -> list[tuple[int, str, int, bytes]]:
+        """The neighbor tables: link, address, state (NUD_*), hardware address."""
+        body = bytes(_NEIGHBOR.size)
+        found = []
+        for message in consistent(lambda: list(self._netlink.dump(_GET_NEIGHBOR, body))):
+            _, link, state, _, _ = _NEIGHBOR.unpack_from(message)
+            parts = attributes(message[_NEIGHBOR.size :])
+            if 1 in parts and len(parts[1]) in (4, 16):
+                found.append((link, str(ip_address(parts[1])), state, parts.get(2, b"")))
+        return found
 
 
 def _number(value: bytes | None) -> int:

@@ -96,6 +96,11 @@ class KernelRules:
         """A set or map."""
         return self._stores[table, name]
 
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """All sets and maps."""
+        return tuple(self._stores.values())
+
     def element(self, store: Store, key: bytes) -> Element | None:
         """The element that holds a key."""
         asked = (store, key)
@@ -219,7 +224,7 @@ def whole(store: Store, listed: list[dict[int, bytes]]) -> Iterator[Element]:
     ends = [(_key(parts[1]), not _is_end(parts), parts) for parts in listed if 1 in parts]
     ends.sort(key=lambda end: end[:2])  # an end stands before what begins at the same key
     following = [int.from_bytes(key, "big") for key, *_ in ends[1:]] + [1 << 8 * store.length]
-    for (_, begins, parts), after in zip(ends, following, strict=True):
+    for (_, begins, parts), after in zip(ends, following, strict=False):  # none: there is no end
         if not begins:
             continue
         one = _element(parts)

@@ -26,11 +26,15 @@ class Known:
 
 
 def test_a_pod_that_has_ended_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(space, "Space", Known)
+    monkeypatch.setattr(space, "KernelSpace", Known)
     spaces = Spaces((GONE, NODE))
     near = spaces.of(NODE)
     assert spaces.peer(near, SimpleNamespace(peer=2, peer_netns=7)) == (near, "far")
     assert spaces.peer(near, SimpleNamespace(peer=2, peer_netns=8)) is None
+
+
+def nowhere() -> Spaces:
+    return Spaces(())
 
 
 def test_what_changes_while_it_is_read_is_read_again() -> None:
@@ -42,7 +46,7 @@ def test_what_changes_while_it_is_read_is_read_again() -> None:
             raise found
         return found
 
-    assert settled((), lead) == "delivered"
+    assert settled(nowhere, lead) == "delivered"
 
 
 def test_what_never_settles_is_an_error_in_words() -> None:
@@ -50,4 +54,4 @@ def test_what_never_settles_is_an_error_in_words() -> None:
         raise KeyError("pick-3")
 
     with pytest.raises(EndError, match="changed in each of 3 readings"):
-        settled((), lead)
+        settled(nowhere, lead)
