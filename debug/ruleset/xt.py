@@ -16,6 +16,7 @@ from debug.ruleset.packet import DNAT, SNAT, TCP, UDP, Device, Flow
 from debug.ruleset.registers import UnknownError, from_host
 from debug.ruleset.steps import Verdict, XtMatch, XtTarget
 
+_WITHOUT_QUOTA = (b"ct_state_invalid_dropped_pkts", b"localhost_nps_accepted_pkts")
 _VERDICTS = {-1: DROP, -2: ACCEPT, -5: RETURN}
 
 
@@ -215,6 +216,14 @@ def _fits(device: Device | None, wanted: bytes, inverted: int) -> bool:
     return same != bool(inverted)
 
 
+def _counted(data: bytes, _: Frame, __: World) -> bool:
+    """A named counter of packets: it matches, unless it has a quota, as kube-proxy's have not."""
+    name = data[:32].split(b"\0")[0]
+    if name not in _WITHOUT_QUOTA:
+        raise UnknownError(f"match nfacct {name.decode(errors='replace')}, which may have a quota")
+    return True
+
+
 def _always(*_: object) -> bool:
     return True
 
@@ -235,6 +244,8 @@ _MATCHES: dict[tuple[str, int], Callable[[bytes, Frame, World], bool | Next]] = 
     ("icmp", 0): _icmp,
     ("icmp6", 0): _icmp,
     ("physdev", 0): _physdev,
+    ("nfacct", 0): _counted,
+    ("nfacct", 1): _counted,
 }
 
 

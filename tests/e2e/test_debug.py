@@ -13,6 +13,10 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import pytest
 from scapy.utils import rdpcap
 
+from debug.explain.commands import explained, explained_of_file
+from debug.explain.result import ends
+from debug.explain.text import lines
+from debug.places import of_lab
 from tests.support.e2e.harness import (
     CHECKOUT,
     WEB,
@@ -227,3 +231,74 @@ def test_explain_follows_each_endpoint_and_its_answer(lab: Lab, mode: str) -> No
     assert [(one["end"], one["at"]) for one in answers] == [
         ("delivered", f"Pod default/{name}")
     ] * len(pods)
+
+
+OPTIONS: dict[str, Any] = {
+    **{"namespace": "default", "source_port": 40000, "source_address": None, "mark": 0},
+    **{"most": 64, "no_reply": False, "new": True},
+}
+GUARDED = """
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web-only-8080}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: 8080}]}]}
+"""
+
+
+def classes(lab: Lab) -> dict[str, tuple[str, str, str]]:
+    """The classes of packets: source, destination, and how they end."""
+    pods = {one["metadata"]["name"]: one["status"]["podIP"] for one in lab.pods()}
+    nodes = {one["metadata"]["name"]: one["spec"]["nodeName"] for one in lab.pods()}
+    pairs = [(one, other) for one in pods for other in pods if one != other]
+    near = next(pair for pair in pairs if nodes[pair[0]] == nodes[pair[1]])
+    far = next(pair for pair in pairs if nodes[pair[0]] != nodes[pair[1]])
+    here = nodes[near[0]]
+    return {
+        "Pod to Pod, one node": (near[0], f"{pods[near[1]]}:8080", "delivered"),
+        "Pod to Pod, other node": (far[0], f"{pods[far[1]]}:8080", "delivered"),
+        "Pod to ClusterIP, and itself": (near[0], "service/web", "delivered"),
+        "node to ClusterIP": (here, "service/web", "delivered"),
+        "Pod to DNS": (near[0], "kube-system/kube-dns:53/udp", "delivered"),
+        "Pod to the API": (near[0], "service/kubernetes", "delivered"),
+        "Pod to node": (near[0], f"node/{here}/icmp", "delivered"),
+        "Pod to outside": (near[0], "outside:443", "delivered"),
+        "NodePort from outside": ("outside", "service/web-nodeport", "delivered"),
+        "NodePort from a Pod": (near[0], f"node/{nodes[far[1]]}:30080", "delivered"),
+        "NodePort from its node": (here, f"node/{here}:30080", "delivered"),
+        "dropped by a policy": (far[0], f"{pods[far[1]]}:9090", "dropped"),
+        "Service without endpoints": (near[0], "service/nobody", "dropped"),
+    }
+
+
+def test_little_of_a_lab_is_unknown(lab: Lab, mode: str, tmp_path: Path) -> None:
+    """A snapshot explains each class of packets as the kernels do."""
+    policy, path = tmp_path / "guarded.yaml", tmp_path / "taken.json"
+    policy.write_text(GUARDED)
+    lab.kubectl("apply", "-f", str(policy))
+    try:
+        for name, (source, to, end) in classes(lab).items():
+            eventually(lambda: well(lab, name, source, to, end))  # noqa: B023
+        podwire("snapshot", str(path), "--name", lab.name)
+        for name, (source, to, _) in classes(lab).items():
+            live = "\n".join(lines(explained(of_lab(lab.name), source, to, OPTIONS)))
+            saved = "\n".join(lines(explained_of_file(path, source, to, OPTIONS)))
+            assert saved == live, f"{mode}: {name}"
+    finally:
+        lab.kubectl("delete", "-f", str(policy))
+
+
+def well(lab: Lab, name: str, source: str, to: str, end: str) -> bool:
+    """Return True once a packet ends as its class does, and little of it is unknown."""
+    way = explained(of_lab(lab.name), source, to, OPTIONS).way
+    every = [one for one in ends(way) if one.probability]
+    every += [back for one in every if one.reply for back in ends(one.reply)]
+    shares = {"unknown": 0.0}
+    for one in every:
+        shares[one.end] = shares.get(one.end, 0.0) + one.probability
+    print(f"{name}: {shares}")
+    return shares["unknown"] < 0.05 and set(shares) == {"unknown", end}

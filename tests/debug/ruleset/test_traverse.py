@@ -130,3 +130,12 @@ def test_ranges_and_the_element_of_all_others_are_found() -> None:
     contents = Contents(store, [Element(first, last), Element(None, comment="others")])
     assert contents.find(bytes([10, 9, 9, 9, 0, 85])) == Element(first, last)
     assert contents.find(bytes([10, 9, 9, 9, 0, 91])) == Element(None, comment="others")
+
+
+def test_a_counter_of_kube_proxys_matches_and_one_with_a_quota_may_not() -> None:
+    for name, verdicts in (
+        (b"ct_state_invalid_dropped_pkts", {"drop": 1}),
+        (b"monthly", {"unknown": 1}),
+    ):
+        counter = steps.XtMatch("nfacct", 1, name.ljust(40, b"\0"))
+        assert Made({"base": [(counter, DROP)]}).verdicts() == verdicts
