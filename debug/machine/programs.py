@@ -63,7 +63,7 @@ def saved(found: Mapping[Frontend, Installed]) -> Iterator[SavedFrontend]:
 
 
 def _saved_shares(shares: Shares) -> SavedShares:
-    return tuple((str(one.target.address), one.target.port, one.part) for one in shares)
+    return tuple((one.target.host, one.target.port, one.part) for one in shares)
 
 
 def restored(saved: SavedFrontend) -> tuple[Frontend, Installed]:
@@ -84,4 +84,4 @@ def restored(saved: SavedFrontend) -> tuple[Frontend, Installed]:
 
 
 def _restored_shares(shares: SavedShares) -> Shares:
-    return tuple(Share(Target(ip_address(ip), port), part) for ip, port, part in shares)
+    return tuple(Share(Target.of(ip_address(ip), port), part) for ip, port, part in shares)

@@ -1,0 +1,32 @@
+"""What eBPF programs have, kept in a file and read from it."""
+
+from ipaddress import ip_address
+
+import msgspec
+
+from debug.machine.programs import SavedFrontend, restored, saved
+from proxy.backends.installed import Installed, InstalledKind, Share
+from proxy.desired.portals import Frontend, Masquerade
+from proxy.model.values import Family, Protocol, Target
+
+
+def test_a_frontend_comes_back_as_it_was() -> None:
+    address = ip_address("10.96.0.9")
+    shares = (Share(Target.of(ip_address("10.244.0.2"), 8080), 0.5),)
+    key = Frontend(Family.V4, address, 80, Protocol.TCP)
+    whole = Installed(
+        key,
+        InstalledKind.EXTERNAL,
+        "default/web:http",
+        shares,
+        inside=(),
+        affinity=10800,
+        masquerade=Masquerade.ALWAYS,
+        sources=(),
+    )
+    anywhere = Frontend(Family.V6, None, 30080, Protocol.UDP)
+    bare = Installed(anywhere, InstalledKind.EXTERNAL, "default/dns")
+    found = {key: whole, anywhere: bare}
+    text = msgspec.json.encode(tuple(saved(found)))
+    again = msgspec.json.decode(text, type=tuple[SavedFrontend, ...])
+    assert dict(map(restored, again)) == found
