@@ -17,7 +17,7 @@ def main(name: str | None, here: bool, kubeconfig: Path | None, file: Path) -> N
     """Write what explain, doctor and drift read of a cluster to FILE, which only you can read.
 
     Give it to them with --snapshot, on another machine too. Secrets, tokens and environments of
-    containers are not in it; names, labels, addresses and rules are.
+    containers are not in it; names, labels, addresses, rules and connections are.
     """
     with plain_errors():
         snapshot = take(ground(name, here, kubeconfig), machines=True, rules=True)
