@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -15,7 +15,6 @@ from debug.cluster import ClusterState, Names
 from debug.explain.naming import packet_text
 from debug.explain.programs import Programs, SavedPrograms
 from debug.explain.result import DELIVERED, UNKNOWN, Branch, Explanation, ends
-from debug.explain.saved import SavedSpaces, addresses_in, ground_of
 from debug.explain.space import Spaces
 from debug.explain.start import Call, from_outside, starting
 from debug.explain.text import lines
@@ -24,7 +23,6 @@ from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground
 from debug.ruleset.packet import Address, State
-from debug.snapshot import Snapshot, load
 from debug.trace.ends import (
     OUTSIDE,
     STRANGERS,
@@ -38,6 +36,9 @@ from debug.trace.ends import (
     target_of,
 )
 from lab.shared import plain_errors
+
+if TYPE_CHECKING:
+    from debug.snapshot import Snapshot
 
 T = TypeVar("T")
 
@@ -61,8 +62,10 @@ def living(found: Ground) -> Evidence:
     return Evidence(found, needed_objects(found), lambda new: Spaces(found.places, new=new))
 
 
-def saved(snapshot: Snapshot) -> Evidence:
+def saved(snapshot: "Snapshot") -> Evidence:
     """Return what a snapshot tells. Raises EndError if it was written without rules."""
+    from debug.explain.saved import SavedSpaces, addresses_in, ground_of
+
     if not any(one.rules for one in snapshot.spaces):
         raise EndError("this snapshot has no rules to explain: write it anew with podwire snapshot")
     return Evidence(
@@ -100,6 +103,8 @@ def explained_of_file(
     path: Path, source: str, destination: str, options: dict[str, Any]
 ) -> Explanation:
     """Return the same of a snapshot. Raises EndError, SnapshotError, OSError."""
+    from debug.snapshot import load  # with pyroute2, for which others need not wait
+
     evidence = saved(load(path))
     try:
         return explained_by(evidence, source, destination, options)

@@ -6,15 +6,18 @@ rules of nftables, which have the same meaning.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from debug.explain.space import Space
 from debug.machine.programs import frontends, has_programs, restored
 from debug.places import Place
 from debug.ruleset.packet import NAMES, Packet
-from debug.snapshot import Snapshot
 from proxy.backends.installed import Installed, Shares
 from proxy.desired.portals import Frontend, Masquerade
 from proxy.model.values import Family, Protocol
+
+if TYPE_CHECKING:
+    from debug.snapshot import Snapshot
 
 _FAMILIES = {4: Family.V4, 6: Family.V6}
 
@@ -66,7 +69,7 @@ class Programs:
 class SavedPrograms(Programs):
     """The same of a snapshot."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: "Snapshot") -> None:
         super().__init__(())
         self._saved = {one.node: one.programs for one in snapshot.machines}
 

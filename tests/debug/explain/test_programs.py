@@ -1,5 +1,7 @@
 """What eBPF programs have, kept in a file and read from it."""
 
+import subprocess
+import sys
 from ipaddress import ip_address
 
 import msgspec
@@ -30,3 +32,9 @@ def test_a_frontend_comes_back_as_it_was() -> None:
     text = msgspec.json.encode(tuple(saved(found)))
     again = msgspec.json.decode(text, type=tuple[SavedFrontend, ...])
     assert dict(map(restored, again)) == found
+
+
+def test_who_asks_the_kernel_does_not_wait_for_what_reads_files() -> None:
+    """pyroute2 takes as long to import as all that explain does on a node."""
+    code = "import sys, debug.explain.commands; sys.exit('pyroute2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
