@@ -74,8 +74,10 @@ def _hierarchies() -> Iterator[list[Path]]:
     linux.isolate_mounts()
     with tempfile.TemporaryDirectory() as folder:
         syscalls.mount("cgroup2", folder, "cgroup2")
-        yield [*found, Path(folder)]
-        syscalls.unmount(folder)
+        try:
+            yield [*found, Path(folder)]
+        finally:  # else the folder's own removal would go on into the host's cgroups
+            syscalls.unmount(folder)
 
 
 def _wait_empty(top: Path) -> None:

@@ -42,3 +42,17 @@ def test_what_is_not_there_is_removed_twice(lab, tree):
     cgroups.remove_cgroups(lab)
     cgroups.remove_cgroups(lab)
     assert not tree.exists()
+
+
+def test_a_refusal_leaves_no_mount_where_the_unified_hierarchy_was_not_mounted(
+    lab, tree, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(cgroups, "_DEADLINE", 0.1)
+    monkeypatch.setattr(cgroups.mounts, "parse", lambda _: [])
+    monkeypatch.setattr(cgroups.tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        (tree / "node2/agent/cgroup.procs").write_text(str(process.pid))
+        with pytest.raises(cgroups.RemovalError, match=f"process {process.pid} runs in {tmp_path}"):
+            cgroups.remove_cgroups(lab)
+        process.kill()
+    assert list(tmp_path.iterdir()) == []
