@@ -78,13 +78,18 @@ def _act(pod: Pod, due: float | None, now: float) -> Iterator[Action]:
 
 
 def stays_for(taints: Sequence[Taint], tolerations: Sequence[Toleration]) -> float | None:
-    """Return the seconds for which a Pod may stay under NoExecute taints; None if for ever."""
+    """Return the seconds for which a Pod may stay under NoExecute taints; None if for ever.
+
+    Of a taint the first toleration that fits counts (GetMatchingTolerations in
+    pkg/apis/core/v1/helper).
+    """
     lengths: list[float] = []
     for taint in taints:
-        matching = [item for item in tolerations if tolerates(item, taint)]
-        if not matching:
+        first = next((item for item in tolerations if tolerates(item, taint)), None)
+        if first is None:
             return 0.0
-        lengths += (m.toleration_seconds for m in matching if m.toleration_seconds is not None)
+        if first.toleration_seconds is not None:
+            lengths.append(first.toleration_seconds)
     return max(0.0, min(lengths)) if lengths else None
 
 

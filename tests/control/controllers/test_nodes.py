@@ -226,7 +226,8 @@ def tolerate(seconds: int | None = None, key: str | None = NOT_READY.key) -> Tol
         ([], 0),
         ([tolerate()], None),
         ([tolerate(300)], 300),
-        ([tolerate(300), tolerate(30)], 30),
+        ([tolerate(300), tolerate(30)], 300),  # the first that fits
+        ([Toleration(operator="Exists"), tolerate(30)], None),
         ([tolerate(-10)], 0),
         ([tolerate(key="other")], 0),
         ([Toleration(operator="Exists")], None),
