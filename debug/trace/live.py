@@ -27,6 +27,7 @@ _V4, _V6 = (1, 2), (3, 4)  # CTA_IP_V4_SRC and _DST, CTA_IP_V6_SRC and _DST
 _MOST_HOSTS = 30
 _LIMIT = "limit rate 200/second burst 400 packets"  # a trace event costs far more than a packet
 _PROTOCOLS = ("tcp", "udp", "icmp")
+_TERMS = "write host X, port N (1 to 65535), or one of tcp, udp and icmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,12 @@ def parse_filter(text: str, namespace: str, cluster: ClusterState | None) -> Mat
             target = find_target(parse_end(value, namespace), cluster)
             hosts += _addresses(target, cluster)
             ports |= set(target.answer_ports) | {target.port or 0} if target.answer_ports else set()
-        elif word == "port" and value.isdecimal() and len(value) < 6:
+        elif word == "port" and value.isdecimal() and len(value) < 6 and 0 < int(value) < 1 << 16:
             ports.add(int(value))
-        elif word in _PROTOCOLS and not value:
+        elif word in _PROTOCOLS and not value and protocol in ("", word):
             protocol = word
         else:
-            raise EndError(f"{term[:80]!r} is no term of a filter: write host X, port N, or tcp")
+            raise EndError(f"{term[:80]!r} is no term of a filter: {_TERMS}")
     if not hosts or len(hosts) > _MOST_HOSTS:
         raise EndError(f"a filter needs a host, and at most {_MOST_HOSTS} addresses: host 10.0.0.1")
     return Match(tuple(dict.fromkeys(hosts)), tuple(sorted(ports - {0})), protocol)

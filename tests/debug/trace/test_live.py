@@ -32,3 +32,9 @@ def test_the_rules_of_a_filter_ask_for_what_it_asks() -> None:
 def test_what_is_no_filter_is_refused(text: str) -> None:
     with pytest.raises(EndError):
         parse_filter(text, "default", None)
+
+
+@pytest.mark.parametrize("term", ["port 0", "port 65536", "port -1", "tcp and udp"])
+def test_a_term_that_would_mean_something_else_is_refused(term: str) -> None:
+    with pytest.raises(EndError, match="is no term of a filter"):
+        parse_filter(f"host 10.0.0.1 and {term}", "default", None)
