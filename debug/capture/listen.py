@@ -44,7 +44,9 @@ class Listener:
     """Taps in some places, until it is closed. Raises OSError, PlaceError."""
 
     def __init__(self, places: Sequence[Place], wanted: Wanted) -> None:
-        self._wanted, self._taps = wanted, list[Tap]()
+        self._wanted, self._taps = wanted, list[tuple[Place, Tap]]()
+        self._held: list[tuple[Place, Tapped]] = []  # came while others were read
+        self._stamps = False  # the kernel stamps packets as they come
         self._undo = ExitStack()
         self._selector = self._undo.enter_context(selectors.DefaultSelector())
         try:
@@ -62,24 +64,34 @@ class Listener:
     @property
     def lost(self) -> int:
         """Packets that came faster than they were read."""
-        return sum(tap.lost for tap in self._taps)
+        return sum(tap.lost for _, tap in self._taps)
 
     def read(self, patience: float = _PATIENCE) -> Iterator[Caught]:
         """Yield what came within some seconds, in the order of time. Raises OSError."""
-        found = [
-            (key.data, tapped)
-            for key, _ in self._selector.select(patience)
-            for tapped in key.fileobj.read()  # type: ignore[union-attr]  # a Tap
-        ]
-        for place, tapped in sorted(found, key=lambda one: one[1].time):
+        self._selector.select(0 if self._held else patience)
+        for place, tapped in sorted(self._taken(), key=lambda one: one[1].time):
             packet = parse(tapped.data)
             # Of what came before all places were ready, only a part was seen.
             if packet and tapped.time >= self._began and self._wanted.fits(packet):
                 yield Caught(place, tapped, packet)
 
+    def _taken(self) -> list[tuple[Place, Tapped]]:
+        """Read all taps. A packet that came meanwhile waits for those before it on other links."""
+        now, known = time.time_ns(), self._held
+        found = [(place, one) for place, tap in self._taps for one in tap.read()]
+        if not self._stamps:
+            self._await_stamps([one for _, one in found])
+        self._held = [one for one in found if one[1].time > now]
+        return known + [one for one in found if one[1].time <= now]
+
+    def _await_stamps(self, found: list[Tapped]) -> None:
+        """Begin after the last packet that has no time of its own."""
+        self._began = max((self._began, *(one.time + 1 for one in found if one.late)))
+        self._stamps = not all(one.late for one in found)
+
     def _listen(self, place: Place) -> None:
         with entered(place):
             tap = Tap(self._wanted.program)
         self._undo.callback(tap.close)
-        self._taps.append(tap)
-        self._selector.register(tap, selectors.EVENT_READ, place)
+        self._taps.append((place, tap))
+        self._selector.register(tap, selectors.EVENT_READ)

@@ -3,6 +3,7 @@
 import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 
 from debug.trace.filters import attach
@@ -20,12 +21,17 @@ MOST_AT_ONCE = 1000  # messages that are read before others have their turn
 
 @dataclass(frozen=True, slots=True)
 class Tapped:
-    """A packet on a link, from its IP header on. ``time`` is in nanoseconds since 1970."""
+    """A packet on a link, from its IP header on. ``time`` is in nanoseconds since 1970.
+
+    The kernel begins to stamp packets a moment after the machine's first socket asks for it; those
+    that came before have the time at which they are read (sock_recv_timestamp in net/socket.c).
+    """
 
     time: int
     link: str
     out: bool
     data: bytes
+    late: bool = False  # the time may be that of reading
 
 
 class Tap:
@@ -65,6 +71,7 @@ class Tap:
         """Return the packets since the last call; the others next time. Raises OSError."""
         found: list[Tapped] = []
         for _ in range(MOST_AT_ONCE):
+            now = time.time_ns()
             try:
                 data, extra, _flags, address = self._socket.recvmsg(_LONGEST, 64)
             except BlockingIOError:
@@ -74,7 +81,7 @@ class Tap:
             times = [value for _, kind, value in extra if kind == _TIMESTAMP]
             seconds, nanoseconds = _TIME.unpack(times[0][: _TIME.size]) if times else (0, 0)
             when = seconds * 1_000_000_000 + nanoseconds
-            found.append(Tapped(when, address[0], address[2] == _OUTGOING, data))
+            found.append(Tapped(when, address[0], address[2] == _OUTGOING, data, when >= now))
         return found
 
 
