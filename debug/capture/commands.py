@@ -1,6 +1,7 @@
 """Carries out ``podwire capture``, which cli.py declares."""
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -125,11 +126,14 @@ def _output(options: dict[str, Any], names: Names) -> Iterator[Callable[[Caught]
 
 
 def _opened(path: str) -> BinaryIO:
-    """Open a new file that only its owner reads, or standard output. Raises OSError."""
+    """Open a file, emptied, that only its owner reads, or standard output. Raises OSError."""
     if path == "-":
         return os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
+    file = os.fdopen(os.open(path, flags, 0o600), "wb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # and no device
+        os.fchmod(file.fileno(), 0o600)  # it may have been there
+    return file
 
 
 def told(one: Caught, names: Names) -> Captured:
@@ -157,7 +161,8 @@ def _say(one: Captured, output: str) -> None:
 
 def line(one: Captured) -> str:
     """Return a packet in words."""
-    clock = time.strftime("%H:%M:%S", time.localtime(one.time)) + f".{one.time % 1:.6f}"[2:]
+    seconds, micro = divmod(round(one.time * 1e6), 1_000_000)
+    clock = time.strftime("%H:%M:%S", time.localtime(seconds)) + f".{micro:06}"
     kind = f" {one.kind}" if one.kind else ""
     tunnel = f", in a tunnel {ends(one.tunnel)}" if one.tunnel else ""
     where = f"{one.place} {one.direction} {one.link}"

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 
 import click
 import pytest
+from scapy.layers.inet import IP, UDP
 from scapy.utils import PcapNgReader
 
-from debug.capture import commands
+from debug.capture import commands, listen
 from debug.capture.listen import Listener, Wanted
 from debug.cluster import ClusterState
 from debug.places import Ground, Place, entered
+from debug.trace.model import Ends
+from debug.trace.watch.taps import Tap, Tapped
 from proxy.policy.wire import Pod
 from tests.support.space import Space
 
@@ -164,6 +168,17 @@ def test_a_file_has_an_interface_for_each_link(
     assert {f"{place} {link}" for place, _, link in THERE} == names
 
 
+def test_a_file_that_was_there_is_no_more_read_by_others(
+    capture: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "old.pcapng"
+    path.write_bytes(bytes(100_000))
+    path.chmod(0o644)
+    capture(count=1, write=str(path))
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_size < 1000
+
+
 def test_standard_output_takes_the_file(capture: Callable[..., bytes], tmp_path: Path) -> None:
     path = tmp_path / "piped.pcapng"
     path.write_bytes(capture(count=2, write="-"))
@@ -187,3 +202,50 @@ def test_what_is_not_read_in_time_is_counted(ground: Ground) -> None:
         for _ in range(5000):
             sender.sendto(bytes(1400), ("192.168.0.2", 9))
         assert listener.lost > 0
+
+
+@pytest.fixture
+def told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
+    """Two taps that read what is told, (link, seconds since now, late), and which are captured."""
+    data = bytes(IP(src=CLIENT, dst=SERVER) / UDP())
+    reads: list[list[Tapped]] = []
+
+    class Told(Tap):
+        def read(self) -> list[Tapped]:
+            return reads.pop(0)
+
+    monkeypatch.setattr(listen, "Tap", Told)
+    with closing(Listener([ground.node("node1"), ground.node("node2")], Wanted(()))) as listener:
+        now = time.time_ns()
+
+        def captured(*taps: list[tuple[str, int, bool]]) -> list[str]:
+            reads.extend(
+                [Tapped(now + after * 10**9, link, True, data, late) for link, after, late in one]
+                for one in taps
+            )
+            return [one.tapped.link for one in listener.read(0)]
+
+        yield captured
+
+
+def test_a_packet_waits_for_those_before_it_on_links_that_were_read_already(
+    told: Callable[..., list[str]],
+) -> None:
+    assert told([], [("second", 10**6, False)]) == []
+    assert told([("first", 0, False)], []) == ["first", "second"]
+
+
+def test_packets_without_a_time_of_their_own_are_passed_over_at_the_start(
+    told: Callable[..., list[str]],
+) -> None:
+    assert told([("unstamped", 10, True)], [("of the same packet", 5, False)]) == []
+    assert told([], []) == []
+    assert told([("whole", 20, False)], [("at once", 21, True)]) == []
+    assert told([], []) == ["whole", "at once"]
+
+
+def test_a_time_is_rounded_to_one_that_a_clock_shows() -> None:
+    ends = Ends("udp", CLIENT, SERVER)
+    one = commands.Captured(1e9 + 0.9999996, "node1", "Node node1", "eth0", "in", ends, 28)
+    clock = time.strftime("%H:%M:%S", time.localtime(1e9 + 1))
+    assert commands.line(one).startswith(f"{clock}.000000  Node node1 in eth0")
