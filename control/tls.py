@@ -3,6 +3,8 @@
 import ssl
 from pathlib import Path
 
+RECORD = 16 * 1024  # bytes: the longest TLS record (RFC 8446, section 5.1)
+
 
 class CertificateError(ValueError):
     """An unusable certificate or key; the message names the file and the cause."""
@@ -22,6 +24,13 @@ def load_authority(context: ssl.SSLContext, authority: Path) -> None:
         context.load_verify_locations(authority)
     except OSError as err:
         raise CertificateError(f"certificates of authority {authority}: {_cause(err)}") from err
+
+
+def limit_buffers(size: int) -> None:
+    """Let each TLS connection of this process allocate ``size`` bytes; asyncio's way is 256 KiB."""
+    from asyncio.sslproto import SSLProtocol  # which those without TLS need not wait for
+
+    SSLProtocol.max_size = size
 
 
 def _cause(err: OSError) -> str:

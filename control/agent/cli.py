@@ -41,7 +41,7 @@ from control.client.process import configuration, run
 from control.metrics import Registry
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.cri.endpoint import EndpointError, socket_path
-from control.tls import CertificateError
+from control.tls import RECORD, CertificateError, limit_buffers
 
 _path = click.Path(path_type=Path)
 
@@ -242,6 +242,7 @@ def main(
         raise click.UsageError(
             "Missing option '--node-ip': the address of this host that other nodes use."
         )
+    limit_buffers(4 * RECORD)  # a hundred Pods that begin have two hundred connections
     network = flags["network_kubeconfig"] or kubeconfig
     volumes = flags["volume_kubeconfig"], flags["volume_dir"]
     run(_serve(config, kubeconfig, network, *volumes), verbose=verbose)

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import socket
 import ssl
-from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,14 +18,12 @@ from aiohttp import StreamReader
 
 from control.server.access.authn import user_of_certificate
 from control.server.wire.request import User
+from control.tls import RECORD, limit_buffers
 
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _NO_DESCRIPTOR_PAUSE = 0.1
-# The bytes that asyncio allocates for each TLS connection; 256 KiB without this. A TLS record has
-# 16 KiB.
-TLS_BUFFER = 16 * 1024
 
 
 def _later(seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
@@ -144,7 +141,7 @@ class Door:
         tls: ssl.SSLContext | None,
         limits: DoorLimits,
     ) -> None:
-        SSLProtocol.max_size = TLS_BUFFER
+        limit_buffers(RECORD)
         self.protocol = protocol
         self.limits = limits
         self._tls = tls

@@ -12,7 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from control.server.access.door import TLS_BUFFER, DoorLimits, Visit
+from control.server.access.door import DoorLimits, Visit
+from control.tls import RECORD
 from tests.support.control.cluster import until
 from tests.support.control.requests import CORE
 from tests.support.control.secured import Secured, secured_server
@@ -204,7 +205,7 @@ async def test_a_connection_has_a_small_buffer(start: Start, closing: AsyncExitS
         await connect(server, closing, tls="admin")
         assert await ask_as_admin(server) == 200  # so that the first one has been accepted
         tls = [it for it in live(SSLProtocol) if id(it) not in others]
-        assert live(Visit) and {len(it._ssl_buffer) for it in tls} == {TLS_BUFFER}
+        assert live(Visit) and {len(it._ssl_buffer) for it in tls} == {RECORD}
 
 
 def live(kind: type) -> list[Any]:
