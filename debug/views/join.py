@@ -142,10 +142,10 @@ class _Lookup:
         return self._shown[shares]
 
     def _endpoints(self, shares: Shares) -> Iterator[EndpointView]:
-        for (address, port), part in shares:
-            text = str(address)
-            owner, node = self._names.of(text), self._nodes.get(text, "")
-            yield EndpointView(text, port, part, owner, node)
+        for target, part in shares:
+            host = target.host
+            owner, node = self._names.of(host), self._nodes.get(host, "")
+            yield EndpointView(host, target.port, part, owner, node)
 
     def is_local(self, service: str, kind: InstalledKind) -> bool:
         """Return True if the Service's policy for a kind of address is Local."""
