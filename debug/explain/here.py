@@ -19,6 +19,7 @@ from debug.ruleset.packet import (
     Tuple,
     make,
 )
+from debug.ruleset.read.fib import LinkFact
 from debug.ruleset.tracking import begun, belonging, confirmed, met
 
 _NOBODY = Tuple(b"", b"", 0, 0)
@@ -27,7 +28,10 @@ Remembered = tuple[tuple[str, Flow], ...]
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """A packet in a namespace. ``via`` is the next hop; ``arrive`` is told where it is received."""
+    """A packet in a namespace. ``via`` is the next hop; ``arrive`` is told where it is received.
+
+    ``port`` is the one of a bridge by which it came.
+    """
 
     space: Space
     state: State
@@ -36,6 +40,7 @@ class Here:
     called: Tuple = _NOBODY  # what the sender of the first packet called
     via: str = ""
     depth: int = 0
+    port: LinkFact | None = None
     awaited: Tuple | None = None  # of a reply: the addresses that its receiver waits for
     arrive: "Callable[[Here], Branch] | None" = field(default=None, compare=False)
 

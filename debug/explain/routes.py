@@ -190,7 +190,9 @@ def _fact(link: Link) -> LinkFact:
     device = Device(link.index, link.name, link.kind, link.group, link.hardware)
     mac = bytes.fromhex(link.mac.replace(":", "")) if _is_mac(link.mac) else b""
     netns = None if link.peer_netns < 0 else link.peer_netns
-    return LinkFact(device, link.up, link.mtu, link.master, link.peer, netns, mac)
+    return LinkFact(
+        device, link.up, link.mtu, link.master, link.peer, netns, mac, bool(link.hairpin)
+    )
 
 
 def _is_mac(text: str) -> bool:

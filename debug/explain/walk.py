@@ -20,7 +20,7 @@ from debug.explain.space import Space, Spaces
 from debug.explain.wires import Aim, Bridge, Post, Wires
 from debug.places import Place
 from debug.ruleset.packet import UDP, Address, Device, Packet, State, Tuple, make
-from debug.ruleset.read.fib import RouteFact
+from debug.ruleset.read.fib import LinkFact, RouteFact
 from debug.ruleset.registers import UnknownError
 from debug.ruleset.traverse import Way, through_hook
 from debug.ruleset.values import Hook
@@ -153,7 +153,9 @@ class Walk:
         gateway = f"via {self._names.shown(route.gateway)} " if route.gateway else ""
         return f"{gateway}through {device}"
 
-    def _receive(self, here: Here, space: Space, device: Device) -> Branch:
+    def _receive(
+        self, here: Here, space: Space, device: Device, port: LinkFact | None = None
+    ) -> Branch:
         """Receive a packet by a device; in another namespace nothing of its past is known."""
         if here.depth > _DEEPEST:
             return self._end(here, DROPPED, "it turns in circles until its TTL is 0")
@@ -169,10 +171,28 @@ class Walk:
             port_in=None,
             port_out=None,
         )
-        came = here.at(space=space, state=state, depth=here.depth + 1)
+        came = here.at(space=space, state=state, depth=here.depth + 1, port=port)
         if self._is_outside(space, state.packet.destination):
             return self._arrived_outside(came, self.send)
-        return self._hook(came, Hook.PREROUTING, self._routed)
+        called = state.packet.destination
+        return self._hook(came, Hook.PREROUTING, lambda one: self._unless_back(one, called))
+
+    def _unless_back(self, here: Here, called: Address) -> Branch:
+        """Route a packet, unless a bridge would have to send it back to where it came from.
+
+        A bridge that shows frames to rules sends what they translated by itself, if its new
+        address is behind the bridge: by no port that it came from, without hairpin mode
+        (br_nf_pre_routing_finish(), should_deliver()).
+        """
+        bridge, port, packet = here.state.iif, here.port, here.state.packet
+        if bridge is None or port is None or port.hairpin or packet.destination == called:
+            return self._routed(here)
+        mac = here.space.hardware_address(bridge, str(packet.destination))
+        behind = self._wires.receiver(here.space, port, Aim(packet.destination, mac))
+        if behind is None or not here.space.calls_rules(bridge, packet.version):
+            return self._routed(here)
+        why = f"{bridge.name} sends nothing back by {port.device.name}, by which it came"
+        return self._end(here, DROPPED, f"{why} (hairpin_mode is off)")
 
     def _routed(self, here: Here) -> Branch:
         """Route a packet that came in: to a socket here, or onward."""
@@ -283,14 +303,14 @@ class Walk:
 
     def _carried(self, here: Here, post: Post, oif: Device) -> Branch:
         """Go over cables and bridges; a bridge may show the frame to rules."""
-        device = post.link.device
+        device, port = post.link.device, post.port
         if master := post.space.fib.links.get(post.link.master):
-            device = master.device
+            device, port = master.device, post.link
         by = "".join(
             f", over bridge {link.device.name}" for link in (one.link for one in post.bridges)
         )
         hop = self._hop(here, "wire", f"{oif.name} to {post.space.name} {device.name}{by}")
-        arrive: Then = lambda one: self._receive(one, post.space, device)  # noqa: E731
+        arrive: Then = lambda one: self._receive(one, post.space, device, port)  # noqa: E731
         for bridge in reversed(post.bridges):
             arrive = self._over_bridge(bridge, arrive)
         return prefixed([hop], arrive(here))

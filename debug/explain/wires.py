@@ -22,11 +22,15 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A link in its namespace, and the way there: the bridges that a frame passes."""
+    """A link in its namespace, and the way there: the bridges that a frame passes.
+
+    ``port`` is the one by which a frame comes to a bridge that receives it.
+    """
 
     space: Space
     link: LinkFact
     bridges: tuple[Bridge, ...] = ()
+    port: LinkFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Wires:
         """Yield what a frame reaches from a link that received it."""
         bridge = post.space.fib.links.get(post.link.master)
         if bridge is not None and bridge.device.kind == "bridge":
-            yield Post(post.space, bridge, post.bridges)
+            yield Post(post.space, bridge, post.bridges, post.link)
             yield from self._over_bridge(post, bridge)
 
     def _over_bridge(self, post: Post, bridge: LinkFact) -> Iterator[Post]:

@@ -39,6 +39,9 @@ _REFUSED = (
 )
 
 
+_PORT, _HAIRPIN = 5, 4  # IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE: linux/if_link.h
+
+
 class LinkFact(Struct, frozen=True):
     """A link: what a packet needs to know of it. ``peer`` is an index in another namespace."""
 
@@ -49,6 +52,7 @@ class LinkFact(Struct, frozen=True):
     peer: int = 0
     peer_netns: int | None = None  # this namespace's number for the peer's; None: this one
     mac: bytes = b""
+    hairpin: bool = False  # of a bridge's port: it sends back where a frame came from
 
 
 class RouteFact(Struct, frozen=True):
@@ -225,7 +229,9 @@ def _number(value: bytes | None) -> int:
 def _link(message: bytes) -> LinkFact:
     _, hardware, index, flags, _ = _LINK.unpack_from(message)
     parts = attributes(message[_LINK.size :])
-    kind = text(attributes(parts.get(18, b"")).get(1, b""))
+    info = attributes(parts.get(18, b""))  # IFLA_LINKINFO
+    kind = text(info.get(1, b""))
+    port = attributes(info.get(_PORT, b""))
     device = Device(index, text(parts[3]), kind, _number(parts.get(27)), hardware)
     netns = int.from_bytes(parts[37], sys.byteorder, signed=True) if 37 in parts else None
     return LinkFact(
@@ -236,6 +242,7 @@ def _link(message: bytes) -> LinkFact:
         _number(parts.get(5)),
         netns,
         parts.get(1, b""),
+        port.get(_HAIRPIN, b"\0") != b"\0",
     )
 
 

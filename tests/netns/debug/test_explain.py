@@ -6,6 +6,7 @@ iptables. What is explained is what a connection meets.
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from debug.explain.text import lines
 from debug.places import entered
 from tests.support.debug.strangers import ALONE, HERE, IPTABLES, NFTABLES, THERE, World
 from tests.support.space import Space
+
+BRIDGE = "net.bridge.bridge-nf-call-iptables"
 
 
 @pytest.fixture(scope="module", params=["nftables", "iptables-nft", "iptables-legacy"])
@@ -48,6 +51,29 @@ def test_the_kernel_goes_the_ways_that_were_explained(world: World) -> None:
     assert seen <= set(explained.items())
     shown = told(world.explain())
     assert "source becomes 10.244.0.1" in shown
+
+
+@pytest.mark.parametrize("shows", [0, 1])
+def test_a_pod_reaches_itself_as_its_bridge_lets_it(world: World, shows: int) -> None:
+    """A bridge that shows frames to rules sends nothing back to the port that it came by."""
+    node = world.nodes[0]
+    if not Path("/proc/sys/net/bridge").is_dir():
+        pytest.skip("this kernel has no br_netfilter, which shows a bridge's frames to rules")
+    before = node.run("sysctl", "-n", BRIDGE).strip()
+    node.sysctl(BRIDGE, shows)
+    node.run("bridge", "link", "set", "dev", "pod0", "hairpin", "off")
+    try:
+        way = world.explain()
+        wanted = {"Pod ns1/there": 0.5} | ({} if shows else {"Pod ns1/here": 0.5})
+        assert reached(way) == wanted
+        assert ("(hairpin_mode is off)" in told(way)) is bool(shows)
+        answers = set[str]()
+        while len(answers) < 2:  # the rules draw at random
+            answers.add(world.asked())
+        assert answers == ({THERE, ""} if shows else {THERE, HERE})
+    finally:
+        node.run("bridge", "link", "set", "dev", "pod0", "hairpin", "on")
+        node.sysctl(BRIDGE, int(before))
 
 
 def told(way: Branch) -> str:

@@ -119,6 +119,7 @@ class World:
                 "link set cni0 up",
                 f"addr add 10.244.{at}.1/24 dev cni0",
             )
+            node.run("bridge", "link", "set", "dev", "pod0", "hairpin", "on")
             node.sysctl("net.ipv4.ip_forward", 1)
             pod.ip_batch(
                 f"addr add 10.244.{at}.2/24 dev eth0", f"route add default via 10.244.{at}.1"
@@ -178,6 +179,17 @@ class World:
             with client:
                 ready, _, _ = select.select(servers, [], [], 30)
                 yield client.getsockname()[1], (HERE, THERE)[servers.index(ready[0])]
+
+    def asked(self) -> str:
+        """Call the Service from the Pod, and send one SYN; return who answers, "" for nobody."""
+        with self.listening() as servers:
+            try:
+                with entered(self.places[2]):
+                    socket.create_connection((SERVICE, 80), timeout=0.3).close()
+            except TimeoutError:
+                return ""
+            ready, _, _ = select.select(servers, [], [], 30)
+            return (HERE, THERE)[servers.index(ready[0])]
 
     def call(self) -> tuple[str, str]:
         """Call the Service from the Pod; return who answers, and the client's address there."""
