@@ -135,8 +135,9 @@ def _served() -> Iterator[None]:
 def _traced(address: str) -> Iterator[None]:
     """Trace an address in the node and in both Pods, as soon as that is listened to."""
     argv = [sys.executable, "-P", "-m", "lab.main", "trace", "--here", "--live", f"host {address}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(argv, cwd=_ROOT, **quiet) as trace:  # type: ignore[call-overload]
+    out, err = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(argv, cwd=_ROOT, stdout=out, stderr=err, text=True) as trace:
+        assert trace.stderr is not None
         while "listening" not in (said := trace.stderr.readline()):
             if not said:
                 raise SystemExit("podwire trace has ended")

@@ -6,7 +6,7 @@ lab/node_commands.py carries them out, and is imported when one runs.
 import click
 
 from lab.completion import complete_node
-from lab.options import group_name_option, name_option
+from lab.options import FiniteRange, group_name_option, name_option
 
 _nodes = click.argument(
     "nodes", metavar="NODE...", nargs=-1, required=True, shell_complete=complete_node
@@ -66,7 +66,7 @@ def start(name: str, nodes: tuple[str, ...]) -> None:
 @click.option("--force", is_flag=True, help="Remove them at once; their Pods are lost.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=120.0,
     show_default=True,
     help="The seconds for which Pods may take to move.",

@@ -1,5 +1,8 @@
 """Options of several commands of ``podwire lab``."""
 
+import math
+from typing import Any
+
 import click
 
 from lab.completion import complete_lab
@@ -10,6 +13,15 @@ class OptionError(click.ClickException):
     """An option has an invalid value; the text names the option."""
 
     exit_code = 2
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; click's takes nan, which no range leaves out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        found = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value} is no number.", param, ctx)
 
 
 def _named(_: click.Context, __: click.Parameter, name: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from debug.options import ground_options, output_option
+from lab.options import FiniteRange
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -22,7 +23,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
     help="Write them to a pcapng file, or to - for standard output.",
 )
 @click.option("--count", type=click.IntRange(1), help="End after so many packets.")
-@click.option("--for", "seconds", type=click.FloatRange(0.1), help="End after so many seconds.")
+@click.option("--for", "seconds", type=FiniteRange(0.1), help="End after so many seconds.")
 @output_option
 @click.argument("pod", metavar="[NAMESPACE/]POD")
 def main(**options: Any) -> None:

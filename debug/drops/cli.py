@@ -17,6 +17,7 @@ from debug.drops.reasons import ReasonCounter
 from debug.options import ground, ground_options, objects, output_option
 from debug.output import say, say_json
 from debug.places import Place, PlaceError, inside
+from lab.options import FiniteRange
 from lab.report import columns
 from lab.shared import plain_errors
 from proxy.model.errors import KernelRefusedError
@@ -29,7 +30,7 @@ _HEADER = ("NODE", "SOURCE", "WHAT", "PACKETS", "MEANING")
 @click.option("-f", "--follow", is_flag=True, help="Print what grows, once an interval.")
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=1.0,
     show_default=True,
     help="Seconds between two readings of -f.",

@@ -15,6 +15,7 @@ from debug.cluster import Names
 from debug.explain.here import Here, answer, prefixed
 from debug.explain.naming import closed_text, entry_text, packet_text, rule_lines
 from debug.explain.programs import Call, Programs
+from debug.explain.refusal import refusal
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
 from debug.explain.wires import Aim, Bridge, Post, Wires
@@ -86,7 +87,7 @@ class Walk:
             made.append(self._end(left, UNKNOWN, why))
         if not made:
             return prefixed([hop], self._end(here, DROPPED, "eBPF: refused, without endpoints"))
-        return made[0] if len(made) == 1 else self._parted(here, made)
+        return made[0] if len(made) == 1 else _parted(made)
 
     def _replaced(self, here: Here, name: str, share: Share) -> Branch:
         target, packet = share.target, here.state.packet
@@ -206,30 +207,13 @@ class Walk:
         if route.kind == "local":
             return self._hook(here, Hook.INPUT, self._arrived)
         if route.refused:
-            return self._end(here, DROPPED, self._refusal(here, route, iif))
+            return self._end(here, DROPPED, refusal(here, route, iif))
         if (ended := self._no_route(here, route)) is not None:
             return ended
         on = self._onto(here.with_state(packet=_aged(packet)), route)
         hop = self._hop(on, "route", self._route_text(on, route))
         post = lambda one: self._hook(one, Hook.POSTROUTING, self._leave)  # noqa: E731
         return prefixed([hop], self._hook(on, Hook.FORWARD, post))
-
-    def _refusal(self, here: Here, route: RouteFact, iif: Device) -> str:
-        """Say why a packet that came in has no route."""
-        version = here.state.packet.version
-        name = "net/ipv4/ip_forward" if version == 4 else "net/ipv6/conf/all/forwarding"
-        if here.space.sysctl(name) == "0":
-            return f"this node does not forward ({name} is 0)"
-        back = here.space.fib.route(here.state.packet.source)
-        strict = here.space.sysctl(f"net/ipv4/conf/{iif.name}/rp_filter")
-        every = here.space.sysctl("net/ipv4/conf/all/rp_filter")
-        filters = max(int(strict or 0), int(every or 0)) if version == 4 else 0
-        if filters and ((filters == 1 and back.device != iif.index) or back.refused):
-            return (
-                f"rp_filter {filters}: it came by {iif.name}, but the route back to "
-                f"{here.state.packet.source} leads elsewhere"
-            )
-        return f"routing of what comes by {iif.name}: {route.refused}"
 
     def _arrived(self, here: Here) -> Branch:
         """A socket's namespace has the packet; its answer goes back."""
@@ -386,7 +370,7 @@ class Walk:
         made = [self._way(here, hook, way, then) for way in ways[: self._most]]
         if rest := ways[self._most :]:
             made.append(self._rest(here, rest))
-        return made[0] if len(made) == 1 else self._parted(here, made)
+        return made[0] if len(made) == 1 else _parted(made)
 
     def _way(self, here: Here, hook: Hook, way: Way, then: Then) -> Branch:
         on = here.at(state=way.state, weight=here.weight * way.weight)
@@ -417,12 +401,6 @@ class Walk:
         where = here.at(weight=weight)
         return self._end(where, UNKNOWN, f"{len(ways)} more ways, which were not followed: --most")
 
-    def _parted(self, here: Here, made: list[Branch]) -> Branch:
-        """Return ways as branches; what they begin with alike stands before them."""
-        del here
-        probability = sum(one.probability for one in made)
-        return Branch(probability, branches=tuple(made))
-
     def _hop(
         self, here: Here, stage: str, text: str, rules: tuple[msgspec.Struct, ...] = ()
     ) -> Hop:
@@ -431,6 +409,11 @@ class Walk:
 
     def _end(self, here: Here, end: str, why: str) -> Branch:
         return Branch(float(here.weight), end=end, why=why, at=here.space.name)
+
+
+def _parted(made: list[Branch]) -> Branch:
+    """Return ways as branches."""
+    return Branch(sum(one.probability for one in made), branches=tuple(made))
 
 
 def _aged(packet: Packet) -> Packet:

@@ -6,6 +6,7 @@ import click
 
 from debug.map.effort import Effort
 from debug.options import ground_options, output_option
+from lab.options import FiniteRange
 
 snapshot_option = click.option(
     "--snapshot",
@@ -71,7 +72,7 @@ def service(
 @click.option("--count", type=click.IntRange(1, 20), default=3, show_default=True, help="Packets.")
 @click.option(
     "--patience",
-    type=click.FloatRange(0.01, 5),
+    type=FiniteRange(0.01, 5),
     default=0.3,
     show_default=True,
     help="Seconds that an answer may take.",

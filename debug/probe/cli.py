@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from debug.options import ground_options, output_option
+from lab.options import FiniteRange
 
 _OPTIONS = (
     click.option(
         "--for",
         "seconds",
-        type=click.FloatRange(0.1, 86_400),
+        type=FiniteRange(0.1, 86_400),
         help="Listen for so many seconds.  [default: 10; with -f until Ctrl-C]",
     ),
     click.option("-f", "--follow", is_flag=True, help="Print what happens, as it happens."),

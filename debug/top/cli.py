@@ -7,6 +7,7 @@ import click
 from debug.options import ground, ground_options, output_option
 from debug.output import drawn, say_json
 from debug.places import Ground
+from lab.options import FiniteRange
 from lab.shared import plain_errors
 
 
@@ -15,7 +16,7 @@ from lab.shared import plain_errors
 @click.option("--once", is_flag=True, help="Print one interval, and end.")
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=2.0,
     show_default=True,
     help="Seconds for which rates are counted.",

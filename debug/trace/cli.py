@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from debug.options import ground_options
+from lab.options import FiniteRange
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -20,7 +21,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 @click.option("--ttl", type=click.IntRange(1, 255), default=64, show_default=True)
 @click.option(
     "--wait",
-    type=click.FloatRange(0.05, 60),
+    type=FiniteRange(0.05, 60),
     default=1.0,
     show_default=True,
     help="Seconds for which an answer is waited.",

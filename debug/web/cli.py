@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from debug.options import ground_options
+from lab.options import FiniteRange
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +28,7 @@ from debug.options import ground_options
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(0.2, 3600),
+    type=FiniteRange(0.2, 3600),
     default=2.0,
     show_default=True,
     help="Seconds from look to look, while a browser shows the page.",

@@ -2,7 +2,7 @@
 
 import click
 
-from lab.options import name_option
+from lab.options import FiniteRange, name_option
 
 
 @click.command()
@@ -18,7 +18,7 @@ from lab.options import name_option
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=1.0,
     show_default=True,
     help="Seconds from picture to picture, for which bytes and drops are counted.",

@@ -14,7 +14,7 @@ from debug.explain.commands import exit_code
 from debug.explain.result import Branch, Explanation, ends, every_hop
 from debug.explain.text import lines
 from debug.places import entered
-from tests.support.debug.strangers import ALONE, HERE, IPTABLES, NFTABLES, THERE, World
+from tests.support.debug.strangers import ALONE, HERE, THERE, World
 from tests.support.space import Space
 
 BRIDGE = "net.bridge.bridge-nf-call-iptables"
@@ -23,11 +23,7 @@ BRIDGE = "net.bridge.bridge-nf-call-iptables"
 @pytest.fixture(scope="module", params=["nftables", "iptables-nft", "iptables-legacy"])
 def world(request: pytest.FixtureRequest, spaces: Callable[[str], Space]) -> World:
     made = World(spaces)
-    for node in made.nodes:
-        if request.param == "nftables":
-            node.run("nft", "-f", "-", stdin=NFTABLES)
-        else:
-            node.run(f"{request.param}-restore", stdin=IPTABLES)
+    made.load(request.param)
     return made
 
 

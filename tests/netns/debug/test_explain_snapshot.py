@@ -20,7 +20,7 @@ from debug.places import Ground, Place, entered
 from debug.ruleset.read.fib import KernelFib
 from debug.snapshot import load, save, take
 from debug.trace.ends import EndError
-from tests.support.debug.strangers import ALONE, IPTABLES, NFTABLES, SERVICE, THERE, World
+from tests.support.debug.strangers import ALONE, SERVICE, THERE, World
 from tests.support.space import Space
 
 OPTIONS: dict[str, Any] = {
@@ -36,11 +36,7 @@ ASKED = (
 @pytest.fixture(scope="module", params=["nftables", "iptables-nft", "iptables-legacy"])
 def world(request: pytest.FixtureRequest, spaces: Callable[[str], Space]) -> World:
     made = World(spaces)
-    for node in made.nodes:
-        if request.param == "nftables":
-            node.run("nft", "-f", "-", stdin=NFTABLES)
-        else:
-            node.run(f"{request.param}-restore", stdin=IPTABLES)
+    made.load(request.param)
     return made
 
 

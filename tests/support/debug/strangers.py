@@ -141,6 +141,14 @@ class World:
             )
         )
 
+    def load(self, mode: str) -> None:
+        """Give both nodes the rules: by nftables, or by a kind of iptables."""
+        for node in self.nodes:
+            if mode == "nftables":
+                node.run("nft", "-f", "-", stdin=NFTABLES)
+            else:
+                node.run(f"{mode}-restore", stdin=IPTABLES)
+
     def explain(
         self,
         target: str = SERVICE,
