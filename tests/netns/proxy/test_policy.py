@@ -233,13 +233,18 @@ DEFINITION = {
 
 
 def until_denied(world: RunningProxy) -> None:
-    """Wait until the list of drops names the policy and its rule."""
+    """Wait until the list of drops names the policy and its rule.
+
+    A packet is sent each time: of many drops in a second, such as those of tests before, the
+    kernel logs a part.
+    """
     deadline = time.monotonic() + PATIENCE
     shown = ""
     while not re.search(
         r"ns/a +Ingress .* ingress rule 0 \(all\) of .* deny denies it$", shown, re.M
     ):
         assert time.monotonic() < deadline, shown
+        assert asked(world, "pod", A) == "silent"
         shown = podwire(world, "policy", "drops", "--url=http://127.0.0.1:10249")
     page = world.url("/metrics", 10249)[1]
     assert 'dropped_packets_total{direction="ingress",namespace="",policy="deny"}' in page
