@@ -113,6 +113,7 @@ class Page:
 @asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Page]:
     """Give a tab of a Chromium that starts and ends here, with its files in ``folder``."""
+    assert PROGRAM, "bin/setup --dev installs chromium-headless-shell"
     process = await asyncio.create_subprocess_exec(
         *(PROGRAM, *_FLAGS, f"--user-data-dir={folder}", "about:blank"),
         stdout=asyncio.subprocess.DEVNULL,

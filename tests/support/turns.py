@@ -29,6 +29,7 @@ LONGEST = (
     "tests/netns/proxy/test_packets.py",
     "tests/netns/node/agent/test_resize.py",
     "tests/control/clients/test_helm.py",
+    "tests/control/clients/test_libraries.py",
     "tests/control/clients/test_commands.py",
     "tests/netns/cni/test_firewall.py",
     "tests/lab/test_tools.py",

@@ -10,18 +10,14 @@ from msgspec import structs
 from debug.map.commands import of_snapshot
 from debug.snapshot import Snapshot, take
 from debug.web.live import Source
-from tests.support.browser import PROGRAM, Page, browser
+from tests.support.browser import Page, browser
 from tests.support.debug.cluster import Spaces, cluster
 from tests.support.debug.objects import STATE, TRACE
 from tests.support.debug.page import serving
 from tests.support.e2e.harness import CHECKOUT
 from tests.support.space import Space
 
-pytestmark = [
-    pytest.mark.netns,
-    pytest.mark.skipif(not PROGRAM, reason="bin/setup --pages brings Chromium"),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = [pytest.mark.netns, pytest.mark.asyncio(loop_scope="module")]
 PICTURE = CHECKOUT / "docs/debug/web.png"
 RED = """document.querySelector('#map path.fail[data-cable="Switch - Node node1"]')"""
 DRAWN = """document.querySelectorAll('#map [data-place]').length === 5"""
