@@ -126,10 +126,13 @@ async def _list(client: "Client", kind: Kind[M], optional: bool = False) -> tupl
 
 
 class Names:
-    """The names of addresses: of Pods, Services and nodes, first of all those that own them."""
+    """The names of addresses: of Pods, Services and nodes, first of all those that own them.
 
-    def __init__(self, state: ClusterState) -> None:
-        self._names = dict(_named(state))
+    ``known`` has names of addresses for those that the API's objects do not name.
+    """
+
+    def __init__(self, state: ClusterState, known: Mapping[str, str] | None = None) -> None:
+        self._names = {**(known or {}), **dict(_named(state))}
 
     def of(self, address: str) -> str:
         """Return "Pod default/web", "Service default/web" or "Node node1"; "" for a stranger."""

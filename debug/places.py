@@ -10,9 +10,10 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cni_plugin.linux import namespace
 from control.reported import ReportedError
@@ -33,13 +34,15 @@ class PlaceError(ReportedError):
 class Place:
     """A network namespace: of a Pod on a node, or a node's own.
 
-    ``pid`` is a process of the node: its files are below /proc/PID/root.
+    ``pid`` is a process of the node: its files are below /proc/PID/root. ``addresses`` are those
+    that a Pod was given, as far as they are known before its namespace is entered.
     """
 
     node: str
     pid: int
     netns: str  # a path that can be opened from here
     pod: tuple[str, str] | None = None  # namespace, name
+    addresses: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -62,6 +65,10 @@ class Ground:
     def nodes(self) -> tuple[Place, ...]:
         """The nodes' own namespaces."""
         return tuple(place for place in self.places if place.pod is None)
+
+    def names(self) -> dict[str, str]:
+        """The names of addresses that are known without an API: of Pods in libcni's cache."""
+        return {ip: place.name for place in self.places for ip in place.addresses}
 
     def node(self, name: str) -> Place:
         """A node's own namespace; raises PlaceError."""
@@ -130,15 +137,22 @@ def _pods(node: Place) -> Iterator[Place]:
     for path in paths:
         if (found := _cached(path)) is None:
             continue
-        pod, inside = found
-        netns = f"{node.root}{inside}"
+        netns = f"{node.root}{found.netns}"
         if netns not in seen and _is_namespace(netns):
             seen.add(netns)
-            yield Place(node.node, node.pid, netns, pod)
+            yield Place(node.node, node.pid, netns, found.pod, found.addresses)
 
 
-def _cached(path: Path) -> tuple[tuple[str, str], str] | None:
-    """Return a Pod and the path of its namespace; None for a file that tells neither."""
+class _Cached(NamedTuple):
+    """A Pod of libcni's cache."""
+
+    pod: tuple[str, str]
+    netns: str
+    addresses: tuple[str, ...]
+
+
+def _cached(path: Path) -> _Cached | None:
+    """Return a Pod with its namespace; None for a file that tells neither."""
     try:
         if path.stat().st_size > _LONGEST_FILE:
             return None
@@ -146,9 +160,17 @@ def _cached(path: Path) -> tuple[tuple[str, str], str] | None:
         words = dict(item["cniArgs"])
         pod = str(words["K8S_POD_NAMESPACE"]), str(words["K8S_POD_NAME"])
         netns = str(item["netns"])
-    except (OSError, ValueError, KeyError, TypeError):
+        addresses = tuple(_given(item.get("result")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # of something else, or just being written or removed
-    return (pod, netns) if netns.startswith("/") and ".." not in netns else None
+    usable = netns.startswith("/") and ".." not in netns
+    return _Cached(pod, netns, addresses) if usable else None
+
+
+def _given(result: Any) -> Iterator[str]:
+    """Yield the addresses of a CNI result, without their lengths. Raises ValueError."""
+    for one in (result or {}).get("ips") or ():
+        yield str(ip_interface(one["address"]).ip)
 
 
 def by_inode(places: Iterable[Place]) -> Iterator[tuple[int, Place]]:

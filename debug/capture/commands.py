@@ -54,7 +54,9 @@ def capture(pod: str, **options: Any) -> None:
         places = find_places(place, wanted, found, cluster) if options["hops"] else [place]
         with ExitStack() as open_:
             # What is to be written is opened first: a mistake is told before anything is heard.
-            tell = open_.enter_context(_output(options, Names(cluster or ClusterState())))
+            tell = open_.enter_context(
+                _output(options, Names(cluster or ClusterState(), found.names()))
+            )
             listener = open_.enter_context(closing(Listener(places, wanted)))
             say(f"listening in {len(places)} namespaces; Ctrl-C ends it", err=True)
             with suppress(KeyboardInterrupt, BrokenPipeError):

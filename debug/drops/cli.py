@@ -62,7 +62,7 @@ def main(
         found = ground(name, here, kubeconfig)
         places = (found.node(node),) if node else found.nodes()
         unread: list[str] = []
-        names = Names(objects(found, unread) or ClusterState())
+        names = Names(objects(found, unread) or ClusterState(), found.names())
         for line in unread:
             say(line, err=True)
         if follow:

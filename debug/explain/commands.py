@@ -117,7 +117,7 @@ def explained_by(
 ) -> Explanation:
     """Return what would become of a packet by what is known. Raises EndError, PlaceError."""
     found, cluster = evidence.ground, evidence.cluster
-    names = Names(cluster or ClusterState())
+    names = Names(cluster or ClusterState(), found.names())
     start, asked = (parse_end(one, options["namespace"]) for one in (source, destination))
     target = target_of(asked, found, cluster, evidence.own)
     if start.is_outside:

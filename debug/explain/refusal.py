@@ -8,10 +8,24 @@ from debug.ruleset.read.fib import RouteFact
 def refusal(here: Here, route: RouteFact, iif: Device) -> str:
     """Say why what came by ``iif`` has no route: forwarding, the reverse path, or the routes."""
     return (
-        _not_forwarding(here)
+        _own_source(here, iif)
+        or _not_forwarding(here)
         or _reverse_path(here, iif)
         or (f"routing of what comes by {iif.name}: {route.refused}")
     )
+
+
+def _own_source(here: Here, iif: Device) -> str:
+    """Say that no other host may send from an address of this one (fib_validate_source())."""
+    packet = here.state.packet
+    if packet.version != 4 or packet.source not in here.space.addresses:
+        return ""
+    settings = (
+        here.space.sysctl(f"net/ipv4/conf/{name}/accept_local") for name in ("all", iif.name)
+    )
+    if "1" in settings:
+        return ""
+    return f"it comes by {iif.name} with the source {packet.source}, which is its own (martian)"
 
 
 def _not_forwarding(here: Here) -> str:

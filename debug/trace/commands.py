@@ -117,7 +117,7 @@ def ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
         target = called_from_outside(ends[1], target, cluster)
     places = watched(found, start, target, _MOST_PODS)
     protocol = _protocol(ends[1], target)
-    return Asked(start, target, protocol, places, Names(cluster or ClusterState()))
+    return Asked(start, target, protocol, places, Names(cluster or ClusterState(), found.names()))
 
 
 def _protocol(end: End, target: Target) -> str:

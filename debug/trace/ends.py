@@ -132,10 +132,18 @@ def target_of(
     ``own`` tells a namespace's addresses.
     """
     if not end.is_outside:
-        return find_target(end, cluster)
+        target = find_target(end, cluster)
+        return target if cluster else replace(target, pods=_pods_of(ground, target))
     place = switch(ground)
     addresses = STRANGERS if place is None else tuple(own(place))
     return _reachable(Target(OUTSIDE, addresses, end.port))
+
+
+def _pods_of(ground: Ground, target: Target) -> tuple[tuple[str, str], ...]:
+    """Return the Pods that may receive what is sent to an address, without an API to ask."""
+    pods = [place for place in ground.places if place.pod is not None]
+    named = [one for one in pods if target.addresses[0] in one.addresses]
+    return tuple(one.pod for one in named or pods if one.pod is not None)
 
 
 def called_from_outside(end: End, target: Target, cluster: ClusterState | None) -> Target:
@@ -163,6 +171,9 @@ def _place_of(address: str, ground: Ground, cluster: ClusterState | None) -> Pla
     for node in cluster.nodes if cluster else ():
         if address in [one.address for one in node.status.addresses]:
             return ground.node(node.metadata.name)
+    for place in ground.places:
+        if address in place.addresses:
+            return place
     raise EndError(f"no Pod and no node of the cluster has the address {address}")
 
 
@@ -229,14 +240,16 @@ def _node(end: End, cluster: ClusterState) -> Target | None:
 
 
 def _endpoints(key: tuple[str, str], cluster: ClusterState) -> tuple[tuple[str, str], ...]:
-    references = (one.target_ref for each in cluster.slices_of(key) for one in each.endpoints)
-    return tuple(
-        dict.fromkeys(
-            (one.namespace or key[0], one.name or "")
-            for one in references
-            if one and one.kind == "Pod"
-        )
-    )
+    """Return a Service's Pods; those of EndpointSlices written by hand by their addresses."""
+    ends = [one for each in cluster.slices_of(key) for one in each.endpoints]
+    named = [
+        (one.target_ref.namespace or key[0], one.target_ref.name or "")
+        for one in ends
+        if one.target_ref and one.target_ref.kind == "Pod"
+    ]
+    bare = {ip for one in ends if one.target_ref is None for ip in one.addresses}
+    owners = (pod for pod in cluster.pods if any(one.ip in bare for one in pod.status.pod_ips))
+    return tuple(dict.fromkeys([*named, *(pod.key for pod in owners if bare)]))
 
 
 def _behind(address: str, port: int | None, cluster: ClusterState | None) -> Target:

@@ -42,7 +42,7 @@ def listen(live: str, **options: Any) -> None:
         found = ground(options["name"], options["here"], options["kubeconfig"])
         cluster = needed_objects(found)
         match = parse_filter(live, options["namespace"], cluster)
-        names = Names(cluster or ClusterState())
+        names = Names(cluster or ClusterState(), found.names())
         left = options["count"]
         for packet in live_packets(match, live_places(match, found, cluster), names):
             if options["dropped"] and packet.outcome != "dropped":

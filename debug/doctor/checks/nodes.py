@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from ipaddress import ip_interface
 
 from debug.doctor.look import Look, NodeLook, found, ok, peer_of, unknown
 from debug.model import Finding, Level
@@ -242,7 +243,10 @@ def neighbors(look: Look) -> Iterator[Finding]:
 
 
 def ipv6_dad(look: Look) -> Iterator[Finding]:
-    """No IPv6 address waits for, or failed, duplicate address detection (RFC 4862)."""
+    """No IPv6 address waits for, or failed, duplicate address detection (RFC 4862).
+
+    A link-local address waits for a second or two after its link came up, as each Pod's does.
+    """
     for node in look.nodes:
         places = [(f"Node {node.name}", node.space)]
         places += [(f"Pod {'/'.join(key)}", state) for key, state in node.spaces]
@@ -250,7 +254,7 @@ def ipv6_dad(look: Look) -> Iterator[Finding]:
             (where, state.link(one.link), one)
             for where, state in places
             for one in state.addresses
-            if one.tentative or one.duplicate
+            if one.duplicate or (one.tentative and not ip_interface(one.ip).is_link_local)
         ]
         for where, link, one in bad:
             name = link.name if link else str(one.link)

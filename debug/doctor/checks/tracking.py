@@ -1,5 +1,6 @@
 """Checks of connection tracking: room, flows that lead nowhere, segments out of the window."""
 
+import re
 from collections.abc import Iterator
 
 from debug.cluster import addresses_of, plain_address
@@ -8,6 +9,7 @@ from debug.doctor.rules import matches, verdict
 from debug.machine.values import MachineState
 from debug.model import Finding, Level
 from debug.output import with_port
+from proxy.backends.upstream import TABLE as UPSTREAM
 from proxy.objects.wire import Service
 
 _NEAR, _FULL = 0.75, 0.95
@@ -58,6 +60,11 @@ def conntrack_invalid(look: Look) -> Iterator[Finding]:
         evidence = f"net/netfilter/nf_conntrack_tcp_be_liberal: {liberal or 'unknown'}"
         if liberal == "1" or not node.mode or (node.machine and _drops_invalid(node.machine)):
             yield ok(check, node.name, "no untranslated segment gets through", evidence)
+        elif node.machine and _is_kube_proxys(node.machine) and _knows_late(node.machine.kernel):
+            why = (
+                f"Linux {node.machine.kernel} tells late segments from invalid ones (6e250dcbff1d)"
+            )
+            yield ok(check, node.name, "kube-proxy's mode nftables needs no drop", evidence, why)
         else:
             yield found(
                 check,
@@ -71,6 +78,17 @@ def conntrack_invalid(look: Look) -> Iterator[Finding]:
                 consequence="long transfers through Services end with 'connection reset by peer'",
                 fix="restart the proxy, or: sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1",
             )
+
+
+def _is_kube_proxys(machine: MachineState) -> bool:
+    """Return True for kube-proxy's mode nftables: it never drops what is INVALID (k/k#122663)."""
+    return any(name == UPSTREAM for _, name in machine.tables())
+
+
+def _knows_late(kernel: str) -> bool:
+    """Return True from Linux 6.1 on, which does not call a late segment INVALID."""
+    numbers = re.match(r"(\d+)\.(\d+)", kernel)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (6, 1)
 
 
 def _drops_invalid(machine: MachineState) -> bool:

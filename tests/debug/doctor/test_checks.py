@@ -236,6 +236,27 @@ FAULTS += [
 ]
 
 
+def test_kube_proxys_nftables_needs_no_drop_where_the_kernel_knows_late_segments() -> None:
+    strict = with_settings(net__netfilter__nf_conntrack_tcp_be_liberal="0")
+    own = {"family": "ip", "name": "kube-proxy"}
+    for kernel, level in (("6.1.0-9", Level.OK), ("5.15.0", Level.WARN), ("", Level.WARN)):
+        seen = with_machine(nft=ruleset({"table": own}), kernel=kernel).machines
+        found = examine(replace(strict, machines=seen), "node1", ["conntrack-invalid"])
+        assert [one.level for one in found] == [level], kernel
+
+
+def test_a_link_local_address_may_be_tentative() -> None:
+    """Each Pod's link has one for a second or two; another host's address is a fault at once."""
+    for ip, failed, level in (
+        ("fe80::1/64", False, Level.OK),
+        ("fe80::1/64", True, Level.FAIL),
+        ("2001:db8::1/64", False, Level.WARN),
+    ):
+        seen = with_node(addresses=(Address(2, ip, tentative=True, duplicate=failed),))
+        found = [one.level for one in examine(seen, "node1", ["ipv6-dad"])]
+        assert found == [level], ip
+
+
 def in_pod(*rules: list[Any], listening: tuple[str, ...] = ("TCP 8080",), **spec: Any) -> Snapshot:
     """The cluster, with rules at input and listeners in the Pod of node1."""
     objects = json.loads(ruleset(*chain("input", "accept", *rules)))["nftables"]

@@ -120,6 +120,13 @@ def test_what_comes_from_outside_comes_by_the_default_routes_link(alone: Ground)
     assert arrivals(found) == [("delivered", "outside", "delivered", "Node alone")]
 
 
+def test_nobody_else_may_send_from_a_nodes_own_address(lab: Spaces) -> None:
+    found = explain(lab.ground, "outside", "172.31.0.12:22", source_address="172.31.0.12")
+    (end,) = ends(found.way)
+    assert (end.end, end.at) == ("dropped", "Node node2")
+    assert end.why == "it comes by eth0 with the source 172.31.0.12, which is its own (martian)"
+
+
 def test_a_source_address_is_only_of_what_comes_from_outside(lab: Spaces, alone: Ground) -> None:
     with pytest.raises(EndError, match="comes from outside"):
         explain(lab.ground, "web-1", POD, source_address="198.51.100.9")
