@@ -25,14 +25,19 @@ class Path:
 
 def compare(predicted: Branch, packets: tuple[PacketTrace, ...]) -> tuple[Comparison, ...]:
     """Compare the first probe and its first answer with what was predicted for both."""
-    there = next((one for one in packets if one.direction == "forward"), None)
+    there, back = (compared_packet(direction, packets) for direction in ("forward", "reply"))
     if there is None:
         return ()
     path, found = _nearest(predicted, there)
-    back = [one for one in packets if one.direction == "reply" and one.outcome != "dropped"]
-    if path.last.reply is None or not back:
+    if path.last.reply is None or back is None:
         return (found,)
-    return found, _nearest(path.last.reply, back[0])[1]
+    return found, _nearest(path.last.reply, back)[1]
+
+
+def compared_packet(direction: str, packets: tuple[PacketTrace, ...]) -> PacketTrace | None:
+    """Return which packet of a direction is compared: the first probe, its first answer."""
+    ways = (one for one in packets if one.direction == direction)
+    return next((one for one in ways if direction == "forward" or one.outcome != "dropped"), None)
 
 
 def _nearest(predicted: Branch, packet: PacketTrace) -> tuple[Path, Comparison]:
@@ -81,17 +86,19 @@ def _predicted(path: Path) -> Iterator[str]:
 def _observed(packet: PacketTrace, known: set[str]) -> Iterator[str]:
     """Yield the facts of a packet. A place of bridges alone is none to a prediction."""
     for hop in packet.hops:
-        rules = [step for step in hop.steps if _is_followed(step)]
+        rules = [fact for step in hop.steps if (fact := fact_of(step))]
         if hop.place in known or rules:
             yield hop.place
-        for step in rules:
-            verdict = f"{step.verdict} {step.target}".strip()
-            yield _rule(f"{step.family} {step.table}", step.chain, step.handle or 0, verdict)
+        yield from rules
     yield _end(_ENDS.get(packet.outcome, packet.outcome), packet.where)
 
 
-def _is_followed(step: Step) -> bool:
-    return step.kind == "rule" and bool(step.handle) and step.verdict in _FOLLOWED
+def fact_of(step: Step) -> str:
+    """Return the fact that a step is; "" for what a prediction does not tell."""
+    if step.kind != "rule" or not step.handle or step.verdict not in _FOLLOWED:
+        return ""
+    verdict = f"{step.verdict} {step.target}".strip()
+    return _rule(f"{step.family} {step.table}", step.chain, step.handle, verdict)
 
 
 def _rule(table: str, chain: str, handle: int, verdict: str) -> str:

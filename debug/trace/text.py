@@ -67,7 +67,7 @@ def packet_lines(packet: PacketTrace, *, every: bool) -> Iterator[str]:
         on = f" on {hop.node}" if hop.pod else ""
         yield f"  {hop.place}{on}"
         for step in hop.steps:
-            if every or _says_much(step):
+            if every or says_much(step):
                 yield f"{_INDENT}{_time(step)} {in_words(step, shown)}"
             shown = step.ends if step.ends and step.kind != "connection" else shown
 
@@ -81,7 +81,8 @@ def outcome(packet: PacketTrace) -> str:
     return f"unknown after {packet.where or 'the source'}: {packet.why}"
 
 
-def _says_much(step: Step) -> bool:
+def says_much(step: Step) -> bool:
+    """Return False for a rule that only passes a packet on."""
     if step.kind not in ("rule", "policy"):
         return True
     if step.verdict in ("jump", "goto"):

@@ -22,6 +22,7 @@ _FILES = {
 _MOST_STREAMS = 8
 _MOST_COLUMNS = 20
 _COLUMNS = frozenset(map(str, range(1, _MOST_COLUMNS + 1)))
+_ANSWERS = {"yes": True, "no": False}
 _LONGEST_NAME = 512
 _QUIET = 15.0  # seconds after which a silent stream sends a comment: so a lost one is noticed
 
@@ -37,6 +38,14 @@ def application(guard: Guard, live: Live, trace: Trace | None = None) -> web.App
     app.router.add_get("/service", pages.service)
     app.router.add_get("/events", pages.events, allow_head=False)
     return app
+
+
+def _said(request: web.Request, name: str) -> bool:
+    """Return what the query says of a name: yes, or no. Raises HTTPBadRequest."""
+    said = request.query.get(name, "no")
+    if said not in _ANSWERS:
+        raise web.HTTPBadRequest(text=f"{name} is yes or no\n")
+    return _ANSWERS[said]
 
 
 def _watched(guard: Guard) -> Middleware:
@@ -74,11 +83,12 @@ class Pages:
             text=svg(graph, int(columns), alone=False), content_type="image/svg+xml"
         )
 
-    async def trace(self, _: web.Request) -> web.Response:
+    async def trace(self, request: web.Request) -> web.Response:
         """The trace that the command was given; no content without one."""
+        how = {name: _said(request, name) for name in ("every", "narrow")}
         if self._trace is None:
             return web.Response(status=204)
-        return web.Response(text=lanes.svg(self._trace), content_type="image/svg+xml")
+        return web.Response(text=lanes.svg(self._trace, **how), content_type="image/svg+xml")
 
     async def service(self, request: web.Request) -> web.Response:
         """A Service followed to its endpoints, now."""

@@ -19,12 +19,17 @@ function columns() {
   return Math.max(1, Math.min(20, Math.floor((window.innerWidth - 78) / NODE)));
 }
 
+async function svgOf(answer) {
+  const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
+  return document.importNode(parsed.documentElement, true);
+}
+
 async function drawMap() {
   const answer = await fetch(`/map.svg?columns=${columns()}`);
   if (!answer.ok) return;
-  const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
+  const drawn = await svgOf(answer);
   const focused = document.activeElement?.dataset?.place;
-  $("map").replaceChildren(document.importNode(parsed.documentElement, true));
+  $("map").replaceChildren(drawn);
   if (focused) place(focused)?.focus();
 }
 
@@ -162,11 +167,13 @@ $("close").addEventListener("click", close);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && opened) close();
 });
+const isNarrow = () => window.innerWidth < 700;
+
 async function drawTrace() {
-  const answer = await fetch("/trace.svg");
+  const every = $("every").checked ? "yes" : "no", narrow = isNarrow() ? "yes" : "no";
+  const answer = await fetch(`/trace.svg?every=${every}&narrow=${narrow}`);
   if (answer.status !== 200) return; // none was given
-  const parsed = new DOMParser().parseFromString(await answer.text(), "image/svg+xml");
-  $("lanes").replaceChildren(document.importNode(parsed.documentElement, true));
+  $("lanes").replaceChildren(await svgOf(answer));
   $("trace").hidden = false;
 }
 
@@ -190,12 +197,17 @@ function play() {
 }
 
 $("play").addEventListener("click", play);
+$("every").addEventListener("change", drawTrace);
 drawTrace();
-let width = columns();
+let width = columns(), narrow = isNarrow();
 window.addEventListener("resize", () => {
   if (scene && width !== columns()) {
     width = columns();
     drawMap();
+  }
+  if (narrow !== isNarrow()) {
+    narrow = isNarrow();
+    drawTrace();
   }
 });
 

@@ -112,18 +112,33 @@ async def test_the_page_fits_a_phone(page: Page) -> None:
     await page.until("document.querySelector('#map svg').viewBox.baseVal.width > 400")
 
 
-async def test_a_trace_plays_from_lane_to_lane(page: Page) -> None:
+STEPS = [
+    "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80, as predicted",
+    "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80, as predicted",
+    "Node node1: prerouting nat services default/web:http accept, as predicted",
+    "Node node2: ✗ dropped by the kernel NETFILTER_DROP, as predicted",
+    "Here the ways part. Predicted: Pod default/web-2. Seen: dropped at Node node2",
+    "Predicted only: Pod default/web-2: Pod default/web-2",
+    "Predicted only: Pod default/web-2: delivered at Pod default/web-2",
+]
+SAID = "[...document.querySelectorAll('#lanes [role=listitem]')].map((one) => one.ariaLabel)"
+
+
+async def test_a_trace_plays_from_lane_to_lane_beside_its_prediction(page: Page) -> None:
     await page.until("!document.getElementById('trace').hidden")
-    said = "[...document.querySelectorAll('#lanes [role=listitem]')].map((one) => one.ariaLabel)"
-    assert await page.value(said) == [
-        "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80",
-        "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80",
-        "Node node1: prerouting nat services default/web:http accept",
-        "Node node2: ✗ dropped by the kernel NETFILTER_DROP",
-    ]
+    assert await page.value(SAID) == STEPS
     text = await page.value("document.getElementById('lanes').textContent")
     assert "now 10.244.1.2:40000 → 10.244.2.2:8080" in text and "<script>" in text
+    dash = "getComputedStyle(document.querySelector('#lanes .ghost path')).strokeDasharray"
+    assert await page.value(dash) != "none", "it does not differ by its color alone"
     await page.value("document.getElementById('play').click()")
     await page.until("document.querySelector('#lanes svg.playing .step:not(.on)')")
     await page.until("!document.querySelector('#lanes svg.playing')")
     assert await page.value("document.querySelectorAll('#lanes .step:not(.on)').length") == 0
+
+
+async def test_rules_that_pass_a_packet_on_are_shown_when_asked_for(page: Page) -> None:
+    await page.value("document.getElementById('every').click()")
+    await page.until(f"({SAID}).includes('Node node1: filter forward accept')")
+    await page.value("document.getElementById('every').click()")
+    await page.until(f"({SAID}).length === {len(STEPS)}")

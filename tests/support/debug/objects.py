@@ -3,7 +3,7 @@
 from typing import Any
 
 from debug.cluster import ClusterState
-from debug.trace.model import Ends, Hop, PacketTrace, Step, Trace
+from debug.trace.model import Comparison, Ends, Hop, PacketTrace, Row, Step, Trace
 from proxy.objects.wire import EndpointSlice, Node, Service
 
 _SERVICE: dict[str, Any] = {
@@ -54,6 +54,8 @@ TRACE = Trace(
                         Step("in", link="pod", ends=_CALLED),
                         Step(
                             "rule",
+                            handle=7,
+                            family="ip",
                             table="nat",
                             chain="services",
                             hook="prerouting",
@@ -62,9 +64,23 @@ TRACE = Trace(
                             ends=_REWRITTEN,
                             before=_CALLED,
                         ),
+                        Step("rule", table="filter", chain="forward", verdict="accept"),
                     ),
                 ),
                 Hop("node2", "Node node2", steps=(Step("dropped", reason="NETFILTER_DROP"),)),
+            ),
+        ),
+    ),
+    comparisons=(
+        Comparison(
+            *("forward", 0.5, False),
+            (
+                Row("Pod default/web-1", "Pod default/web-1"),
+                Row("Node node1", "Node node1"),
+                Row("ip nat services #7 → accept", "ip nat services #7 → accept"),
+                Row("Node node2", "Node node2"),
+                Row("Pod default/web-2", "dropped at Node node2"),
+                Row("delivered at Pod default/web-2", ""),
             ),
         ),
     ),

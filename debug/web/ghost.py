@@ -1,0 +1,117 @@
+"""Puts a prediction beside a packet's steps: what of it is drawn next to which step. Pure.
+
+``podwire trace --compare`` holds both as facts in a row: places, rules that decide, the end. As
+long as they are equal, the prediction is a line beside the packet's own; from where they part it
+has steps of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile, zip_longest
+
+from debug.trace.compare import compared_packet, fact_of
+from debug.trace.model import Comparison, Hop, PacketTrace, Row, Step, Trace
+from debug.trace.text import says_much
+
+_PLACES = ("Node ", "Pod ")  # how a fact begins that is a place; a rule begins with its family
+_RULE, _AT = " → ", " at "  # in a fact that is a rule; in one that is an end, before its place
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A step that was seen. ``predicted``: a fact of it was predicted, too."""
+
+    hop: Hop
+    step: Step
+    predicted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Where the two ways part: the first facts that differ, "" where one way has ended."""
+
+    place: str
+    predicted: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A fact that was predicted alone."""
+
+    place: str
+    text: str
+
+
+Slot = Seen | Parting | Predicted
+
+
+def comparison_of(trace: Trace, packet: PacketTrace) -> Comparison | None:
+    """Return what a packet is compared with; None for one that is not compared."""
+    for one in trace.comparisons:
+        if compared_packet(one.direction, trace.packets) is packet:
+            return one
+    return None
+
+
+def slots(
+    packet: PacketTrace, comparison: Comparison | None, *, every: bool = False
+) -> Iterator[Slot]:
+    """Yield all that is drawn of a packet, from above to below.
+
+    After the parting, what was seen and what was predicted take turns. Rules that only pass the
+    packet on, and are not compared, are there only with ``every``.
+    """
+    steps = [Seen(hop, step) for hop in packet.hops for step in hop.steps]
+    same = list(takewhile(_is_same, comparison.rows)) if comparison else []
+    rest = comparison.rows[len(same) :] if comparison else ()
+    marked = list(_marked(steps, same, ends=not rest)) if comparison else steps
+    told = {row.observed for row in rest} - {""}
+    shown = [
+        one
+        for one in marked
+        if every or one.predicted or says_much(one.step) or fact_of(one.step) in told
+    ]
+    if not rest:
+        yield from shown
+        return
+    last = max((at for at, one in enumerate(shown) if one.predicted), default=-1)
+    place = _place_before(same)
+    yield from shown[: last + 1]
+    yield Parting(place, rest[0].predicted, rest[0].observed)
+    for predicted, seen in zip_longest(_predicted(rest, place), shown[last + 1 :]):
+        yield from (one for one in (predicted, seen) if one is not None)
+
+
+def _is_same(row: Row) -> bool:
+    return row.predicted == row.observed
+
+
+def _marked(steps: Sequence[Seen], same: Sequence[Row], *, ends: bool) -> Iterator[Seen]:
+    """Yield the steps, and mark those that show a fact of ``same``; the last one shows the end."""
+    waiting = [row.observed for row in same]
+    at, hop = 0, None
+    for number, one in enumerate(steps):
+        shows = ends and number == len(steps) - 1
+        if one.hop is not hop:
+            hop = one.hop
+            if at < len(waiting) and waiting[at] == hop.place:
+                at, shows = at + 1, True
+        if at < len(waiting) and waiting[at] == fact_of(one.step):
+            at, shows = at + 1, True
+        yield Seen(one.hop, one.step, shows)
+
+
+def _predicted(rows: Sequence[Row], place: str) -> Iterator[Predicted]:
+    for text in (row.predicted for row in rows if row.predicted):
+        if text.startswith(_PLACES):
+            place = text
+        elif _RULE not in text and _AT in text:
+            place = text.rpartition(_AT)[2] or place
+        yield Predicted(place, text)
+
+
+def _place_before(rows: Sequence[Row]) -> str:
+    """Return the place in which the ways were last together; "" if they never were."""
+    places = [row.predicted for row in rows if row.predicted.startswith(_PLACES)]
+    return places[-1] if places else ""
