@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from tests.support.space import Space
+
 PATIENCE = 60.0
 
 
@@ -32,17 +34,19 @@ class Etcd:
     peer: int = field(default_factory=free_port)
     more: tuple[str, ...] = ()  # of etcd's options
     scheme: str = "http"
+    host: str = "127.0.0.1"
+    space: Space | None = None  # that it runs in
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where clients ask."""
-        return f"{self.scheme}://127.0.0.1:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def peer_url(self) -> str:
         """Where the other members ask."""
-        return f"http://127.0.0.1:{self.peer}"
+        return f"http://{self.host}:{self.peer}"
 
     def start(self) -> None:
         """Start it, or start it again; it may not answer yet."""
@@ -61,6 +65,7 @@ class Etcd:
         log = (self.folder / f"{self.name}.log").open("ab")
         with log:
             argv = ["etcd", *words, *self.more]
+            argv = self.space.argv(*argv) if self.space else argv
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)
 
     def wait(self) -> None:

@@ -1,0 +1,126 @@
+"""Whether calls are linearizable: each took effect at one moment between its begin and its end.
+
+The search is Wing's and Gong's with Lowe's memory (https://www.cs.ox.ac.uk/people/gavin.lowe/
+LinearizabiltyTesting/). Linearizability is local: each key has a search of its own.
+"""
+
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from tests.support.control.histories.model import Call, History, Outcome, Verb
+
+State = str | None  # the value that is there
+
+
+def faults(history: History) -> list[str]:
+    """Return a line for each key whose calls no order explains, and each revision out of order."""
+    calls = [*history.calls, *(it for one in history.lists for it in one.calls(history.keys))]
+    found = []
+    for key in history.keys:
+        told = [call for call in calls if call.key == key and is_told(call)]
+        if stuck := unexplained(told):
+            found.append(f"{key}: no order explains {len(told)} calls, such as {stuck}")
+    return found + list(_out_of_order(history)) + list(_of_two_revisions(calls))
+
+
+def is_told(call: Call) -> bool:
+    """Whether a call says something: not a read without an answer, nor a conflict with nobody."""
+    if call.outcome is Outcome.UNKNOWN:
+        return call.writes
+    return call.outcome is not Outcome.CONFLICT or call.expected is not None
+
+
+def after(call: Call, state: State) -> tuple[State] | None:
+    """Return the state after a call that takes effect in ``state``; None if it cannot."""
+    match call.outcome:
+        case Outcome.EXISTS:
+            fits = state is not None
+        case Outcome.ABSENT:
+            fits = state is None
+        case Outcome.CONFLICT:
+            fits = state is not None and state != call.expected
+        case _:
+            return _done(call, state)
+    return (state,) if fits else None
+
+
+def _done(call: Call, state: State) -> tuple[State] | None:
+    if call.verb is Verb.READ:
+        return (state,) if state == call.value else None
+    if call.verb is Verb.CREATE:
+        return (call.value,) if state is None else None
+    if state is None or call.expected not in (None, state):
+        return None
+    return (None,) if call.verb is Verb.REMOVE else (call.value,)
+
+
+def unexplained(calls: list[Call]) -> Call | None:
+    """Return the call at which every order of a key's calls ends; None if one explains all.
+
+    The key is absent at first. A state of the search is the calls that have taken effect, as bits,
+    and the value.
+    """
+    calls = sorted(calls, key=lambda call: call.begun)
+    wanted = sum(1 << at for at, call in enumerate(calls) if call.outcome is not Outcome.UNKNOWN)
+    begin: tuple[int, State] = (0, None)
+    seen = {begin}
+    waiting = [begin]
+    best = 0
+    while waiting:
+        taken, state = waiting.pop()
+        if taken & wanted == wanted:
+            return None
+        best = max(best, taken & wanted, key=int.bit_count)
+        following = [it for it in _next(calls, taken, state) if it not in seen]
+        seen.update(following)
+        waiting += following
+    return next(call for at, call in enumerate(calls) if wanted & ~best & (1 << at))
+
+
+def _next(calls: list[Call], taken: int, state: State) -> Iterator[tuple[int, State]]:
+    """Yield where the search may go on, the best last: with the call that ended first.
+
+    No call takes effect after another has begun and ended.
+    """
+    latest = inf
+    possible = []
+    first = (~taken & (taken + 1)).bit_length() - 1
+    for at in range(first, len(calls)):
+        if calls[at].begun > latest:
+            break
+        if not taken >> at & 1:
+            latest = min(latest, calls[at].ended)
+            possible.append(at)
+    for at in sorted(possible, key=lambda at: calls[at].ended, reverse=True):
+        if (result := after(calls[at], state)) is not None:
+            yield taken | 1 << at, result[0]
+
+
+def _out_of_order(history: History) -> Iterator[str]:
+    """Yield a line for each answer whose revision is older than what was acknowledged before it."""
+    writes = sorted(
+        (call for call in history.calls if call.writes and call.done and call.revision),
+        key=lambda call: call.ended,
+    )
+    asked = [(call.begun, call.revision, True, str(call)) for call in writes]
+    asked += [(it.begun, it.revision, False, f"a list at {it.revision}") for it in history.lists]
+    newest = at = 0
+    for begun, revision, is_write, text in sorted(asked):
+        while at < len(writes) and writes[at].ended < begun:
+            newest = max(newest, writes[at].revision)
+            at += 1
+        if revision < newest + is_write:
+            yield f"revision {newest} was acknowledged before {text}"
+
+
+def _of_two_revisions(calls: Iterable[Call]) -> Iterator[str]:
+    """Yield a line for each value that was told with two revisions, or revision with two values."""
+    by_value: dict[str, int] = {}
+    by_revision: dict[int, str] = {}
+    for call in calls:
+        if not call.done or call.value is None or not call.revision:
+            continue
+        revision = by_value.setdefault(call.value, call.revision)
+        value = by_revision.setdefault(call.revision, call.value)
+        if (value, revision) != (call.value, call.revision):
+            yield f"revision {revision} is of {value}, and {call}"
