@@ -138,11 +138,14 @@ async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, con
     """Create an object, or update the one of an earlier start."""
     request = ApiRequest(RequestInfo("create", kind, namespace, name), _SELF, agent=SERVER_AGENT)
     wanted = _complete(kind, name, content)
-    if state.cache.of(kind).get(storage_key(kind, namespace, name)) is None:
+    key = storage_key(kind, namespace, name)
+    if state.cache.of(kind).get(key) is None:
         try:
             await make(state, request, wanted)
-        except StatusError as err:
-            if err.code != 409:  # another API server has created it
+        except StatusError:
+            # Another API server may have created it, or its Service with the same address.
+            await state.cache.fresh()
+            if state.cache.of(kind).get(key) is None:
                 raise
     await modify(state, request, partial(_merge, content))
 

@@ -10,10 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from control.api.kinds import CONFIG_MAP
+from control.api.kinds import CONFIG_MAP, SERVICE
 from control.client import Client, Informer
 from control.client.backoff import Backoff
 from control.client.kubeconfig import ClientConfig
+from control.server.wire.info import storage_key
 from control.store import open_store
 from control.store.copy import copy
 from tests.support.control.api_server import running
@@ -164,3 +165,16 @@ async def test_without_etcd_requests_are_refused_until_it_is_back(tmp_path: Path
             assert found == made
     finally:
         etcd.kill()
+
+
+async def test_servers_that_begin_at_once_agree_on_the_clusters_own_objects(tmp_path: Path) -> None:
+    for number in range(5):
+        url = f"{shared_etcd().url}?prefix={tmp_path}/{number}"
+        stores = [await open_store(f"etcd:{url}") for _ in range(3)]
+        async with AsyncExitStack() as stack:
+            made = [stack.enter_async_context(running(store)) for store in stores]
+            servers = await asyncio.gather(*made)
+            key = storage_key(SERVICE, "default", "kubernetes")
+            found = [server.state.cache.of(SERVICE).get(key) for server in servers]
+            assert len({item.wire["metadata"]["uid"] for item in found if item}) == 1
+            assert None not in found

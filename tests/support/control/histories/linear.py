@@ -5,6 +5,7 @@ LinearizabiltyTesting/). Linearizability is local: each key has a search of its 
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from math import inf
 
 from tests.support.control.histories.model import Call, History, Outcome, Verb
@@ -14,13 +15,32 @@ State = str | None  # the value that is there
 
 def faults(history: History) -> list[str]:
     """Return a line for each key whose calls no order explains, and each revision out of order."""
-    calls = [*history.calls, *(it for one in history.lists for it in one.calls(history.keys))]
+    calls = [*_settled(history), *(it for one in history.lists for it in one.calls(history.keys))]
     found = []
     for key in history.keys:
         told = [call for call in calls if call.key == key and is_told(call)]
         if stuck := unexplained(told):
             found.append(f"{key}: no order explains {len(told)} calls, such as {stuck}")
     return found + list(_out_of_order(history)) + list(_of_two_revisions(calls))
+
+
+def _settled(history: History) -> list[Call]:
+    """Return the calls; of writes whose end nobody knows those that a watch has seen done.
+
+    A removal that somebody heard of may be another's, so all of them stay.
+    """
+    heard = {(it.key, it.value): it.revision for one in history.streams for it in one.events[::-1]}
+    if not heard:
+        return list(history.calls)
+    settled = []
+    for call in history.calls:
+        unclear = call.outcome is Outcome.UNKNOWN and call.verb in (Verb.CREATE, Verb.UPDATE)
+        revision = heard.get((call.key, str(call.value)))
+        if not unclear:
+            settled.append(call)
+        elif revision:
+            settled.append(replace(call, outcome=Outcome.DONE, revision=revision))
+    return settled
 
 
 def is_told(call: Call) -> bool:
@@ -77,23 +97,41 @@ def unexplained(calls: list[Call]) -> Call | None:
     return next(call for at, call in enumerate(calls) if wanted & ~best & (1 << at))
 
 
-def _next(calls: list[Call], taken: int, state: State) -> Iterator[tuple[int, State]]:
-    """Yield where the search may go on, the best last: with the call that ended first.
+def _next(calls: list[Call], taken: int, state: State) -> list[tuple[int, State]]:
+    """Return where the search may go on, the best last: with the call that ended first.
 
-    No call takes effect after another has begun and ended.
+    No call takes effect after another has begun and ended, and no write before one of an older
+    revision. A call that fits and changes nothing comes at once: it is in nobody's way.
     """
+    found = []
+    for at in sorted(_possible(calls, taken), key=lambda at: calls[at].ended, reverse=True):
+        if (result := after(calls[at], state)) is None:
+            continue
+        following = taken | 1 << at, result[0]
+        if result[0] == state and calls[at].ended != inf:
+            return [following]
+        found.append(following)
+    return found
+
+
+def _possible(calls: list[Call], taken: int) -> Iterator[int]:
+    """Yield the places of the calls that may be next."""
     latest = inf
-    possible = []
+    revised: list[tuple[int, int]] = []  # revision, place
     first = (~taken & (taken + 1)).bit_length() - 1
     for at in range(first, len(calls)):
-        if calls[at].begun > latest:
+        call = calls[at]
+        if call.begun > latest:
             break
-        if not taken >> at & 1:
-            latest = min(latest, calls[at].ended)
-            possible.append(at)
-    for at in sorted(possible, key=lambda at: calls[at].ended, reverse=True):
-        if (result := after(calls[at], state)) is not None:
-            yield taken | 1 << at, result[0]
+        if taken >> at & 1:
+            continue
+        latest = min(latest, call.ended)
+        if call.writes and call.revision:
+            revised.append((call.revision, at))
+        else:
+            yield at
+    if revised:
+        yield min(revised)[1]
 
 
 def _out_of_order(history: History) -> Iterator[str]:
