@@ -5,6 +5,7 @@ import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from bench.versus import THIS
 
@@ -12,13 +13,13 @@ FOLDER = THIS.root / "docs"
 PAGE = FOLDER / "figures.md"
 
 
-def write(command: str, text: str) -> None:
+def write(command: str, text: str, path: Path = PAGE) -> None:
     """Replace the section that ``command`` writes; all else on the page stays as it is."""
-    before, begin, rest = PAGE.read_text().partition(f"<!-- begin: {command} -->\n")
+    before, begin, rest = path.read_text().partition(f"<!-- begin: {command} -->\n")
     _, end, after = rest.partition(f"<!-- end: {command} -->\n")
     if not (begin and end):
-        raise SystemExit(f"{PAGE} has no section for {command}: restore its two comment lines")
-    PAGE.write_text(f"{before}{begin}{text.strip()}\n{end}{after}")
+        raise SystemExit(f"{path} has no section for {command}: restore its two comment lines")
+    path.write_text(f"{before}{begin}{text.strip()}\n{end}{after}")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

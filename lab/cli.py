@@ -45,6 +45,9 @@ def main() -> None:
 @main.command()
 @name_option
 @click.option("--nodes", default=3, show_default=True, help="Number of nodes, 1 to 100.")
+@click.option(
+    "--hollow", default=0, metavar="N", help="Further nodes whose containers are only said to run."
+)
 @click.option("--zone", multiple=True, metavar="NODE=ZONE", help="A node's zone; repeatable.")
 @click.option(
     "--proxy",

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from control.cloud.lab.rows import MACHINES, RUNNING, describe
 from control.linux import whole
-from lab.parts import machines
+from lab.parts import hollow_machines, machines
 from lab.spec import ZONE, LabSpec
 from lab.state import LabDir
 
@@ -14,8 +14,8 @@ def write_machines(lab: LabDir, spec: LabSpec) -> None:
     """Write which nodes' machines exist; raises OSError."""
     zones = {node.name: dict(node.labels).get(ZONE, "") for node in spec.nodes}
     rows = [
-        describe(lab.name, machine.name, machine.ips, zones[machine.name])
-        for machine in machines(spec)[1:]
+        describe(lab.name, machine.name, machine.ips, zones.get(machine.name, ""))
+        for machine in (*machines(spec)[1:], *hollow_machines(spec))
     ]
     _write(lab, MACHINES, rows)
 

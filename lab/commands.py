@@ -77,7 +77,7 @@ def _get_ready(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
         cluster_dns.wait_answers(lab, spec)
     with steps.step("nodes ready") as say:
         addons.install(lab.kubeconfig)
-        wait_ready(lab, [node.name for node in spec.nodes], say)
+        wait_ready(lab, [*(node.name for node in spec.nodes), *spec.hollow_names], say)
 
 
 def show_config(name: str, output: str) -> None:

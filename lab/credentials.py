@@ -14,7 +14,7 @@ from control.pki import (
     issue,
     kubeconfig,
 )
-from lab.spec import LabSpec, Machine, api_url, pools
+from lab.spec import HOLLOW, LabSpec, Machine, api_url, pools
 from lab.state import LabDir
 
 _FRONT_PROXY = ("front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key")
@@ -91,6 +91,15 @@ def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Pat
     whole.write(folder / "cloud.yaml", pools(spec))
     for part, identity in _CONTROL_USERS.items():
         _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
+    _write_hollow(authority, spec, folder / HOLLOW)
+
+
+def _write_hollow(authority: Pair, spec: LabSpec, folder: Path) -> None:
+    """Make what each hollow node shows to the API server: the same as any other node."""
+    for name in spec.hollow_names:
+        folder.mkdir(exist_ok=True)
+        identity = Identity(f"system:node:{name}", ("system:nodes",))
+        _write_kubeconfig(authority, spec, identity, folder / f"{name}.kubeconfig")
 
 
 def _write_front_proxy(spec: LabSpec, folder: Path) -> None:

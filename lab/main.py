@@ -30,6 +30,7 @@ COMMANDS = {
     "controllers": "control.controllers.cli:main",
     "cloud": "control.cloud.cli:main",
     "agent": "control.agent.cli:main",
+    "hollow": "control.agent.hollow.cli:main",
     "cni": "cni_plugin.admin.cli:main",
     "proxy": "proxy.cli:main",
     "policy": "lab.policy_cli:main",
@@ -71,6 +72,7 @@ SUMMARIES = {
     "controllers": "Deployments, ReplicaSets, DaemonSets, EndpointSlices and the rest.",
     "cloud": "Give Services of type LoadBalancer their addresses.",
     "agent": "Run the Pods of a node.",
+    "hollow": "Run nodes whose containers are only said to run.",
     "cni": "The CNI plugin's server and tools.",
     "proxy": "Balance Services on a node.",
     "policy": "What NetworkPolicies admit and dropped.",
@@ -98,7 +100,7 @@ SUMMARIES = {
 }
 DAEMONS = (
     *("apiserver", "scheduler", "controllers", "cloud"),
-    *("agent", "cni", "proxy", "speaker", "dns"),
+    *("agent", "hollow", "cni", "proxy", "speaker", "dns"),
 )
 # What a part imports after its command line was read.
 _LATER = {

@@ -35,7 +35,7 @@ def new_nodes(
         number = free_number(nodes)
         name = check_node_name("NODE", given or f"node{number}", nodes)
         found.append(NodeSpec(name, number, tuple(pairs), marks))
-    check_count(len(spec.nodes) + len(found), spec.pod_cidrs)
+    check_count(len(spec.nodes) + len(found), spec.pod_cidrs, spec.hollow)
     return tuple(found)
 
 
@@ -51,11 +51,11 @@ def zoned(spec: LabSpec, zones: Sequence[str]) -> LabSpec:
     return dataclasses.replace(spec, nodes=tuple(found.values()))
 
 
-def check_count(count: int, pod_cidrs: tuple[str, ...]) -> None:
+def check_count(count: int, pod_cidrs: tuple[str, ...], hollow: int = 0) -> None:
     """Refuse a number of nodes that a lab cannot have; raises LabSpecError."""
     if not 1 <= count <= MAX_NODES:
         raise LabSpecError(f"{count} nodes: a lab has 1 to {MAX_NODES} nodes")
-    require_room(count, pod_cidrs)
+    require_room(count + hollow, pod_cidrs)
 
 
 def free_number(nodes: Sequence[NodeSpec]) -> int:

@@ -21,6 +21,8 @@ from lab.spec import (
     ETCD,
     ETCD_PEER_PORT,
     ETCD_PORT,
+    HOLLOW,
+    HOLLOW_HOST,
     IMAGES_PORT,
     LOADED_IMAGES,
     MANAGEMENT_FD,
@@ -48,6 +50,14 @@ def machines(spec: LabSpec) -> tuple[Machine, ...]:
         _machine(spec, node.name, CONTROL_HOST + node.number, NODE) for node in spec.nodes
     )
     return (_machine(spec, "control", CONTROL_HOST, CONTROL), *nodes)
+
+
+def hollow_machines(spec: LabSpec) -> tuple[Machine, ...]:
+    """Return the machines that hollow nodes claim to have."""
+    return tuple(
+        Machine(name, addresses_of(spec, HOLLOW_HOST + number), ())
+        for number, name in enumerate(spec.hollow_names, 1)
+    )
 
 
 def _machine(spec: LabSpec, name: str, host: int, parts: tuple[Part, ...]) -> Machine:
@@ -268,6 +278,21 @@ def _cloud(spec: LabSpec, _: Machine) -> Component:
     )
 
 
+def _hollow(spec: LabSpec, _: Machine) -> Component | None:
+    """Return the hollow nodes' process."""
+    if not spec.hollow:
+        return None
+    return Component(
+        "hollow",
+        (
+            "hollow",
+            f"--kubeconfig-dir={CONFIG / HOLLOW}",
+            f"--first-node-ip={','.join(hollow_machines(spec)[0].ips)}",
+            f"--root-dir={DATA / HOLLOW}",
+        ),
+    )
+
+
 def _speaker(_: LabSpec, machine: Machine) -> Component:
     user = _kubeconfig("speaker")
     name = f"--node-name={machine.name}"
@@ -291,5 +316,6 @@ CONTROL: tuple[Part, ...] = (
     _controllers,
     _cloud,
     *map(_dns, range(DNS_SERVERS)),
+    _hollow,
 )
 NODE: tuple[Part, ...] = (_containerd, _images, _cni, _agent, _proxy, _speaker)

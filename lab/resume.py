@@ -40,7 +40,7 @@ def resume(lab: LabDir, spec: LabSpec, steps: Steps) -> None:
         up.start(lab, spec, management)
     lab.write_spec(dataclasses.replace(spec, stopped=False))
     with steps.step("nodes ready") as say:
-        names = {node.name for node in spec.nodes} - stopped(spec)
+        names = {node.name for node in spec.nodes} - stopped(spec) | {*spec.hollow_names}
         wait_ready(lab, names, say, since=began)
     publish_again(lab, steps)
 

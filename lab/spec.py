@@ -8,12 +8,14 @@ from pathlib import PurePosixPath
 # A lab's name becomes part of host names and paths: a DNS label (RFC 1123), kept short.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 MAX_NODES = 100
+MAX_HOLLOW = 500
 NODE_MASKS = {4: 24, 6: 64}  # prefix length of each node's part of the Pod range
 
-SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/24")
+SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/22")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
 SWITCHES = {4: SWITCH_V4, 6: SWITCH_V6}
 CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
+HOLLOW_HOST = 256  # the address of hollow node i is this number and i, where nobody answers
 POOL = {4: "172.31.0.200-172.31.0.250", 6: "fd00:31::200-fd00:31::2ff"}  # of load balancers
 UPLINK = "eth0"  # a machine's end of its cable
 API_PORT = 6443
@@ -47,6 +49,7 @@ RUNTIMES = (BUILTIN, CONTAINERD)
 CONTAINERD_SOCKET = "unix:///run/containerd/containerd.sock"
 IMAGES_PORT = 10246  # of each node's registry, on its loopback
 
+HOLLOW = "hollow"  # the folder of the hollow nodes' files
 CONFIG = PurePosixPath("/etc/podwire")
 DATA = PurePosixPath("/var/lib/podwire")
 LOADED_IMAGES = DATA / "loaded-images"  # those of one node
@@ -83,6 +86,7 @@ class LabSpec:
     stub_domains: tuple[str, ...] = ()  # the DNS servers' --stub-domain
     runtime: str = BUILTIN  # what runs the nodes' containers: one of RUNTIMES
     stopped: bool = False  # by lab stop: no process is expected
+    hollow: int = 0  # nodes whose containers are only said to run
 
     def node(self, name: str) -> NodeSpec:
         """Return a node by its name; raises LabSpecError, which lists the existing ones."""
@@ -91,6 +95,11 @@ class LabSpec:
                 return node
         known = ", ".join(node.name for node in self.nodes)
         raise LabSpecError(f"lab {self.name} has no node {name}: it has {known}")
+
+    @property
+    def hollow_names(self) -> tuple[str, ...]:
+        """The names of the hollow nodes; a ``-`` keeps them apart from the others'."""
+        return tuple(f"hollow-{number}" for number in range(1, self.hollow + 1))
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -152,11 +161,14 @@ def make_spec(
     dns_upstream: tuple[str, ...] = (),
     stub_domain: tuple[str, ...] = (),
     runtime: str = BUILTIN,
+    hollow: int = 0,
 ) -> LabSpec:
     """Return the specification for ``lab up``'s options; raises LabSpecError."""
     check_name(name)
     if not 1 <= nodes <= MAX_NODES:
         raise LabSpecError(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
+    if not 0 <= hollow <= MAX_HOLLOW:
+        raise LabSpecError(f"--hollow {hollow}: a lab has 0 to {MAX_HOLLOW} hollow nodes")
     if dual_stack and ip_family == "ipv6":
         raise LabSpecError("--ip-family ipv6 and --dual-stack: choose one of them")
     family = "dual" if dual_stack else ip_family
@@ -166,12 +178,13 @@ def make_spec(
         raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
     _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
     _require_dns(services)
-    require_room(nodes, pods)
+    require_room(nodes + hollow, pods)
     return LabSpec(
         *(name, numbered(nodes), proxy, overlay, store, pods, services),
         dns_upstreams=dns_upstream,
         stub_domains=stub_domain,
         runtime=runtime,
+        hollow=hollow,
     )
 
 

@@ -14,10 +14,11 @@ import aiohttp
 from control.agent.certificates import SERVER, Renewals, stand_in
 from control.agent.config import Config
 from control.agent.configz import kubelet_configuration
-from control.agent.container_runtime import Collect, node_runtime
+from control.agent.container_runtime import Collect
 from control.agent.eviction import Evictions
 from control.agent.images.collection import ImageCollector
 from control.agent.images.manager import ImageManager
+from control.agent.machinery import Machinery, real
 from control.agent.measured import RuntimeMetrics, count
 from control.agent.network_status import NetworkStatus
 from control.agent.node import describe
@@ -29,9 +30,7 @@ from control.agent.pods.allocation import Allocations
 from control.agent.pods.context import WorkerContext
 from control.agent.pods.fields import Host
 from control.agent.pods.objects import Objects
-from control.agent.pods.probes import Prober
 from control.agent.pods.static import is_mirror
-from control.agent.pods.volumes import Volumes
 from control.agent.pods.worker import PodWorker
 from control.agent.resizes import Resizes
 from control.agent.rotation import LogRotation
@@ -50,6 +49,7 @@ from control.api.service import ObjectReference, Service
 from control.client import Client, Informer
 from control.client.events import EventRecorder, reference
 from control.metrics import Registry
+from control.node_network.plan import differ
 from control.node_network.sync import NodeNetwork, NodeNetworkSettings
 from control.runtime.base import ContainerRuntimeError
 from control.runtime.cni.plugin import PluginError
@@ -79,24 +79,23 @@ class Agent:
         network_client: Client | None = None,
         provisioner: Provisioner | None = None,
         metrics: Registry | None = None,
+        machinery: Machinery | None = None,
     ) -> None:
         """``network_client`` may list all Nodes, as the node network needs; default: ``client``.
 
         ``provisioner`` makes volumes; default: nobody does. ``metrics`` are shown, with the agent's
-        own.
+        own. ``machinery`` is the machine; default: this one.
         """
         self._config, self._client, self._events = config, client, events
-        self._runtime = node_runtime(config)
+        self._machinery = machinery or real(config)
         self.metrics = metrics or Registry()
-        self.runtime = self._runtime.runtime
+        self.runtime = self._machinery.runtime
         self._counts = RuntimeMetrics(self.metrics)
         count(self.runtime, self._counts)
         self.workers: dict[str, PodWorker] = {}
         self._allocations = Allocations(config.root / allocation.FILE)
         self._resizes = self._make_resizes()
-        self._evictions = Evictions(
-            config.eviction_hard, config.root, self.workers, lambda: self._registration.wake()
-        )
+        self._evictions = self._make_evictions()
         self._make_informers(network_client or client)
         self._shutdown = Shutdown(config.shutdown, self.workers, lambda: self._registration.wake())
         self._workers = Workers(
@@ -106,9 +105,18 @@ class Agent:
         self.pods = NodePods(self._pods, self._static)
         self._provisioner = provisioner
         self._last: asyncio.Task[None] | None = None
-        self._network_status = NetworkStatus(self._runtime.problem, self._on_network)
+        self._network_status = NetworkStatus(self._machinery.problem, self._on_network)
         self._registration = self._make_registration()
-        self._network = self._make_network()
+        self._network = self._make_network() if self._machinery.has_network else None
+
+    def _make_evictions(self) -> Evictions:
+        return Evictions(
+            self._config.eviction_hard,
+            self._config.root,
+            self.workers,
+            lambda: self._registration.wake(),
+            look=self._machinery.look,
+        )
 
     def _make_informers(self, network_client: Client) -> None:
         client, name = self._client, self._config.identity.name
@@ -122,7 +130,7 @@ class Agent:
         return Registration(
             self._client,
             self._config.identity,
-            self._config.root,
+            self._machinery.look,
             self._problem,
             self._image_list,
             self._evictions,
@@ -137,6 +145,11 @@ class Agent:
             config.identity.name, config.overlay, config.cluster, config.conflist
         )
         return NodeNetwork(settings, self._nodes.known, self._network_status.wake)
+
+    @property
+    def node(self) -> Node | None:
+        """This node's object; None if it is not known yet."""
+        return self._node()
 
     def _node(self) -> Node | None:
         return self._own.get(None, self._config.identity.name)
@@ -210,12 +223,11 @@ class Agent:
 
     def _parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
         informers = (self._pods, self._own, self._services)
-        collect = self._runtime.collect
+        collect = self._machinery.collect
         return (
             *(informer.run() for informer in informers),
-            self._nodes.follow(self._network.wake),
             self._registration.run(),
-            self._network.run(),
+            *self._network_parts(),
             self._network_status.run(),
             self._keep_house(),
             self._resizes.run(self._pods.synced),
@@ -231,6 +243,11 @@ class Agent:
             *((self._provision(self._provisioner),) if self._provisioner else ()),
         )
 
+    def _network_parts(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        if self._network is None:
+            return ()
+        return self._nodes.follow(self._network.wake), self._network.run()
+
     def _image_collector(self) -> ImageCollector:
         # As kubelet: the UID of its Node in Events is the name.
         about = ObjectReference(kind="Node", name=self.name, uid=self.name)
@@ -243,14 +260,15 @@ class Agent:
 
     def _subscribe(self) -> None:
         self.runtime.subscribe(self._workers.wake)
-        self._runtime.on_health(self._network_status.wake)
+        self._machinery.on_health(self._network_status.wake)
         self._pods.subscribe(self._on_pod)
         self._own.subscribe(self._on_own)
-        self._nodes.subscribe(self._network.changed)
+        if self._network is not None:
+            self._nodes.subscribe(self._network.changed)
 
     def _worker_context(self, session: aiohttp.ClientSession) -> WorkerContext:
         config = self._config
-        machine = describe.look(config.root)
+        machine = self._machinery.look()
         left = describe.allocatable(machine, {"memory": 0, **self._evictions.reserved(machine)})
         host = Host(
             config.identity.name,
@@ -265,9 +283,9 @@ class Agent:
             client=self._client,
             images=ImageManager(self.runtime, config.root),
             objects=Objects(self._client),
-            volumes=Volumes(config.root / "pods"),
+            volumes=self._machinery.volumes,
             claims=Claims(self._client, config.identity.name),
-            prober=Prober(self.runtime, session),
+            prober=self._machinery.prober(self.runtime, session),
             host=host,
             dns=config.dns(),
             services=self._all_services,
@@ -293,7 +311,10 @@ class Agent:
             self._workers.changed(*real)
 
     def _on_own(self, old: Node | None, new: Node | None) -> None:
-        self._network.changed(old, new)
+        if self._network is not None:
+            self._network.changed(old, new)
+        elif differ(old, new):
+            self._network_status.wake()
         self._static.wake()
         if new is None:
             self._registration.wake()

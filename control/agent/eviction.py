@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from control.agent import pressure, storage
@@ -36,8 +37,13 @@ class Evictions:
         workers: Mapping[str, PodWorker],
         changed: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        look: Callable[[], HostFacts] | None = None,
     ) -> None:
-        """``changed`` is called when the node has got or lost a condition."""
+        """``changed`` is called when the node has got or lost a condition.
+
+        ``look`` reads what the machine has; default: of ``root``.
+        """
+        self._look_at_machine = look or partial(describe.look, root)
         self._thresholds, self._root, self._workers = thresholds, root, workers
         self._changed, self._clock = changed, clock
         self._seen: dict[str, float] = {}
@@ -64,7 +70,7 @@ class Evictions:
 
     async def once(self, context: WorkerContext) -> None:
         """Look once; a runtime or disk that does not answer is asked again the next time."""
-        machine = await asyncio.to_thread(describe.look, self._root)
+        machine = await asyncio.to_thread(self._look_at_machine)
         met = pressure.exceeded(self._thresholds, machine)
         self._note(met)
         try:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from lab.spec import MAX_NODES
+from lab.spec import MAX_HOLLOW, MAX_NODES
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 _MANY = 1000  # of what is no node
@@ -110,6 +110,11 @@ class LabFile(_Model):
         tuple[NodeEntry, ...],
         Field(min_length=1, max_length=MAX_NODES, description="One entry a node, or a group."),
     ] = (NodeEntry(count=3),)
+    hollow: Annotated[
+        int,
+        BeforeValidator(_number),
+        Field(ge=0, le=MAX_HOLLOW, description="Nodes whose containers are only said to run."),
+    ] = 0
     runtime: Annotated[
         Literal["builtin", "containerd"], Field(description="What runs the nodes' containers.")
     ] = "builtin"

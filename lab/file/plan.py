@@ -18,7 +18,12 @@ from lab.spec import MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, check_nam
 
 DEFAULT_NAME = "lab"
 # What errors call the options of ``lab up``, and what a file calls them.
-_FIELDS = {"--pod-cidr": "podCIDRs", "--service-cidr": "serviceCIDRs", "--name": "name"}
+_FIELDS = {
+    "--pod-cidr": "podCIDRs",
+    "--service-cidr": "serviceCIDRs",
+    "--name": "name",
+    "--hollow": "hollow",
+}
 
 
 def plan(text: Text, name: str | None = None) -> LabSpec:
@@ -44,6 +49,7 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
             dns_upstream=file.dns.upstreams,
             stub_domain=file.dns.stub_domains,
             runtime=file.runtime,
+            hollow=file.hollow,
         )
     return dataclasses.replace(spec, nodes=nodes, counters=file.proxy.counters)
 
@@ -138,6 +144,7 @@ def describe(spec: LabSpec, recorded: LabFile | None, publish: Sequence[str] = (
             "name": spec.name,
             "nodes": [_entry(node) for node in spec.nodes],
             "runtime": spec.runtime,
+            "hollow": spec.hollow,
             "network": _network(spec),
             "proxy": _wire(Proxy.model_validate({"mode": spec.proxy, "counters": spec.counters})),
             "dns": {"upstreams": spec.dns_upstreams, "stubDomains": spec.stub_domains},

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
+from control.client.kubeconfig import load
 from lab import parts
 from lab.credentials import complete_credentials, write_credentials
 from lab.spec import CONFIG, make_spec
@@ -14,8 +16,9 @@ from lab.state import LabDir
 @pytest.fixture
 def lab(tmp_path: Path) -> LabDir:
     made = LabDir(tmp_path / "a")
-    made.create(make_spec("a"))
-    write_credentials(made, make_spec("a"), parts.machines(make_spec("a")), "https://127.0.0.1:1")
+    spec = make_spec("a", hollow=2)
+    made.create(spec)
+    write_credentials(made, spec, parts.machines(spec), "https://127.0.0.1:1")
     return made
 
 
@@ -44,3 +47,14 @@ def test_an_older_lab_gets_what_it_lacks_and_keeps_what_it_has(lab: LabDir) -> N
     complete_credentials(lab, make_spec("a"), parts.machines(make_spec("a")))
     assert [path for path in new if not path.exists()] == []
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_hollow_node_has_the_credentials_of_a_node(lab: LabDir) -> None:
+    folder = lab.machine("control") / "etc" / "hollow"
+    assert {path.name for path in folder.iterdir()} == {
+        "hollow-1.kubeconfig",
+        "hollow-2.kubeconfig",
+    }
+    config = load(folder / "hollow-2.kubeconfig")
+    shown = x509.load_pem_x509_certificate(config.credentials.certificate or b"")
+    assert shown.subject.rfc4514_string() == "CN=system:node:hollow-2,O=system:nodes"

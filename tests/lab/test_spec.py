@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lab.dns import check_resolvers
 from lab.network import machine_script, switch_script
-from lab.parts import machines
+from lab.parts import hollow_machines, machines
 from lab.spec import LabSpecError, api_url, cgroup, make_spec, pools
 
 
@@ -35,6 +35,8 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
         ({"name": "a" * 33}, "--name"),
         ({"nodes": 0}, "--nodes"),
         ({"nodes": 101}, "--nodes"),
+        ({"hollow": 501}, "--hollow 501: a lab has 0 to 500 hollow nodes"),
+        ({"nodes": 57, "hollow": 200}, "each of 257 nodes needs a /24"),
         ({"pod_cidr": "10.244.0.0"}, "--pod-cidr 10.244.0.0/32"),
         ({"pod_cidr": "10.244.0.1/16"}, "--pod-cidr"),
         ({"pod_cidr": "8.8.0.0/16"}, "private"),
@@ -74,7 +76,7 @@ def test_every_machine_has_its_own_addresses(nodes, dual_stack):
     plan = machines(make_spec("lab", nodes=nodes, dual_stack=dual_stack))
     addresses = [address for machine in plan for address in machine.addresses]
     assert len(set(addresses)) == len(addresses) == (nodes + 1) * (1 + dual_stack)
-    switch = [ipaddress.ip_interface(a) for a in ("172.31.0.1/24", "fd00:31::1/64")]
+    switch = [ipaddress.ip_interface(a) for a in ("172.31.0.1/22", "fd00:31::1/64")]
     for address in map(ipaddress.ip_interface, addresses):
         assert any(address.network == home.network and address != home for home in switch)
 
@@ -117,3 +119,14 @@ def test_the_dns_servers_get_the_resolvers_of_the_lab():
 def test_cgroups_nest_by_lab_and_machine():
     assert cgroup("lab") == "podwire/lab"
     assert cgroup("lab", "node1") == "podwire/lab/node1"
+
+
+def test_hollow_nodes_have_addresses_that_no_machine_has():
+    spec = make_spec("lab", nodes=56, hollow=200, ip_family="dual")
+    real = {ip for machine in machines(spec) for ip in machine.ips}
+    hollow = {ip for machine in hollow_machines(spec) for ip in machine.ips}
+    assert len(hollow) == 400 and not real & hollow
+    (process,) = [part for part in machines(spec)[0].components if part.name == "hollow"]
+    assert "--first-node-ip=172.31.1.1,fd00:31::101" in process.argv
+    names = {part.name for machine in machines(make_spec("lab")) for part in machine.components}
+    assert "hollow" not in names

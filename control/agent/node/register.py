@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from control.agent.node import describe
@@ -49,12 +48,12 @@ class Registration:
         self,
         client: Client,
         identity: NodeIdentity,
-        folder: Path,
+        look: Callable[[], HostFacts],
         network_problem: Callable[[], str],
         images: Callable[[], Awaitable[list[ContainerImage]]],
         shortages: Shortages,
     ) -> None:
-        self._client, self._identity, self._folder = client, identity, folder
+        self._client, self._identity, self._look = client, identity, look
         self._network_problem, self._images = network_problem, images
         self._shortages = shortages
         self._wake = asyncio.Event()
@@ -125,7 +124,7 @@ class Registration:
         await self._client.patch(kinds.NODE, None, self._identity.name, change)
 
     async def _status(self, have: Node) -> NodeStatus:
-        machine = describe.look(self._folder)
+        machine = self._look()
         return describe.status(
             self._identity,
             machine,

@@ -79,8 +79,8 @@ def test_a_name_keeps_its_number_whatever_stands_before_it():
         ),
         (
             "version: 1\nxyz: 1\n",
-            "lab.yaml:2: xyz: there is no such field; remove it; known are "
-            "version, name, nodes, runtime, network, proxy, dns, images, manifests, publish",
+            "lab.yaml:2: xyz: there is no such field; remove it; known are version, name, "
+            "nodes, hollow, runtime, network, proxy, dns, images, manifests, publish",
         ),
         (
             "version: 1\nnetwork:\n  podCidrs: []\n",
@@ -166,7 +166,7 @@ def test_every_setting_of_a_lab_is_in_its_file():
     spec = make_spec("a")
     for field in set(LabSpec.__dataclass_fields__) - unwritten - {"nodes", "name"}:
         words = {"proxy": "ebpf", "overlay": "vxlan", "counters": "packets"}
-        odd = (words | {"runtime": "containerd"}).get(field, ("fd01::/64",))
+        odd = (words | {"runtime": "containerd", "hollow": 7}).get(field, ("fd01::/64",))
         changed = replace(spec, **{field: odd})
         assert describe(changed, None) != describe(spec, None), field
 

@@ -9,6 +9,8 @@ from control.linux import files, syscalls
 from control.runtime.base import Runtime
 from control.runtime.builtin import cgroups
 from control.runtime.cri.runtime import CriRuntime
+from control.runtime.hollow import HollowRuntime
+from control.runtime.images.names import normalize
 from control.runtime.images.store import ImageStore
 from tests.support.control.containerd import OFTEN, Containerd, archives, one_address, running
 from tests.support.control.containers import make
@@ -28,9 +30,15 @@ def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]
             syscalls.unmount(line.split()[4])
 
 
+def hollow(_: Path) -> HollowRuntime:
+    return HollowRuntime(lambda: ("10.1.2.0/24",), normalize)
+
+
 @pytest.fixture(params=["builtin", "containerd"])
 def maker(request: pytest.FixtureRequest, images: ImageStore, groups: cgroups.Cgroups) -> Maker:
     """Makes the runtime of an agent whose folder is given."""
+    if request.param == "hollow":
+        return hollow
     if request.param == "builtin":
         return lambda folder: make(folder, images, groups)
     made: Containerd = request.getfixturevalue("containerd")
@@ -43,6 +51,8 @@ async def runtimes(folder: Path, maker: Maker) -> AsyncIterator[list[Runtime]]:
     runtimes = [maker(folder)]
     try:
         await runtimes[0].open()
+        if isinstance(runtimes[0], HollowRuntime):
+            await runtimes[0].pull_image("podwire/tools", "", None)  # the others were made with it
         yield runtimes
         for sandbox in runtimes[-1].observe().sandboxes:
             await runtimes[-1].remove_sandbox(sandbox.id)

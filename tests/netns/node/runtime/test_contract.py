@@ -88,21 +88,6 @@ async def test_the_image_gives_the_defaults(runtime, folder):
     assert result.output == b"/bin/sh\0/bin/serve\0"
 
 
-async def test_images_are_found_and_listed(runtime, folder):
-    found = await runtime.image("podwire/tools:latest")
-    assert found is not None and found.id
-    (same,) = [it for it in await runtime.images() if it.id == found.id]
-    assert "docker.io/podwire/tools:latest" in same.names and same.size > 0
-    assert await runtime.image("podwire.test/absent:1") is None
-    container = await run(runtime, folder, "true")
-    assert (await ended(runtime, container)).image_id == found.id
-
-
-async def test_the_images_disk_is_known(runtime):
-    disk = await runtime.image_disk()
-    assert 0 < disk.available <= disk.capacity
-
-
 async def test_an_absent_image_cannot_be_pulled(runtime, folder):
     box = await runtime.run_sandbox(sandbox(folder))
     with pytest.raises(ContainerRuntimeError, match=r"connection refused|pulls from no registry"):
@@ -207,17 +192,6 @@ async def test_long_lines_and_both_streams_are_logged(runtime, folder):
     tags = [tuple(line.split(" ", 3)[1:3]) for line in raw]
     assert sorted(tags) == sorted([("stdout", "P")] * 2 + [("stdout", "F")] * 2 + [("stderr", "F")])
     assert sum(line.count("a") for line in raw if " stdout " in line) == 40000
-
-
-async def test_a_handler_that_is_not_there_is_refused(runtime, folder):
-    with pytest.raises(ContainerRuntimeError) as caught:
-        await runtime.run_sandbox(sandbox(folder, handler="gvisor"))
-    assert 'failed to get sandbox runtime: no runtime for "gvisor" is configured' in str(
-        caught.value
-    )
-    assert runtime.observe().sandboxes == ()
-    known = {"containerd": "runc"}.get(runtime.name, runtime.name)
-    assert (await runtime.run_sandbox(sandbox(folder, handler=known))).ready
 
 
 async def test_containers_share_the_sandbox(runtime, folder):
