@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_interface
+from threading import Event
 
 from debug.kernel.values import SpaceState
 from debug.map.effort import Effort
@@ -25,17 +26,23 @@ class Spot:
     addresses: tuple[str, ...]  # one of each family
 
 
-def measured(ground: Ground, snapshot: Snapshot, effort: Effort) -> Mesh:
-    """Send the echoes, all ways beside each other, and return what came back."""
+def measured(ground: Ground, snapshot: Snapshot, effort: Effort, over: Event | None = None) -> Mesh:
+    """Send the echoes, all ways beside each other, and return what came back.
+
+    Once ``over`` is set no further way is begun.
+    """
+    over = over or Event()
     unread: list[str] = []
     spots = list(_spots(ground, snapshot, unread))
     ways = [(a.place, way) for a in spots for b in spots for way in _ways(a, b)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = tuple(pool.map(lambda each: _sent(each[0], each[1], effort), ways))
+        found = tuple(pool.map(lambda each: _sent(each[0], each[1], effort, over), ways))
     return Mesh(datetime.now(UTC).isoformat(timespec="seconds"), found, tuple(unread))
 
 
-def _sent(place: Place, way: Way, effort: Effort) -> Way:
+def _sent(place: Place, way: Way, effort: Effort, over: Event) -> Way:
+    if over.is_set():
+        return Way(way.source, way.destination, way.address, fault="it was ended")
     try:
         return inside(place, lambda: measure(way, effort))
     except PlaceError as err:
@@ -67,8 +74,14 @@ def _spots(ground: Ground, snapshot: Snapshot, unread: list[str]) -> Iterator[Sp
         addresses = _of_pod(snapshot, pod) if pod else ()
         if pod and addresses:
             yield Spot(pod, addresses)
-        else:
+        elif _runs_pods(snapshot, node.node):
             unread.append(f"no Pod of {node.node} to measure from: its tunnels are not tried")
+
+
+def _runs_pods(snapshot: Snapshot, name: str) -> bool:
+    """Return False for a machine that is no Node, as a lab's control plane."""
+    cluster = snapshot.cluster
+    return cluster is None or any(node.metadata.name == name for node in cluster.nodes)
 
 
 def _of_node(snapshot: Snapshot, name: str) -> tuple[str, ...]:

@@ -19,13 +19,13 @@ _SPACE = "http://www.w3.org/2000/svg"
 
 def draw(mesh: Mesh) -> RenderableType:
     """Return a table of nodes and one of Pods: who sends in rows, who answers in columns."""
-    tables = [_table(ways) for ways in _parts(mesh)]
+    tables = [_table(ways) for ways in parts(mesh)]
     wrong = [Text(f"{MARKS[level]} {text}", COLORS[level]) for level, text in problems(mesh)]
     unread = [Text(f"? {text}", "blue") for text in mesh.unread]
     return Group(*tables, *wrong, *unread)
 
 
-def _parts(mesh: Mesh) -> Iterator[list[Way]]:
+def parts(mesh: Mesh) -> Iterator[list[Way]]:
     """Yield the ways of nodes, then those of Pods, each family's by itself."""
     for of_pods in (False, True):
         for version in (4, 6):
@@ -38,13 +38,14 @@ def _is_part(way: Way, of_pods: bool, version: int) -> bool:
     return way.source.startswith("Pod ") == of_pods and (":" in way.address) == (version == 6)
 
 
-def _places(ways: Sequence[Way]) -> list[str]:
+def places_of(ways: Sequence[Way]) -> list[str]:
+    """Return the places that ways begin and end in, each once."""
     return list(dict.fromkeys(end for way in ways for end in (way.source, way.destination)))
 
 
 def _table(ways: Sequence[Way]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False)
-    places = _places(ways)
+    places = places_of(ways)
     for title in ("FROM \\ TO", *places):
         table.add_column(title, overflow="fold")
     by_ends = {(way.source, way.destination): way for way in ways}
@@ -57,10 +58,11 @@ def _table(ways: Sequence[Way]) -> Table:
 def _cell(way: Way | None) -> Text:
     if way is None:
         return Text("")
-    return Text(f"{MARKS[way.level]} {_told(way)}", COLORS[way.level])
+    return Text(f"{MARKS[way.level]} {in_words(way)}", COLORS[way.level])
 
 
-def _told(way: Way) -> str:
+def in_words(way: Way) -> str:
+    """Return what was measured: latency, largest packet, loss."""
     if way.fault:
         return "not measured"
     if way.latency is None:
@@ -74,8 +76,8 @@ def svg(mesh: Mesh) -> str:
     root = Element("svg", {"xmlns": _SPACE, "role": "img"})
     SubElement(root, "style").text = STYLE
     y, width = 10, 0
-    for ways in _parts(mesh):
-        places = _places(ways)
+    for ways in parts(mesh):
+        places = places_of(ways)
         _grid(root, ways, places, y)
         y += _ROW * (len(places) + 2)
         width = max(width, _NAMES + _CELL * len(places) + 20)
@@ -95,7 +97,7 @@ def _grid(root: Element, ways: Sequence[Way], places: Sequence[str], y: int) -> 
         group = SubElement(root, "g", {"class": way.level.value})
         size = {"width": str(_CELL - 8), "height": str(_ROW - 6), "rx": "4"}
         SubElement(group, "rect", {"x": str(x), "y": str(top), **size})
-        _text(group, x + 8, top + 18, f"{MARKS[way.level]} {_told(way)}", way.level.value)
+        _text(group, x + 8, top + 18, f"{MARKS[way.level]} {in_words(way)}", way.level.value)
 
 
 def _text(parent: Element, x: int, y: int, words: str, sort: str) -> None:

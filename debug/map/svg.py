@@ -114,13 +114,15 @@ def _way(cable: Cable, one: Box, other: Box, number: int) -> str:
         return f"M{low.x - 16} {bars[0].y + bars[0].height}V{y}H{low.x}"
     if Role.POD in (one.spot.role, other.spot.role):
         left = min(one.x, other.x) + 6
-        return f"M{_dot(one)} {a}H{left}V{b}H{_dot(other)}"
+        ends = _dot(one, cable.a.device), _dot(other, cable.b.device)
+        return f"M{ends[0]} {a}H{left}V{b}H{ends[1]}"
     return _across(one, other, a, b, 3 * (number % 4) if cable.kind is CableKind.ROUTE else 0)
 
 
-def _dot(box: Box) -> int:
-    """Return where a cable inside a node ends: at a bridge's port, or at a Pod's device."""
-    return box.x + (14 if box.spot.role is Role.POD else 26)
+def _dot(box: Box, device: str) -> int:
+    """Return where a cable inside a node ends: at its device's dot."""
+    ports = (one.name for one in box.spot.devices if one.bridge)
+    return box.x + 14 + (12 if device in ports else 0)
 
 
 def _across(one: Box, other: Box, a: int, b: int, shift: int) -> str:

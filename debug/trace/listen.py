@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Any
@@ -70,27 +70,42 @@ def live_places(match: Match, found: Ground, cluster: ClusterState | None) -> li
     return list(dict.fromkeys(places))
 
 
-def live_packets(match: Match, places: Sequence[Place], names: Names) -> Iterator[PacketTrace]:
-    """Yield packets as they come, for ever. Raises OSError, PlaceError."""
+def _note(text: str) -> None:
+    say(text, err=True)
+
+
+def live_packets(
+    match: Match,
+    places: Sequence[Place],
+    names: Names,
+    note: Callable[[str], None] = _note,
+    over: Callable[[], bool] = lambda: False,
+) -> Iterator[PacketTrace]:
+    """Yield packets as they come, until it is ``over``, for which is looked once a second.
+
+    ``note`` is told in words what cannot be seen. Raises OSError, PlaceError.
+    """
     table = table_name(os.getpid())
     with closing(Watch(live_filter(match), connection_filter(match))) as watch:
         for place in places:
             watch.add(place, live_tables(match, table))
         watch.add_drops(*match.words())
         for line in watch.blind:
-            say(f"unseen: {line}", err=True)
-        say(f"listening in {len(places)} namespaces", err=True)
+            note(f"unseen: {line}")
+        note(f"listening in {len(places)} namespaces")
         started = time.time_ns()
-        for batch in _batches(watch, table, started):
+        for batch in _batches(watch, table, started, over):
             yield from _told(match, batch, watch, names, started)
 
 
-def _batches(watch: Watch, table: str, ready: int) -> Iterator[list[Seen]]:
+def _batches(
+    watch: Watch, table: str, ready: int, over: Callable[[], bool]
+) -> Iterator[list[Seen]]:
     """Yield events in batches that end where nothing comes for a while.
 
     Of packets from before all places were ready only a part was seen: they are passed over.
     """
-    while True:
+    while not over():
         batch = watch.read(_LONGEST)
         end = time.monotonic() + _LONGEST
         while batch and time.monotonic() < end and (more := watch.read(_QUIET)):

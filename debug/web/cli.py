@@ -21,6 +21,11 @@ from lab.options import FiniteRange
     help="Show a file of podwire trace -o json as swim lanes.",
 )
 @click.option(
+    "--live",
+    metavar="FILTER",
+    help="Show packets that are there, as they happen: first of this filter of podwire trace.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
@@ -39,6 +44,7 @@ def main(
     kubeconfig: Path | None,
     snapshot: Path | None,
     trace: Path | None,
+    live: str | None,
     port: int,
     interval: float,
 ) -> None:
@@ -49,4 +55,7 @@ def main(
     """
     from debug.web import commands
 
-    commands.serve((name, here, kubeconfig), snapshot, trace, port, interval)
+    if live is not None and snapshot:
+        raise click.UsageError("a --snapshot has no packets: there is nothing to show --live")
+    ground = name, here, kubeconfig
+    commands.serve(commands.Asked(ground, snapshot, trace, live, port, interval))

@@ -184,7 +184,7 @@ def _box(root: Element, x: int, y: int, one: Seen, number: int) -> None:
     is_end = step.kind == "dropped" or step.verdict == "drop"
     group = _group(root, "step fail" if is_end else "step", number)
     first, second = _words(step)
-    also = ", as predicted" if one.predicted else ""
+    also = ", so far as predicted" if one.predicted else ""
     _name(group, f"{one.hop.place}: {first} {second}{also}")
     _rect(group, x, y)
     _text(group, x + 8, y + 16, first, "title")

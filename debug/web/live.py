@@ -1,20 +1,28 @@
-"""Reads the cluster again and again while somebody looks, and tells of what changed."""
+"""Reads the cluster, and measures its mesh, while somebody looks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from control.reported import ReportedError
 from debug.map.graph import Graph
+from debug.map.mesh import Mesh
 from debug.map.service import ServiceMap
 from debug.map.text import problems
 from debug.map.topology import topology
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot
+from debug.trace.model import PacketTrace
+from debug.web.mesh import MeshView, view
+from debug.web.renewed import Renewed
 
+T = TypeVar("T")
+_BETWEEN_MESHES = 5.0  # seconds at least: a mesh of 20 nodes is some thousand packets
 Examine = Callable[[Snapshot], Sequence[Finding]]
 
 
@@ -56,92 +64,68 @@ def _told(finding: Finding) -> str:
     return f"{where}: {finding.summary}.{fix}" if where else f"{finding.summary}.{fix}"
 
 
+Listen = Callable[[str, Callable[[PacketTrace | str], None], Event], None]
+
+
 class Source(Struct, frozen=True):
-    """How the cluster is read; both block, and raise ReportedError, OSError."""
+    """How the cluster is read; all of it blocks, and raises ReportedError, OSError.
+
+    ``mesh`` measures until it is done or an event is set; ``listen`` gives packets that fit a
+    filter, and notes in words, until an event is set. A snapshot has neither.
+    """
 
     take: Callable[[], Snapshot]
     follow: Callable[[str], ServiceMap]
     examine: Examine
+    mesh: Callable[[Event], Mesh] | None = None
+    listen: Listen | None = None
 
 
 class Live:
-    """The latest scene. It is renewed every ``seconds`` as long as there are watchers."""
+    """The latest scene, and the latest mesh."""
 
     def __init__(self, source: Source, seconds: float) -> None:
-        self._source, self._seconds = source, seconds
-        self._scene: Scene | None = None
-        self._news = asyncio.Condition()
-        self._watchers = 0
-        self._reading: asyncio.Task[None] | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._source = source
+        self._over = Event()
+        self.scene: Renewed[Scene] = Renewed(self._look, seconds, _content)
+        self.mesh: Renewed[MeshView] = Renewed(
+            self._measure, max(seconds, _BETWEEN_MESHES), lambda view: view
+        )
 
-    async def scene(self) -> Scene:
-        """Return the latest scene; the first one is read when it is asked for."""
-        async with self._one_at_a_time:
-            if self._scene is None:
-                await self._renew()
-        assert self._scene is not None  # noqa: S101  # _renew sets it
-        return self._scene
+    def close(self) -> None:
+        """End what is measured."""
+        self._over.set()
 
     async def follow(self, service: str) -> ServiceMap:
         """Read a Service's map. Raises ReportedError, OSError."""
         return await asyncio.to_thread(self._source.follow, service)
 
-    @asynccontextmanager
-    async def watching(self) -> AsyncIterator[AsyncIterator[Scene]]:
-        """Give the scenes from now on, each that differs from the one before."""
-        self._watchers += 1
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read())
-        try:
-            yield self._scenes()
-        finally:
-            self._watchers -= 1
-            if not self._watchers:
-                self._reading.cancel()
-                self._reading = None
-
-    async def _scenes(self) -> AsyncIterator[Scene]:
-        shown = await self.scene()
-        while True:
-            yield shown
-            shown = await self._next(shown)
-
-    async def _next(self, shown: Scene) -> Scene:
-        async with self._news:
-            await self._news.wait_for(lambda: self._scene is not shown)
-        return await self.scene()
-
-    async def _read(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            async with self._one_at_a_time:
-                await self._renew()
-
-    async def _renew(self) -> None:
-        """Read once. What did not change is not told; what cannot be read is."""
-        new = await asyncio.to_thread(self._look)
-        if self._scene is None or _content(new) != _content(self._scene):
-            async with self._news:
-                self._scene = new
-                self._news.notify_all()
-
-    def _look(self) -> Scene:
-        try:
+    def _look(self, before: Scene | None) -> Scene:
+        def look() -> Scene:
             snapshot = self._source.take()
             return scene(snapshot, self._source.examine(snapshot))
-        except (ReportedError, OSError) as err:
-            return self._stale(str(err))
-        except Exception as err:  # noqa: BLE001  # else the page would look alive for ever
-            return self._stale(
-                f"a defect of podwire, please report it: {type(err).__name__}: {err}"
-            )
 
-    def _stale(self, fault: str) -> Scene:
-        return msgspec.structs.replace(self._scene or Scene(Graph("")), fault=fault)
+        return _read(look, lambda fault: replace(before or Scene(Graph("")), fault=fault))
+
+    def _measure(self, before: MeshView | None) -> MeshView:
+        def measure() -> MeshView:
+            assert self._source.mesh is not None  # noqa: S101  # else nobody watches it
+            return view(self._source.mesh(self._over))
+
+        return _read(measure, lambda fault: replace(before or MeshView(), fault=fault))
+
+
+def _read(look: Callable[[], T], stale: Callable[[str], T]) -> T:
+    """Return what is read now, else the latest with why nothing newer can be read."""
+    try:
+        return look()
+    except (ReportedError, OSError) as err:
+        return stale(str(err))
+    except Exception as err:  # noqa: BLE001  # else the page would look alive for ever
+        return stale(f"a defect of podwire, please report it: {type(err).__name__}: {err}")
 
 
 def _content(one: Scene) -> bytes:
     """Return a scene without its time."""
-    graph = msgspec.structs.replace(one.graph, taken="")
-    return msgspec.json.encode(msgspec.structs.replace(one, graph=graph))
+    graph = replace(one.graph, taken="")
+    return msgspec.json.encode(replace(one, graph=graph))

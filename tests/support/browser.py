@@ -104,9 +104,16 @@ class Page:
             **{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
         )
 
-    async def picture(self) -> bytes:
-        """Return a PNG of the page."""
-        found = await self.call("Page.captureScreenshot", format="png")
+    async def picture(self, part: str = "body", most: int = 800) -> bytes:
+        """Return a PNG of an element, by its selector: all of it, up to a height in pixels."""
+        where = await self.value(
+            f"(({{x, y, width, height}}) => ({{x: x + scrollX, y: y + scrollY, width, height}}))"
+            f"(document.querySelector('{part}').getBoundingClientRect())"
+        )
+        clip = {**where, "height": min(where["height"], most), "scale": 1}
+        found = await self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
+        )
         return base64.b64decode(found["data"])
 
 

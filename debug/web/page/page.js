@@ -3,7 +3,7 @@
 
 const NODE = 296; // pixels of a node with its gutter, as debug/map/layout.py has them
 const MARKS = { ok: "●", unknown: "?", warn: "!", fail: "✗" };
-const WORDS = { ok: "All is well", unknown: "Not all is known", warn: "Something needs a look", fail: "Something is broken" };
+const WORDS = { ok: "All is well", unknown: "Nothing wrong is found; not all is known", warn: "Something needs a look", fail: "Something is broken" };
 const $ = (id) => document.getElementById(id);
 let scene = null;
 let opened = null; // {kind, name, by}: by is the selector of what to focus again
@@ -97,7 +97,7 @@ function portOf(port) {
   return parts;
 }
 
-async function serviceBody(name) {
+async function serviceBody({ name }) {
   const answer = await fetch(`/service?name=${encodeURIComponent(name)}`);
   const found = await answer.json();
   if (found.error) return [make("p", `✗ ${found.error}`, "fail")];
@@ -105,7 +105,7 @@ async function serviceBody(name) {
   return [make("p", found.type), ...notes, ...(found.ports ?? []).flatMap(portOf)];
 }
 
-function placeBody(name) {
+function placeBody({ name }) {
   const spot = scene.graph.places.find((one) => one.id === name);
   if (!spot) return [make("p", "It is gone.", "warn")];
   const rows = (spot.devices ?? []).map((one) => ({
@@ -125,9 +125,19 @@ function joined(name, device) {
   return [...new Set(ends)].join(", ");
 }
 
+const BODIES = { service: serviceBody, packet: packetBody };
+
+async function packetBody(what) {
+  const answer = await fetch(`/packet.svg?number=${what.number}&narrow=${isNarrow() ? "yes" : "no"}`);
+  if (!answer.ok) return [make("p", `✗ ${await answer.text()}`, "fail")];
+  const around = make("div", undefined, "scroll");
+  around.append(await svgOf(answer));
+  return [around];
+}
+
 async function open(what, focus = true) {
   opened = what;
-  const body = what.kind === "service" ? await serviceBody(what.name) : placeBody(what.name);
+  const body = await (BODIES[what.kind] ?? placeBody)(what);
   if (opened !== what) return; // another one was opened meanwhile
   $("detail-title").textContent = what.kind === "service" ? `Service ${what.name}` : what.name;
   $("detail-body").replaceChildren(...body);
@@ -144,13 +154,14 @@ function close() {
 
 async function show(next) {
   scene = next;
-  const level = (scene.problems ?? [])[0]?.level ?? "ok";
-  $("state").textContent = scene.fault ? `✗ Nothing newer can be read: ${scene.fault}` : `${MARKS[level]} ${WORDS[level]}`;
+  const worst = (scene.problems ?? [])[0]?.level ?? "ok";
+  const level = worst === "unknown" ? "ok" : worst; // on most machines some limit cannot be read
+  $("state").textContent = scene.fault ? `✗ Nothing newer can be read: ${scene.fault}` : `${MARKS[level]} ${WORDS[worst]}`;
   $("state").className = scene.fault ? "fail" : level;
   drawProblems();
   drawServices();
   await drawMap();
-  if (opened) await open(opened, false);
+  if (opened && opened.kind !== "packet") await open(opened, false); // a packet stays what it was
 }
 
 $("map").addEventListener("click", (event) => {

@@ -1,24 +1,31 @@
 """The page in a real browser: it draws namespaces, and a broken link turns red."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from subprocess import DEVNULL, Popen
 
 import pytest
 import pytest_asyncio
 from msgspec import structs
 
 from debug.map.commands import of_snapshot
+from debug.map.effort import Effort
+from debug.map.measure import measured
 from debug.snapshot import Snapshot, take
+from debug.web.commands import hear
 from debug.web.live import Source
 from tests.support.browser import Page, browser
 from tests.support.debug.cluster import Spaces, cluster
-from tests.support.debug.objects import STATE, TRACE
+from tests.support.debug.objects import PODS, STATE, TRACE
 from tests.support.debug.page import serving
 from tests.support.e2e.harness import CHECKOUT
 from tests.support.space import Space
 
 pytestmark = [pytest.mark.netns, pytest.mark.asyncio(loop_scope="module")]
-PICTURE = CHECKOUT / "docs/debug/web.png"
 RED = """document.querySelector('#map path.fail[data-cable="Switch - Node node1"]')"""
 DRAWN = """document.querySelectorAll('#map [data-place]').length === 5"""
 
@@ -36,9 +43,15 @@ async def page(lab: Spaces, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         found = take(lab.ground)
         return structs.replace(found, cluster=STATE)
 
-    source = Source(look, lambda name: of_snapshot(look(), name), lambda _: ())
+    source = Source(
+        look,
+        lambda name: of_snapshot(look(), name),
+        lambda _: (),
+        lambda over: measured(lab.ground, take(lab.ground), Effort(2, 5), over),
+        partial(hear, lab.ground, PODS),
+    )
     async with (
-        serving(source, trace=TRACE) as served,
+        serving(source, trace=TRACE, live="") as served,
         browser(tmp_path_factory.mktemp("chromium")) as page,
     ):
         await page.resize(1000, 900)
@@ -59,19 +72,19 @@ async def test_the_map_is_drawn_and_a_broken_link_turns_red(page: Page, lab: Spa
         assert "Switch: to-node1 is down" in found
         assert await page.value(f"getComputedStyle({RED}).stroke") == "rgb(198, 40, 40)"
         assert "broken" in await page.value("document.getElementById('state').textContent")
-        await page.resize(1000, 640)
-        _keep(await page.picture())
-        await page.resize(1000, 900)
+        await _keep(page, "", "body")
     finally:
         lab.switch.ip("link", "set", "to-node1", "up")
     await page.until(f"!{RED}")
 
 
-def _keep(picture: bytes) -> None:
-    """Write the picture of the documentation, if that is asked for: pixels differ by fonts."""
+async def _keep(page: Page, name: str, part: str, most: int = 800) -> None:
+    """Write a picture of the documentation, if that is asked for: pixels differ by fonts."""
+    picture = await page.picture(part, most)
     assert picture.startswith(b"\x89PNG")
     if os.environ.get("PODWIRE_WRITE_PICTURES"):
-        PICTURE.write_bytes(picture)
+        name = f"web-{name}.png" if name else "web.png"
+        (CHECKOUT / "docs/debug" / name).write_bytes(picture)
 
 
 async def test_a_keyboard_opens_a_place_and_returns_to_it(page: Page) -> None:
@@ -113,10 +126,10 @@ async def test_the_page_fits_a_phone(page: Page) -> None:
 
 
 STEPS = [
-    "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80, as predicted",
-    "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80, as predicted",
-    "Node node1: prerouting nat services default/web:http accept, as predicted",
-    "Node node2: ✗ dropped by the kernel NETFILTER_DROP, as predicted",
+    "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80, so far as predicted",
+    "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80, so far as predicted",
+    "Node node1: prerouting nat services default/web:http accept, so far as predicted",
+    "Node node2: ✗ dropped by the kernel NETFILTER_DROP, so far as predicted",
     "Here the ways part. Predicted: Pod default/web-2. Seen: dropped at Node node2",
     "Predicted only: Pod default/web-2: Pod default/web-2",
     "Predicted only: Pod default/web-2: delivered at Pod default/web-2",
@@ -131,6 +144,9 @@ async def test_a_trace_plays_from_lane_to_lane_beside_its_prediction(page: Page)
     assert "now 10.244.1.2:40000 → 10.244.2.2:8080" in text and "<script>" in text
     dash = "getComputedStyle(document.querySelector('#lanes .ghost path')).strokeDasharray"
     assert await page.value(dash) != "none", "it does not differ by its color alone"
+    await page.resize(1380, 900)
+    await _keep(page, "trace", "#trace", 580)
+    await page.resize(1000, 900)
     await page.value("document.getElementById('play').click()")
     await page.until("document.querySelector('#lanes svg.playing .step:not(.on)')")
     await page.until("!document.querySelector('#lanes svg.playing')")
@@ -142,3 +158,83 @@ async def test_rules_that_pass_a_packet_on_are_shown_when_asked_for(page: Page) 
     await page.until(f"({SAID}).includes('Node node1: filter forward accept')")
     await page.value("document.getElementById('every').click()")
     await page.until(f"({SAID}).length === {len(STEPS)}")
+
+
+CELL = """[...document.querySelectorAll('#mesh-body tr')].some((row) =>
+  row.cells[0].textContent === 'Node node1' && row.querySelector('td.%s'))"""
+
+
+async def test_the_mesh_is_measured_again_and_again_until_it_is_stopped(
+    page: Page, lab: Spaces
+) -> None:
+    await page.value("document.getElementById('measure').click()")
+    await page.until(CELL % "ok")
+    heads = "[...document.querySelectorAll('#mesh-body caption')].map((one) => one.textContent)"
+    assert await page.value(heads) == ["Nodes, IPv4", "Pods, IPv4"]
+    lab.switch.ip("link", "set", "to-node2", "mtu", "1371")
+    try:
+        await page.until(CELL % "warn")
+        text = await page.value("document.getElementById('mesh-body').textContent")
+        assert "packets above 1371 bytes do not pass, though its link takes 1500" in text
+        await _keep(page, "mesh", "#mesh")
+    finally:
+        lab.switch.ip("link", "set", "to-node2", "mtu", "1500")
+    await page.value("document.getElementById('measure').click()")
+    await page.until("document.getElementById('measure').textContent === 'Measure'")
+
+
+@contextmanager
+def pinging(lab: Spaces) -> Iterator[None]:
+    """Have a Pod ping the other one all the time."""
+    argv = lab.pods[0].argv("ping", "-i", "0.2", "10.244.2.2")
+    with Popen(argv, stdout=DEVNULL) as ping:
+        try:
+            yield
+        finally:
+            ping.kill()
+
+
+LINES = "document.querySelectorAll('#packets li')"
+STATE_OF = "document.getElementById('live-state').textContent"
+
+
+async def test_packets_arrive_as_they_happen_can_be_paused_and_opened(
+    page: Page, lab: Spaces
+) -> None:
+    filled = "document.getElementById('filter').value = 'host web-1 and host web-2 and icmp'"
+    await page.value(filled)
+    await page.value("document.querySelector('#listen [type=submit]').click()")
+    with pinging(lab):
+        await page.until(f"{LINES}.length > 2")
+        await page.value("document.getElementById('pause').click()")
+        shown = await page.value(f"{LINES}.length")
+        await page.until("/Go on .[1-9]/.test(document.getElementById('pause').textContent)")
+        assert await page.value(f"{LINES}.length") == shown, "nothing moves meanwhile"
+        await page.value("document.getElementById('pause').click()")
+        await page.until(f"{LINES}.length > {shown}")
+        await _keep(page, "live", "#live")
+        text = await page.value("document.getElementById('packets').textContent")
+        assert "● ICMP echo request" in text and "arrived at Pod default/web-2" in text
+        await page.value("document.querySelector('#packets li:last-child button').click()")
+        await page.until("document.querySelector('#detail svg [role=listitem]')")
+        await page.press("Escape")
+        await page.until("document.activeElement.closest('#packets') !== null")
+        assert _traced(lab), "its rules are there"
+        await page.value("document.getElementById('stop').click()")
+        await page.until(f"{STATE_OF} === 'Stopped.'")
+    await asyncio.to_thread(_wait_until_untraced, lab)
+
+
+async def test_what_is_no_filter_is_said_on_the_page(page: Page) -> None:
+    await page.value("document.getElementById('filter').value = 'port 80'")
+    await page.value("document.querySelector('#listen [type=submit]').click()")
+    await page.until(f"{STATE_OF}.includes('a filter needs a host')")
+
+
+def _traced(lab: Spaces) -> bool:
+    return "podwire-trace" in lab.nodes[0].run("nft", "list", "tables")
+
+
+def _wait_until_untraced(lab: Spaces) -> None:
+    while _traced(lab):
+        time.sleep(0.1)

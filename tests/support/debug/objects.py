@@ -5,6 +5,7 @@ from typing import Any
 from debug.cluster import ClusterState
 from debug.trace.model import Comparison, Ends, Hop, PacketTrace, Row, Step, Trace
 from proxy.objects.wire import EndpointSlice, Node, Service
+from proxy.policy.wire import Pod
 
 _SERVICE: dict[str, Any] = {
     "metadata": {"name": "web", "namespace": "default"},
@@ -36,6 +37,17 @@ STATE = ClusterState(
     slices=(EndpointSlice.read(_SLICE),),
     nodes=tuple(Node.read({"metadata": {"name": name}}) for name in ("node1", "node2")),
 )
+PODS = ClusterState(
+    pods=tuple(
+        Pod.read(
+            {
+                "metadata": {"name": f"web-{number}", "namespace": "default"},
+                "status": {"phase": "Running", "podIPs": [{"ip": f"10.244.{number}.2"}]},
+            }
+        )
+        for number in (1, 2)
+    )
+)
 _CALLED = Ends("tcp", "10.244.1.2", "10.96.0.7", 40000, 80)
 _REWRITTEN = Ends("tcp", "10.244.1.2", "10.244.2.2", 40000, 8080)
 TRACE = Trace(
@@ -44,7 +56,7 @@ TRACE = Trace(
     "2026-01-01T00:00:00+00:00",
     (
         PacketTrace(
-            *(1, "forward", "TCP SYN", "dropped", "Node node2", "<script>alert(1)</script>"),
+            *(1, "forward", "TCP SYN", "dropped", "Node node2", "NETFILTER_DROP"),
             hops=(
                 Hop("node1", "Pod default/web-1", steps=(Step("out", link="eth0", ends=_CALLED),)),
                 Hop(
@@ -70,6 +82,7 @@ TRACE = Trace(
                 Hop("node2", "Node node2", steps=(Step("dropped", reason="NETFILTER_DROP"),)),
             ),
         ),
+        PacketTrace(1, "reply", "<script>alert(1)</script>", "unknown"),
     ),
     comparisons=(
         Comparison(
