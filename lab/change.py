@@ -11,7 +11,7 @@ from pathlib import Path
 
 from control.linux import syscalls
 from lab.components import save_components
-from lab.parts import machines
+from lab.parts import node_machines
 from lab.spec import LabSpec
 from lab.state import LabDir
 from lab.status import MachineNotFoundError, MachineStatus, locate, look, named, stopped
@@ -60,7 +60,7 @@ def change(lab: LabDir, changed: LabSpec) -> None:
     old = {machine.name: _proxy(machine) for machine in look(lab).machines}
     lab.write_spec(changed)
     dead, alive = [], []
-    for machine in machines(changed)[1:]:
+    for machine in node_machines(changed):
         save_components(lab, machine)
         if machine.name in stopped(changed):
             continue

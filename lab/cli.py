@@ -15,7 +15,7 @@ from lab.load_cli import load
 from lab.node_cli import node
 from lab.options import group_name_option, name_option, output_option
 from lab.saved.cli import restore, save
-from lab.spec import BUILTIN, POD_CIDRS, RUNTIMES, SERVICE_CIDRS, SQLITE, STORES
+from lab.spec import BUILTIN, CONTROL_COUNTS, POD_CIDRS, RUNTIMES, SERVICE_CIDRS, SQLITE, STORES
 from lab.watch.cli import watch
 from proxy.backends.base import BACKENDS
 from proxy.model.settings import CounterDetail
@@ -76,6 +76,13 @@ def main() -> None:
     default=SQLITE,
     show_default=True,
     help="Store of the API server: its own, or an etcd on the control plane's machine.",
+)
+@click.option(
+    "--control-planes",
+    type=click.Choice(CONTROL_COUNTS),
+    default=CONTROL_COUNTS[0],
+    show_default=True,
+    help="Number of API servers; several share an etcd with a member beside each.",
 )
 @click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
 @click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")
@@ -185,7 +192,7 @@ def publish(name: str, port: str, remove: bool) -> None:
 def exec_(name: str, machine: str, command: tuple[str, ...]) -> None:
     """Run a command on a machine.
 
-    MACHINE is node1 …, control, or switch, which stands for the network outside.
+    MACHINE is node1 …, control (control2 …), or switch, which stands for the network outside.
     """
     from lab import light_commands
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from control.cloud.lab.rows import MACHINES, RUNNING, describe
 from control.linux import whole
-from lab.parts import hollow_machines, machines
+from lab.parts import hollow_machines, node_machines
 from lab.spec import ZONE, LabSpec
 from lab.state import LabDir
 
@@ -15,15 +15,16 @@ def write_machines(lab: LabDir, spec: LabSpec) -> None:
     zones = {node.name: dict(node.labels).get(ZONE, "") for node in spec.nodes}
     rows = [
         describe(lab.name, machine.name, machine.ips, zones.get(machine.name, ""))
-        for machine in (*machines(spec)[1:], *hollow_machines(spec))
+        for machine in (*node_machines(spec), *hollow_machines(spec))
     ]
-    _write(lab, MACHINES, rows)
+    _write(lab, spec, MACHINES, rows)
 
 
-def write_running(lab: LabDir, names: Collection[str]) -> None:
+def write_running(lab: LabDir, spec: LabSpec, names: Collection[str]) -> None:
     """Write which machines run; raises OSError."""
-    _write(lab, RUNNING, sorted(names))
+    _write(lab, spec, RUNNING, sorted(names))
 
 
-def _write(lab: LabDir, name: str, content: object) -> None:
-    whole.write(lab.machine("control") / "etc" / name, json.dumps(content))
+def _write(lab: LabDir, spec: LabSpec, name: str, content: object) -> None:
+    for control in spec.controls:
+        whole.write(lab.machine(control) / "etc" / name, json.dumps(content))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 from click.shell_completion import get_completion_class
 
-from lab.parts import machines
+from lab.parts import machines, node_machines
 from lab.spec import LabSpec, Machine
 from lab.state import all_labs, lab_dir
 
@@ -49,7 +49,8 @@ def complete_logged(context: click.Context, _: click.Parameter, incomplete: str)
 
 def complete_node(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Complete the nodes of the lab that ``--name`` gives."""
-    return _beginning(incomplete, [m.name for m in _machines(_spec(context))[1:]])
+    spec = _spec(context)
+    return _beginning(incomplete, [m.name for m in node_machines(spec)] if spec else [])
 
 
 def complete_component(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

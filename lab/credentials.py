@@ -14,10 +14,23 @@ from control.pki import (
     issue,
     kubeconfig,
 )
-from lab.spec import HOLLOW, LabSpec, Machine, api_url, pools
+from lab.spec import (
+    CONTROL_NAMES,
+    HOLLOW,
+    SWITCH_HOST,
+    LabSpec,
+    Machine,
+    addresses_of,
+    api_url,
+    control_host,
+    pools,
+)
 from lab.state import LabDir
 
 _FRONT_PROXY = ("front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key")
+_SHARED = ("sa.key", *_FRONT_PROXY)
+BALANCER_USER = "podwire:balancer"
+_BALANCER = Identity(BALANCER_USER)
 VOLUME_USER, SPEAKER_USER = "podwire:volume-provisioner", "podwire:speaker"
 # The users, beside a node's own, as which parts of a machine ask the API server: PART.kubeconfig.
 _CONTROL_USERS = {
@@ -43,11 +56,48 @@ def write_credentials(
         folder = lab.machine(machine.name) / "etc"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ca.crt").write_bytes(authority.certificate)
-        if machine.name == "control":
+        if machine.name in spec.controls:
             _write_control(authority, spec, machine, folder)
         else:
             _write_node(authority, spec, machine, folder)
+    if spec.is_balanced:
+        _share(lab, spec)
+        _write_etcd(lab, spec, machines)
+        _write_kubeconfig(authority, spec, _BALANCER, balancer_kubeconfig(lab))
     write_kubeconfig(lab, spec, authority, management)
+
+
+def balancer_kubeconfig(lab: LabDir) -> Path:
+    """Return the file by which the balancer asks the API."""
+    return lab.path / "pki" / "balancer.kubeconfig"
+
+
+def inside_kubeconfig(lab: LabDir, spec: LabSpec) -> Path:
+    """Return a file by which a process in the lab's network may read Nodes."""
+    if spec.is_balanced:  # any of the control planes may be away
+        return lab.machine(spec.nodes[0].name) / "etc" / "proxy.kubeconfig"
+    return lab.machine(spec.controls[0]) / "etc" / "scheduler.kubeconfig"
+
+
+def _share(lab: LabDir, spec: LabSpec) -> None:
+    """Give all control planes the keys of the first: what one server signs, all believe."""
+    first, *others = (lab.machine(name) / "etc" for name in spec.controls)
+    for folder in others:
+        for name in _SHARED:
+            whole.write(folder / name, (first / name).read_text(), 0o600)
+
+
+def _write_etcd(lab: LabDir, spec: LabSpec, machines: tuple[Machine, ...]) -> None:
+    """Make the authority of etcd's members and its client, which has signed nobody else."""
+    authority = create_authority(f"podwire lab {spec.name} etcd")
+    authority.save(lab.path / "pki", "etcd-ca")
+    for machine in machines:
+        if machine.name in spec.controls:
+            folder = lab.machine(machine.name) / "etc"
+            (folder / "etcd-ca.crt").write_bytes(authority.certificate)
+            hosts = (machine.name, "localhost", "127.0.0.1", "::1", *machine.ips)
+            issue(authority, Identity(machine.name, hosts=hosts)).save(folder, "etcd")
+            issue(authority, Identity("kube-apiserver-etcd-client")).save(folder, "etcd-client")
 
 
 def write_kubeconfig(lab: LabDir, spec: LabSpec, authority: Pair, management: str) -> None:
@@ -72,16 +122,19 @@ def complete_credentials(lab: LabDir, spec: LabSpec, machines: tuple[Machine, ..
     authority = Pair.load(lab.path / "pki", "ca")
     for machine in machines:
         folder = lab.machine(machine.name) / "etc"
-        users = _CONTROL_USERS if machine.name == "control" else _NODE_USERS
+        users = _CONTROL_USERS if machine.name in spec.controls else _NODE_USERS
         for part, identity in users.items():
             if not (path := folder / f"{part}.kubeconfig").exists():
                 _write_kubeconfig(authority, spec, identity, path)
-        if machine.name == "control" and not all((folder / one).exists() for one in _FRONT_PROXY):
+        has_proxy = all((folder / one).exists() for one in _FRONT_PROXY)
+        if machine.name in spec.controls and not has_proxy:
             _write_front_proxy(spec, folder)
 
 
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:
-    hosts = hosts_of_server((machine.name,), (*machine.ips, *_first_service_ips(spec)))
+    balancer = tuple(address.partition("/")[0] for address in addresses_of(spec, SWITCH_HOST))
+    addresses = (*machine.ips, *_first_service_ips(spec), *(balancer if spec.is_balanced else ()))
+    hosts = hosts_of_server((machine.name,), addresses)
     issue(authority, Identity("kube-apiserver", hosts=hosts)).save(folder, "apiserver")
     whole.write(folder / "sa.key", create_key().decode(), 0o600)
     whole.write(folder / "ca.key", authority.key.decode(), 0o600)
@@ -89,9 +142,13 @@ def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Pat
     issue(authority, kubelet_client).save(folder, "kubelet-client")
     _write_front_proxy(spec, folder)
     whole.write(folder / "cloud.yaml", pools(spec))
+    here = api_url(spec, control_host(machine.name))
     for part, identity in _CONTROL_USERS.items():
-        _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
-    _write_hollow(authority, spec, folder / HOLLOW)
+        # As kubeadm's: who leads asks the server beside it. DNS has answers while that is away.
+        url = api_url(spec) if part == "dns" else here
+        _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig", url)
+    if machine.name == CONTROL_NAMES[0]:
+        _write_hollow(authority, spec, folder / HOLLOW)
 
 
 def _write_hollow(authority: Pair, spec: LabSpec, folder: Path) -> None:
@@ -117,9 +174,11 @@ def _write_node(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) 
         _write_kubeconfig(authority, spec, identity, folder / f"{part}.kubeconfig")
 
 
-def _write_kubeconfig(authority: Pair, spec: LabSpec, identity: Identity, path: Path) -> None:
-    pair = issue(authority, identity)
-    text = kubeconfig("podwire", api_url(spec), authority.certificate, identity.user, pair)
+def _write_kubeconfig(
+    authority: Pair, spec: LabSpec, identity: Identity, path: Path, url: str = ""
+) -> None:
+    pair, url = issue(authority, identity), url or api_url(spec)
+    text = kubeconfig("podwire", url, authority.certificate, identity.user, pair)
     whole.write(path, text, 0o600)
 
 

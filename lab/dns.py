@@ -4,7 +4,7 @@ The servers run on the control machine; the Service kube-dns has EndpointSlices 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,9 +20,11 @@ from control.client import ApiError, Client
 from control.dns.names import parse
 from control.dns.upstream.routes import RouteError, read_routes
 from control.linux import syscalls
-from lab.parts import machines
+from lab.credentials import BALANCER_USER
+from lab.parts import control_machines
 from lab.spec import (
     CLUSTER_DOMAIN,
+    CONTROL_NAMES,
     DNS_METRICS_PORT,
     DNS_PORT,
     DNS_SERVERS,
@@ -31,7 +33,7 @@ from lab.spec import (
     dns_ips,
 )
 from lab.state import LabDir
-from lab.status import locate, named
+from lab.status import locate, look, named
 
 T = TypeVar("T")
 NAME, NAMESPACE = "kube-dns", "kube-system"
@@ -78,15 +80,47 @@ async def _install(kubeconfig: Path, spec: LabSpec) -> None:
 def objects(spec: LabSpec) -> list[tuple[kinds.Kind[Any], dict[str, Any]]]:
     """Return the cluster DNS's objects; names, labels and rights are those of kubeadm's CoreDNS."""
     found: list[tuple[kinds.Kind[Any], dict[str, Any]]] = [(kinds.SERVICE, _service(spec))]
-    for address in machines(spec)[0].ips:
-        family = f"ipv{ip_address(address).version}"
-        for number in range(DNS_SERVERS):
-            ports = [_port("metrics", DNS_METRICS_PORT + number)]
-            if not number:  # the servers share these sockets
-                ports += [_port("dns", DNS_PORT, "UDP"), _port("dns-tcp", DNS_PORT)]
-            found.append((kinds.ENDPOINT_SLICE, _slice(f"{family}-{number + 1}", address, ports)))
+    found += [(kinds.ENDPOINT_SLICE, slice_) for _, slice_ in _slices(spec)]
+    if spec.is_balanced:
+        found += _balancer_rights(spec)
     # The rights come last: a server that may list has seen the rest in its first list.
     return [*found, (kinds.CLUSTER_ROLE, role()), (kinds.CLUSTER_ROLE_BINDING, _binding())]
+
+
+def slices_of(spec: LabSpec) -> list[tuple[str, str]]:
+    """Return the control planes' machines, and the name of each EndpointSlice that leads there."""
+    return [(machine, slice_["metadata"]["name"]) for machine, slice_ in _slices(spec)]
+
+
+def _slices(spec: LabSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each EndpointSlice with its machine."""
+    for machine in control_machines(spec):
+        mark = "" if machine.name == CONTROL_NAMES[0] else f"{machine.name}-"
+        for address in machine.ips:
+            family = f"ipv{ip_address(address).version}"
+            for number in range(DNS_SERVERS):
+                ports = [_port("metrics", DNS_METRICS_PORT + number)]
+                if not number:  # the servers share these sockets
+                    ports += [_port("dns", DNS_PORT, "UDP"), _port("dns-tcp", DNS_PORT)]
+                yield machine.name, _slice(f"{mark}{family}-{number + 1}", address, ports)
+
+
+def _balancer_rights(spec: LabSpec) -> list[tuple[kinds.Kind[Any], dict[str, Any]]]:
+    """Return the rights to say which of these endpoints are ready."""
+    group = {"apiGroup": "rbac.authorization.k8s.io"}
+    meta = {"name": BALANCER_USER, "namespace": NAMESPACE}
+    rule = {
+        "apiGroups": ["discovery.k8s.io"],
+        "resources": ["endpointslices"],
+        "resourceNames": [name for _, name in slices_of(spec)],
+        "verbs": ["get", "patch"],
+    }
+    binding = {
+        "metadata": meta,
+        "roleRef": {"kind": "Role", "name": BALANCER_USER} | group,
+        "subjects": [{"kind": "User", "name": BALANCER_USER} | group],
+    }
+    return [(kinds.ROLE, {"metadata": meta, "rules": [rule]}), (kinds.ROLE_BINDING, binding)]
 
 
 def role() -> dict[str, Any]:
@@ -153,7 +187,9 @@ def ask(
 
     The packets stay in the lab's network: a thread enters it, and the host gets no link.
     """
-    server = machines(spec)[0]
+    runs = {machine.name for machine in look(lab).machines if machine.pid is not None}
+    servers = control_machines(spec)
+    server = next((machine for machine in servers if machine.name in runs), servers[0])
     query = dns.message.make_query(name, dns.rdatatype.from_text(kind), use_edns=True)
 
     def exchange() -> dns.message.Message:

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,12 +24,12 @@ from control.api.service import Service, ServicePort
 from control.client import Client, Informer
 from control.linux import syscalls
 from lab.goals import REQUEST, Goal, Published
+from lab.relay import PIECE, connected, relay, reset
+from lab.spec import CONTROL_NAMES
 
-_DIAL_SECONDS = 10.0
-_PIECE = 65536  # bytes
 _MOST_TALKS = 1024  # of UDP clients; the oldest goes
 _IDLE_SECONDS = 120.0
-_MACHINE = re.compile(r"podwire machine [^/]+/(?!control$)")
+_NODE = re.compile(rf"podwire machine [^/]+/(?!({'|'.join(CONTROL_NAMES)})$)")
 logger = logging.getLogger(__name__)
 
 
@@ -117,7 +116,7 @@ def _node() -> int:
     for child in Path("/proc/1/task/1/children").read_text().split():
         with suppress(OSError):
             title = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ").strip()
-            if _MACHINE.match(title):
+            if _NODE.match(title):
                 return int(child)
     raise OSError("no node of the lab runs")
 
@@ -127,75 +126,16 @@ async def _accept(listening: socket.socket, dial: Callable[[], socket.socket]) -
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            there = await _connected(dial())
+            there = await connected(dial())
         except OSError as err:
             logger.warning("%s: %s", listening.getsockname(), err)
-            _break(writer)
+            reset(writer)
             return
-        await _relay((reader, writer), there)
+        await relay((reader, writer), there)
 
-    server = await asyncio.start_server(talk, sock=listening, limit=_PIECE)
+    server = await asyncio.start_server(talk, sock=listening, limit=PIECE)
     async with server:
         await server.serve_forever()
-
-
-_Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def _connected(made: socket.socket) -> _Stream:
-    """Wait until a socket is connected; raises OSError."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(_DIAL_SECONDS):
-            ready = loop.create_future()
-            loop.add_writer(made, lambda: None if ready.done() else ready.set_result(None))
-            try:
-                await ready
-            finally:
-                loop.remove_writer(made)
-        if code := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code))
-        return await asyncio.open_connection(sock=made, limit=_PIECE)
-    except BaseException:
-        made.close()
-        raise
-
-
-async def _relay(here: _Stream, there: _Stream) -> None:
-    """Copy both ways until both have ended; a break of one breaks the other."""
-    copies = [
-        asyncio.create_task(_copy(here[0], there[1])),
-        asyncio.create_task(_copy(there[0], here[1])),
-    ]
-    try:
-        await asyncio.gather(*copies)
-    except OSError:
-        for _, writer in (here, there):
-            _break(writer)
-    finally:
-        for task in copies:
-            task.cancel()
-        for _, writer in (here, there):
-            writer.close()
-        for _, writer in (here, there):
-            with suppress(OSError):  # it was broken
-                await writer.wait_closed()
-
-
-def _break(writer: asyncio.StreamWriter) -> None:
-    """Reset a connection: an end without a reset would look like an empty answer."""
-    opened = writer.get_extra_info("socket")
-    with suppress(OSError):  # it is closed
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(_PIECE):
-        writer.write(piece)
-        await writer.drain()
-    with suppress(OSError):  # the other side has gone already
-        writer.write_eof()
 
 
 _Client = tuple[Any, ...]  # the address of a UDP client
@@ -224,7 +164,7 @@ class _Datagrams:
 
     def _from_outside(self) -> None:
         try:
-            data, client = self._listening.recvfrom(_PIECE)
+            data, client = self._listening.recvfrom(PIECE)
             made = self._talk(client)
             made.send(data)
         except OSError as err:  # a lost datagram is nothing new to a client
@@ -242,7 +182,7 @@ class _Datagrams:
 
     def _from_inside(self, made: socket.socket, client: _Client) -> None:
         try:
-            self._listening.sendto(made.recv(_PIECE), client)
+            self._listening.sendto(made.recv(PIECE), client)
         except BlockingIOError:
             return
         except OSError:  # refused: the next datagram dials again

@@ -15,7 +15,7 @@ from control.controllers.nodes.silence import silent
 from control.linux import processes
 from lab.cgroups import remove_cgroups
 from lab.down import end
-from lab.spec import LabSpec
+from lab.spec import LabSpec, LabSpecError
 from lab.state import LabDir
 from lab.status import look
 
@@ -26,23 +26,42 @@ def stop_lab(lab: LabDir, spec: LabSpec) -> None:
     """End all processes of a running lab; raises RemovalError, OSError."""
     lab.write_spec(dataclasses.replace(spec, stopped=True))
     pids = {machine.name: machine.pid for machine in look(lab).machines}
-    control = pids.pop("control")
+    controls = [pids.pop(name) for name in spec.controls]
     _stop(pid for pid in pids.values() if pid is not None)
-    _stop([control] if control is not None else ())
+    _stop(pid for pid in controls if pid is not None)
     keeper = lab.keeper()
     assert keeper is not None  # noqa: S101  # it runs
     end(keeper.pid, lambda: keeper.alive)
     remove_cgroups(lab)
 
 
-def stop_nodes(lab: LabDir, spec: LabSpec, names: Collection[str]) -> None:
-    """Stop nodes of a running lab, and tell its API server; raises ClientError, OSError."""
+def stop_machines(lab: LabDir, spec: LabSpec, names: Collection[str]) -> None:
+    """Stop machines of a running lab, and tell its API server of nodes.
+
+    Raises LabSpecError, ClientError, OSError.
+    """
+    changed = with_stopped(spec, names)
+    lab.write_spec(changed)
+    end_nodes(lab, names)
+    asyncio.run(_tell(lab.kubeconfig, [name for name in names if name not in spec.controls]))
+
+
+def with_stopped(spec: LabSpec, names: Collection[str]) -> LabSpec:
+    """Return a lab some of whose machines are stopped, if etcd keeps its majority.
+
+    Raises LabSpecError.
+    """
     nodes = (
         dataclasses.replace(node, stopped=node.stopped or node.name in names) for node in spec.nodes
     )
-    lab.write_spec(dataclasses.replace(spec, nodes=tuple(nodes)))
-    end_nodes(lab, names)
-    asyncio.run(_tell(lab.kubeconfig, names))
+    away = {*spec.stopped_controls, *(name for name in names if name in spec.controls)}
+    if 2 * len(away) >= spec.control_planes:
+        raise LabSpecError(
+            f"lab {spec.name} has {spec.control_planes} control planes: without "
+            f"{', '.join(sorted(away))} etcd would have no majority, and the API would not serve; "
+            "stop the lab instead"
+        )
+    return dataclasses.replace(spec, nodes=tuple(nodes), stopped_controls=tuple(sorted(away)))
 
 
 def end_nodes(lab: LabDir, names: Collection[str]) -> None:

@@ -38,13 +38,14 @@ def start_again(lab: LabDir, spec: LabSpec, name: str) -> LabSpec:
 
 
 def _mark_started(lab: LabDir, spec: LabSpec, name: str) -> LabSpec:
-    """Expect a stopped node to run again."""
+    """Expect a stopped machine to run again."""
     if name not in stopped(spec):
         return spec
     nodes = tuple(
         dataclasses.replace(node, stopped=node.stopped and node.name != name) for node in spec.nodes
     )
-    changed = dataclasses.replace(spec, nodes=nodes)
+    away = tuple(control for control in spec.stopped_controls if control != name)
+    changed = dataclasses.replace(spec, nodes=nodes, stopped_controls=away)
     lab.write_spec(changed)
     return changed
 

@@ -23,6 +23,7 @@ import setproctitle
 from control.linux import processes, syscalls
 from control.reported import ReportedError
 from lab import forward, linux, modules, network, waiter
+from lab.balancer.process import Balancer
 from lab.cloud import write_running
 from lab.components import load_components
 from lab.link import cable
@@ -152,11 +153,12 @@ def _keep(
         for _, gate in made.values():
             gate.open()
         requests = _listen_for_requests(lab)
+        balancer = Balancer(lab, spec, _fork)
     except (OSError, network.LabNetworkError) as err:
         report.open(f"wiring lab {lab.name} failed: {err}".encode())
         return
     report.open()
-    _serve(lab, run, requests, {pid: name for name, (pid, _) in made.items()})
+    _serve(lab, run, requests, balancer, {pid: name for name, (pid, _) in made.items()})
 
 
 def _listen_for_requests(lab: LabDir) -> socket.socket:
@@ -173,7 +175,9 @@ def _listen_for_requests(lab: LabDir) -> socket.socket:
     return server
 
 
-def _serve(lab: LabDir, run: Run, requests: socket.socket, running: dict[int, str]) -> None:
+def _serve(
+    lab: LabDir, run: Run, requests: socket.socket, balancer: Balancer, running: dict[int, str]
+) -> None:
     """Reap all orphans, as PID 1 of the namespace must, and start machines that were killed.
 
     ``running`` has the names of machines by the process ID of their first process.
@@ -184,13 +188,14 @@ def _serve(lab: LabDir, run: Run, requests: socket.socket, running: dict[int, st
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker.fileno())
     _reap(running)  # who ended before its signal was waited for
+    balancer.keep()
     told: set[str] = set()
     while True:
         told = _tell_cloud(lab, told, {*running.values()})
         select.select([requests, woken], [], [])
         with suppress(BlockingIOError):
             woken.recv(4096)
-        _reap(running)
+        balancer.keep(_reap(running))
         with suppress(OSError):  # nobody asks, or who asked has gone
             connection, _ = requests.accept()
             with connection:
@@ -202,17 +207,23 @@ def _tell_cloud(lab: LabDir, told: set[str], names: set[str]) -> set[str]:
     if told == names:
         return told
     try:
-        write_running(lab, names)
+        spec = lab.spec()
+        if spec is not None:
+            write_running(lab, spec, names)
     except OSError as err:  # a full disk must not end the lab
         print(f"running machines are not written: {err}")
         return told
     return names
 
 
-def _reap(running: dict[int, str]) -> None:
+def _reap(running: dict[int, str]) -> set[int]:
+    """Reap what has ended, and return its process IDs."""
+    ended = set()
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             running.pop(pid, None)
+            ended.add(pid)
+    return ended
 
 
 def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int, str]) -> None:
@@ -226,7 +237,8 @@ def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int,
         _fork(lambda: forward.serve(request, fds[0], connection), {fds[0], connection.fileno()})
         return os.close(fds[0])
     if request.startswith(WAIT):
-        return _fork(lambda: waiter.serve(lab, request, connection), {connection.fileno()})
+        _fork(lambda: waiter.serve(lab, request, connection), {connection.fileno()})
+        return None
     name = request.decode(errors="replace")
     try:
         _start_again(lab, run, running, name)
@@ -237,8 +249,8 @@ def _answer(connection: socket.socket, lab: LabDir, run: Run, running: dict[int,
     return None
 
 
-def _fork(answer: Callable[[], None], keep: Collection[int]) -> None:
-    """Let a fork answer a request, with only the files ``keep``."""
+def _fork(answer: Callable[[], None], keep: Collection[int]) -> int:
+    """Let a fork answer a request, with only the files ``keep``; return its process ID."""
 
     def child() -> None:
         signal.set_wakeup_fd(-1)
@@ -246,7 +258,7 @@ def _fork(answer: Callable[[], None], keep: Collection[int]) -> None:
         linux.close_files(keep={0, 1, 2, *keep})
         answer()
 
-    fork(child)
+    return fork(child)
 
 
 def _start_again(lab: LabDir, run: Run, running: dict[int, str], name: str) -> None:
@@ -356,9 +368,9 @@ def _be_machine(
     rooted.open()
     if start.wait() != b"ok":
         return None
-    if machine.name == "control":
+    if machine.name in spec.controls:
         _listen(spec, machine.ips)
-    else:
+    if machine.name not in spec.controls or spec.is_balanced:
         os.close(MANAGEMENT_FD)
 
     def log_of(component: str) -> str:

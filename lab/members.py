@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from control.api.validation.node_labels import may_set
 from control.api.validation.text import label_value, qualified_name
-from lab.spec import MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, require_room
+from lab.spec import CONTROL_NAMES, MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, require_room
 
 # A node's name is that of its cable, too: 15 characters (IFNAMSIZ). A "-" ends it in names of logs.
 _NODE = re.compile(r"[a-z][a-z0-9]{0,14}")
-_TAKEN = ("control", "switch", "lab", "lo")  # the lab's own machines, links and logs
+_TAKEN = (*CONTROL_NAMES, "switch", "lab", "lo")  # the lab's own machines, links and logs
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 

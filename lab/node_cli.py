@@ -43,7 +43,8 @@ def add(
 def stop(name: str, nodes: tuple[str, ...]) -> None:
     """Switch nodes off; they keep their addresses and files.
 
-    Their Pods stay bound to them, and are moved after five minutes, as in any cluster.
+    Their Pods stay bound to them, and are moved after five minutes, as in any cluster. Of several
+    control planes (control, control2 ...) a minority may be switched off, too.
     """
     from lab import node_commands
 

@@ -4,7 +4,7 @@ Each imports what it needs when it needs it: half of the time of ``add`` was imp
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -40,27 +40,33 @@ def add(
 
 
 def stop(name: str, names: tuple[str, ...]) -> None:
-    """Switch nodes off."""
+    """Switch machines off."""
     from lab import halt
 
     with _changing(name) as (lab, spec):
-        for each in names:
-            spec.node(each)
-        halt.stop_nodes(lab, spec, names)
+        _require(spec, names)
+        halt.stop_machines(lab, spec, names)
     click.echo(f"lab {name}: stopped {', '.join(names)}")
 
 
 def start(name: str, names: tuple[str, ...]) -> None:
-    """Start nodes, and wait until they are ready."""
+    """Start machines, and wait until the nodes among them are ready."""
     began, steps = time.time(), Steps(Console())
     with _changing(name) as (lab, spec):
-        for each in names:
-            spec.node(each)
+        _require(spec, names)
         for each in names:
             spec = join.start_again(lab, spec, each)
-        with steps.step("nodes ready") as say:
-            wait_ready(lab, names, say, since=began)
+        if nodes := [each for each in names if each not in spec.controls]:
+            with steps.step("nodes ready") as say:
+                wait_ready(lab, nodes, say, since=began)
     click.echo(f"lab {name}: {', '.join(names)} runs again")
+
+
+def _require(spec: LabSpec, names: Sequence[str]) -> None:
+    """Refuse machines that can not be switched off and on alone; raises LabSpecError."""
+    for name in names:
+        if not (spec.is_balanced and name in spec.controls):
+            spec.node(name)
 
 
 def remove(name: str, names: tuple[str, ...], *, force: bool, timeout: float) -> None:

@@ -13,6 +13,7 @@ from lab.spec import (
     CONTAINERD,
     CONTAINERD_SOCKET,
     CONTROL_HOST,
+    CONTROL_NAMES,
     CONTROLLERS_METRICS_PORT,
     DATA,
     DNS_FDS,
@@ -35,8 +36,11 @@ from lab.spec import (
     Component,
     LabSpec,
     Machine,
+    address_of,
     addresses_of,
+    authority,
     cgroup,
+    control_host,
     dns_ips,
 )
 
@@ -45,11 +49,18 @@ Part = Callable[[LabSpec, Machine], Component | None]
 
 
 def machines(spec: LabSpec) -> tuple[Machine, ...]:
-    """Return the control plane's machine, then the nodes."""
-    nodes = tuple(
-        _machine(spec, node.name, CONTROL_HOST + node.number, NODE) for node in spec.nodes
-    )
-    return (_machine(spec, "control", CONTROL_HOST, CONTROL), *nodes)
+    """Return the control planes' machines, then the nodes."""
+    return (*control_machines(spec), *node_machines(spec))
+
+
+def control_machines(spec: LabSpec) -> tuple[Machine, ...]:
+    """Return the control planes' machines."""
+    return tuple(_machine(spec, name, control_host(name), CONTROL) for name in spec.controls)
+
+
+def node_machines(spec: LabSpec) -> tuple[Machine, ...]:
+    """Return the nodes."""
+    return tuple(_machine(spec, node.name, CONTROL_HOST + node.number, NODE) for node in spec.nodes)
 
 
 def hollow_machines(spec: LabSpec) -> tuple[Machine, ...]:
@@ -71,8 +82,8 @@ def _apiserver(spec: LabSpec, machine: Machine) -> Component:
         "apiserver",
         (
             "apiserver",
-            f"--store={_store(spec)}",
-            f"--listen-fd={MANAGEMENT_FD}",
+            f"--store={store_url(spec, machine.name)}",
+            *(() if spec.is_balanced else (f"--listen-fd={MANAGEMENT_FD}",)),
             f"--listen-fd={CLUSTER_FD}",
             f"--tls-cert={CONFIG / 'apiserver.crt'}",
             f"--tls-key={CONFIG / 'apiserver.key'}",
@@ -91,31 +102,69 @@ def _apiserver(spec: LabSpec, machine: Machine) -> Component:
     )
 
 
-def _store(spec: LabSpec) -> str:
-    """Return the API server's option; etcd is asked where nobody else can ask it."""
-    if spec.store == ETCD:
+def store_url(spec: LabSpec, machine: str) -> str:
+    """Return the API server's option; one etcd is asked where nobody else can ask it."""
+    if spec.store != ETCD:
+        return f"sqlite:{DATA / 'store.db'}"
+    if not spec.is_balanced:
         return f"etcd:http://127.0.0.1:{ETCD_PORT}"
-    return f"sqlite:{DATA / 'store.db'}"
+    names = [machine, *(name for name in spec.controls if name != machine)]  # the own one first
+    urls = (f"https://{_member(spec, name, ETCD_PORT)}" for name in names)
+    files = {"cacert": "etcd-ca.crt", "cert": "etcd-client.crt", "key": "etcd-client.key"}
+    options = (f"{name}={CONFIG / file}" for name, file in files.items())
+    return f"etcd:{','.join(urls)}?{'&'.join(options)}"
 
 
-def _etcd(spec: LabSpec, machine: Machine) -> Component | None:
+def _member(spec: LabSpec, name: str, port: int) -> str:
+    return authority(address_of(spec, control_host(name)), port)
+
+
+def etcd(spec: LabSpec, machine: Machine) -> Component | None:
+    """Return a control plane's member of etcd."""
     if spec.store != ETCD:
         return None
-    clients, peers = (f"http://127.0.0.1:{port}" for port in (ETCD_PORT, ETCD_PEER_PORT))
     options = {
         "name": machine.name,
         "data-dir": DATA / "etcd",
-        "listen-client-urls": clients,
-        "advertise-client-urls": clients,
-        "listen-peer-urls": peers,
-        "initial-advertise-peer-urls": peers,
-        "initial-cluster": f"{machine.name}={peers}",
+        **(_shared(spec, machine.name) if spec.is_balanced else _alone(machine.name)),
         "max-txn-ops": 1024,  # a Service of many ports takes a key for each
         "logger": "zap",
         "log-level": "warn",
     }
     words = (f"--{name}={value}" for name, value in options.items())
     return Component(ETCD, ("etcd", *words), is_program=True)
+
+
+def _alone(name: str) -> dict[str, object]:
+    """Return the options of an etcd on loopback."""
+    clients, peers = (f"http://127.0.0.1:{port}" for port in (ETCD_PORT, ETCD_PEER_PORT))
+    return _urls(clients, clients, peers) | {"initial-cluster": f"{name}={peers}"}
+
+
+def _shared(spec: LabSpec, machine: str) -> dict[str, object]:
+    """Return the options of a member of a cluster, with TLS between all that speak."""
+    clients, peers = (
+        f"https://{_member(spec, machine, port)}" for port in (ETCD_PORT, ETCD_PEER_PORT)
+    )
+    cluster = (f"{name}=https://{_member(spec, name, ETCD_PEER_PORT)}" for name in spec.controls)
+    options: dict[str, object] = {"initial-cluster": ",".join(cluster)}
+    for peer in ("", "peer-"):
+        options |= {
+            f"{peer}cert-file": CONFIG / "etcd.crt",
+            f"{peer}key-file": CONFIG / "etcd.key",
+            f"{peer}trusted-ca-file": CONFIG / "etcd-ca.crt",
+            f"{peer}client-cert-auth": "true",
+        }
+    return _urls(clients, clients, peers) | options
+
+
+def _urls(listen: str, clients: str, peers: str) -> dict[str, object]:
+    return {
+        "listen-client-urls": listen,
+        "advertise-client-urls": clients,
+        "listen-peer-urls": peers,
+        "initial-advertise-peer-urls": peers,
+    }
 
 
 def _scheduler(_: LabSpec, __: Machine) -> Component:
@@ -278,9 +327,9 @@ def _cloud(spec: LabSpec, _: Machine) -> Component:
     )
 
 
-def _hollow(spec: LabSpec, _: Machine) -> Component | None:
+def _hollow(spec: LabSpec, machine: Machine) -> Component | None:
     """Return the hollow nodes' process."""
-    if not spec.hollow:
+    if not spec.hollow or machine.name != CONTROL_NAMES[0]:
         return None
     return Component(
         "hollow",
@@ -310,7 +359,7 @@ def _cluster_cidr(spec: LabSpec) -> str:
 
 # The parts of the control plane's machine, and those of each node, in the order of their start.
 CONTROL: tuple[Part, ...] = (
-    _etcd,
+    etcd,
     _apiserver,
     _scheduler,
     _controllers,

@@ -18,7 +18,7 @@ from control.client import ApiError, Client
 from control.reported import ReportedError
 from lab.forward import port_of
 from lab.goals import REQUEST, Goal, Published
-from lab.parts import machines
+from lab.parts import node_machines
 from lab.state import LabDir
 from lab.status import published
 
@@ -136,7 +136,7 @@ def _listen(request: Request) -> socket.socket:
 def _ask(lab: LabDir, wanted: Published, listening: socket.socket) -> str:
     """Hand the socket to the keeper; return its answer."""
     spec = lab.spec()
-    nodes = machines(spec)[1:] if spec else ()
+    nodes = node_machines(spec) if spec else ()
     files = [lab.machine(node.name) / "etc/proxy.kubeconfig" for node in nodes]
     inside = next((file for file in files if file.exists()), None)
     if inside is None:

@@ -14,8 +14,12 @@ NODE_MASKS = {4: 24, 6: 64}  # prefix length of each node's part of the Pod rang
 SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/22")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
 SWITCHES = {4: SWITCH_V4, 6: SWITCH_V6}
+SWITCH_HOST = 1
 CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
 HOLLOW_HOST = 256  # the address of hollow node i is this number and i, where nobody answers
+# With several control planes: control2 is .2, and so on; the switch balances between them.
+CONTROL_NAMES = ("control", *(f"control{number}" for number in range(2, 6)))
+CONTROL_COUNTS = (1, 3, 5)  # an even one of etcd's members is no safer than one less
 POOL = {4: "172.31.0.200-172.31.0.250", 6: "fd00:31::200-fd00:31::2ff"}  # of load balancers
 UPLINK = "eth0"  # a machine's end of its cable
 API_PORT = 6443
@@ -87,6 +91,18 @@ class LabSpec:
     runtime: str = BUILTIN  # what runs the nodes' containers: one of RUNTIMES
     stopped: bool = False  # by lab stop: no process is expected
     hollow: int = 0  # nodes whose containers are only said to run
+    control_planes: int = 1  # one of CONTROL_COUNTS
+    stopped_controls: tuple[str, ...] = ()  # by lab node stop
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The names of the control planes' machines."""
+        return CONTROL_NAMES[: self.control_planes]
+
+    @property
+    def is_balanced(self) -> bool:
+        """True if there are several API servers, between which the switch balances."""
+        return self.control_planes > 1
 
     def node(self, name: str) -> NodeSpec:
         """Return a node by its name; raises LabSpecError, which lists the existing ones."""
@@ -162,13 +178,12 @@ def make_spec(
     stub_domain: tuple[str, ...] = (),
     runtime: str = BUILTIN,
     hollow: int = 0,
+    control_planes: int = 1,
 ) -> LabSpec:
     """Return the specification for ``lab up``'s options; raises LabSpecError."""
     check_name(name)
-    if not 1 <= nodes <= MAX_NODES:
-        raise LabSpecError(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
-    if not 0 <= hollow <= MAX_HOLLOW:
-        raise LabSpecError(f"--hollow {hollow}: a lab has 0 to {MAX_HOLLOW} hollow nodes")
+    check_controls(control_planes, store)
+    _check_counts(nodes, hollow)
     if dual_stack and ip_family == "ipv6":
         raise LabSpecError("--ip-family ipv6 and --dual-stack: choose one of them")
     family = "dual" if dual_stack else ip_family
@@ -185,7 +200,28 @@ def make_spec(
         stub_domains=stub_domain,
         runtime=runtime,
         hollow=hollow,
+        control_planes=control_planes,
     )
+
+
+def _check_counts(nodes: int, hollow: int) -> None:
+    if not 1 <= nodes <= MAX_NODES:
+        raise LabSpecError(f"--nodes {nodes}: a lab has 1 to {MAX_NODES} nodes")
+    if not 0 <= hollow <= MAX_HOLLOW:
+        raise LabSpecError(f"--hollow {hollow}: a lab has 0 to {MAX_HOLLOW} hollow nodes")
+
+
+def check_controls(count: int, store: str) -> None:
+    """Refuse a number of control planes that a store cannot serve; raises LabSpecError."""
+    if count not in CONTROL_COUNTS:
+        known = ", ".join(map(str, CONTROL_COUNTS))
+        raise LabSpecError(
+            f"--control-planes {count}: a lab has {known}, so that etcd has a majority"
+        )
+    if count > 1 and store != ETCD:
+        raise LabSpecError(
+            f"--control-planes {count}: API servers share an etcd, and no {store}: add --store etcd"
+        )
 
 
 def numbered(count: int) -> tuple[NodeSpec, ...]:
@@ -252,10 +288,30 @@ def require_room(nodes: int, pod_cidrs: tuple[str, ...]) -> None:
             )
 
 
-def api_url(spec: LabSpec) -> str:
-    """Return the API server's URL inside the lab."""
-    host = addresses_of(spec, CONTROL_HOST)[0].partition("/")[0]
-    return f"https://{f'[{host}]' if ':' in host else host}:{API_PORT}"
+def api_url(spec: LabSpec, host: int | None = None) -> str:
+    """Return the API's URL inside the lab, or that of one control plane's ``host``.
+
+    With several control planes it is that of the switch, which balances between them.
+    """
+    if host is None:
+        host = SWITCH_HOST if spec.is_balanced else CONTROL_HOST
+    return f"https://{authority(address_of(spec, host), API_PORT)}"
+
+
+def authority(address: str, port: int) -> str:
+    """Return an address and port as a URL has them."""
+    return f"{f'[{address}]' if ':' in address else address}:{port}"
+
+
+def address_of(spec: LabSpec, host: int) -> str:
+    """Return a machine's first address, by its number in the nodes' ranges."""
+    return addresses_of(spec, host)[0].partition("/")[0]
+
+
+def control_host(name: str) -> int:
+    """Return the number, in the nodes' ranges, of a control plane's machine."""
+    place = CONTROL_NAMES.index(name)
+    return place + 1 if place else CONTROL_HOST
 
 
 def dns_ips(spec: LabSpec) -> tuple[str, ...]:

@@ -95,8 +95,8 @@ def killed_machines(lab: LabDir) -> list[str]:
 
 
 def stopped(spec: LabSpec) -> set[str]:
-    """Return the names of the nodes that ``lab node stop`` stopped."""
-    return {node.name for node in spec.nodes if node.stopped}
+    """Return the names of the machines that ``lab node stop`` stopped."""
+    return {node.name for node in spec.nodes if node.stopped} | {*spec.stopped_controls}
 
 
 def look(lab: LabDir) -> LabStatus:

@@ -8,6 +8,7 @@ import setproctitle
 
 from control.client import KubeconfigError
 from lab import readiness
+from lab.credentials import inside_kubeconfig
 from lab.requests import WAIT, Line, NotReadyError
 from lab.state import LabDir
 
@@ -25,7 +26,9 @@ def serve(lab: LabDir, request: bytes, asker: socket.socket) -> None:
 
     wanted = json.loads(request.removeprefix(WAIT))
     # As a part of the control plane: the user's kubeconfig has an address of the host.
-    inside = lab.machine("control") / "etc" / "scheduler.kubeconfig"
+    spec = lab.spec()
+    assert spec is not None  # noqa: S101  # the lab runs
+    inside = inside_kubeconfig(lab, spec)
     try:
         readiness.wait_ready(lab, wanted["names"], say, since=wanted["since"], kubeconfig=inside)
     except (NotReadyError, KubeconfigError) as err:

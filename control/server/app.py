@@ -21,7 +21,7 @@ from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
 from control.server.access.legacy_tokens import LegacyTokens
 from control.server.aggregation.follow import aggregate
-from control.server.bootstrap import bootstrap, keep
+from control.server.bootstrap import bootstrap, keep, leave
 from control.server.bugs import ConnectionLog
 from control.server.http.handler import HttpHandler
 from control.server.http.web_request import request_factory
@@ -78,6 +78,7 @@ async def serve(
         stack.push_async_callback(door.close)
         for bound in sockets:
             door.open(bound)
+        stack.push_async_callback(leave, state)  # first of all, so that nobody new comes here
         works = upkeep(state), keep(state), keep_addresses(state), scrape(state)
         for work in (*works, definitions.follow(state), aggregate(state), legacy.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))

@@ -38,6 +38,7 @@ from control.store.base import StoreError
 logger = logging.getLogger(__name__)
 
 INTERVAL = 10.0
+_LEAVE_SECONDS = 2.0
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _USED_FOR = {
     "system-cluster-critical": (
@@ -72,9 +73,37 @@ async def bootstrap(state: ServerState) -> None:
         await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
     await _make_range(state)
     await _ensure(state, SERVICE, "default", _NAME, _service(state))
-    if not ip_address(state.config.advertise_address).is_loopback:
-        await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state))
-        await _ensure(state, ENDPOINT_SLICE, "default", _NAME, _endpoint_slice(state))
+    if _is_reachable(state):
+        alive = await state.presence.renew(state.store, state.config.advertise_address)
+        await _publish(state, alive)
+
+
+async def leave(state: ServerState) -> None:
+    """Take this server out of the endpoints of ``kubernetes``, unless it is the last one.
+
+    A failure costs only time: the others find out after 15 seconds.
+    """
+    if not _is_reachable(state):
+        return
+    try:
+        async with asyncio.timeout(_LEAVE_SECONDS):
+            rest = await state.presence.leave(state.store, state.config.advertise_address)
+            if rest:
+                await state.cache.fresh()
+                await _publish(state, rest)
+    except (StatusError, StoreError, TimeoutError) as err:
+        logger.warning("leaving the endpoints of the Service kubernetes: %s", err)
+
+
+def _is_reachable(state: ServerState) -> bool:
+    """True if others could reach the server at the address that it advertises."""
+    return not ip_address(state.config.advertise_address).is_loopback
+
+
+async def _publish(state: ServerState, addresses: list[str]) -> None:
+    """Write the addresses of all servers into the endpoints of the Service ``kubernetes``."""
+    await _ensure(state, ENDPOINTS, "default", _NAME, _endpoints(state, addresses))
+    await _ensure(state, ENDPOINT_SLICE, "default", _NAME, _endpoint_slice(state, addresses))
 
 
 async def keep(state: ServerState, interval: float = INTERVAL) -> None:
@@ -114,22 +143,20 @@ def _service(state: ServerState) -> Wire:
     }
 
 
-def _endpoints(state: ServerState) -> Wire:
+def _endpoints(state: ServerState, addresses: list[str]) -> Wire:
     port = {"name": _PORT, "port": state.config.port, "protocol": "TCP"}
-    address = {"ip": state.config.advertise_address}
     return {
         "metadata": {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [address], "ports": [port]}],
+        "subsets": [{"addresses": [{"ip": each} for each in addresses], "ports": [port]}],
     }
 
 
-def _endpoint_slice(state: ServerState) -> Wire:
-    address = ip_address(state.config.advertise_address)
+def _endpoint_slice(state: ServerState, addresses: list[str]) -> Wire:
     port = {"name": _PORT, "port": state.config.port, "protocol": "TCP"}
     return {
         "metadata": {"labels": {"kubernetes.io/service-name": _NAME}},
-        "addressType": f"IPv{address.version}",
-        "endpoints": [{"addresses": [str(address)], "conditions": {"ready": True}}],
+        "addressType": f"IPv{ip_address(state.config.advertise_address).version}",
+        "endpoints": [{"addresses": [each], "conditions": {"ready": True}} for each in addresses],
         "ports": [port],
     }
 

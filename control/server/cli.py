@@ -7,7 +7,6 @@ import signal
 import socket
 import ssl
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,8 +30,8 @@ from control.server.access.door import DoorLimits
 from control.server.app import serve
 from control.server.state.server import ApiServerConfig, FrontProxy, Network
 from control.server.wire.errors import StatusError
-from control.store import Store, StoreConfigError, StoreUrlError, encrypted, open_store
-from control.store.base import StoreError, StoreUnavailableError
+from control.store import Store, StoreConfigError, StoreUrlError, encrypted, open_when_ready
+from control.store.base import StoreError
 from control.tls import CertificateError, load_authority, load_identity
 from control.tokens import (
     ISSUER,
@@ -52,7 +51,6 @@ _UNUSABLE = (
 )
 # Open files; half of them are for clients that have shown no credentials.
 _DESCRIPTORS = 8192
-_ETCD_SECONDS, _ETCD_PAUSE = 60.0, 0.2  # how long an etcd is waited for, and between two tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,21 +335,10 @@ def raise_descriptors() -> int:
 
 
 async def _opened(flags: Flags) -> Store:
-    """Open the store; an etcd that starts beside this server is waited for, as upstream does.
-
-    Raises StoreUrlError, StoreConfigError, StoreUnavailableError.
-    """
+    """Open the store; raises StoreUrlError, StoreConfigError, StoreUnavailableError."""
+    store = await open_when_ready(flags.store, flags.quota_backend_bytes)
     config = flags.encryption_provider_config
-    deadline = time.monotonic() + (_ETCD_SECONDS if flags.store.startswith("etcd:") else 0)
-    while True:
-        try:
-            store = await open_store(flags.store, flags.quota_backend_bytes)
-            return store if config is None else encrypted(store, config)
-        except StoreUnavailableError as err:
-            if time.monotonic() > deadline:
-                raise
-            logger.info("waiting for the store: %s", err)
-            await asyncio.sleep(_ETCD_PAUSE)
+    return store if config is None else encrypted(store, config)
 
 
 async def _run(flags: Flags, sockets: list[socket.socket]) -> None:

@@ -5,11 +5,23 @@ protocol and its errors); ``memory.py`` is its shortest implementation, ``sqlite
 durable one, ``etcd/`` the one that several API servers share.
 """
 
+import asyncio
+import logging
+import time
 from pathlib import Path
 
-from control.store.base import Store, StoreConfigError, StoreUrlError
+from control.store.base import Store, StoreConfigError, StoreUnavailableError, StoreUrlError
 
-__all__ = ["Store", "StoreConfigError", "StoreUrlError", "encrypted", "open_store"]
+__all__ = [
+    "Store",
+    "StoreConfigError",
+    "StoreUrlError",
+    "encrypted",
+    "open_store",
+    "open_when_ready",
+]
+logger = logging.getLogger(__name__)
+_ETCD_SECONDS, _ETCD_PAUSE = 60.0, 0.2  # how long an etcd is waited for, and between two tries
 
 _SYNCHRONOUS = {"": "FULL", "sync=full": "FULL", "sync=normal": "NORMAL"}
 
@@ -35,6 +47,22 @@ async def open_store(url: str, quota: int = 0) -> Store:
         )
     synchronous = _SYNCHRONOUS[options]
     return await SqliteStore.open(Path(path), synchronous=synchronous, quota=quota or QUOTA)
+
+
+async def open_when_ready(url: str, quota: int = 0) -> Store:
+    """Open a store as ``open_store`` does, but wait a minute for an etcd that starts, as upstream.
+
+    Raises StoreUrlError and StoreUnavailableError.
+    """
+    deadline = time.monotonic() + (_ETCD_SECONDS if url.startswith("etcd:") else 0)
+    while True:
+        try:
+            return await open_store(url, quota)
+        except StoreUnavailableError as err:
+            if time.monotonic() > deadline:
+                raise
+            logger.info("waiting for the store: %s", err)
+            await asyncio.sleep(_ETCD_PAUSE)
 
 
 def encrypted(store: Store, config: Path) -> Store:

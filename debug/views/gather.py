@@ -9,10 +9,11 @@ from debug.places import SWITCH, Ground, Place, inside_if_there
 from debug.views.join import NodeState, join
 from debug.views.layers import UnreadError, read
 from debug.views.report import ServicesReport
+from lab.spec import CONTROL_NAMES
 
 _SETTLING = 0.5  # seconds: a change of an object is on its way to the kernel for some of them
 _TRIES = 3
-_APART = ("control", SWITCH)  # machines of a lab that have no proxy
+_APART = (*CONTROL_NAMES, SWITCH)  # machines of a lab that have no proxy
 
 
 def gather(ground: Ground, node: str = "") -> ServicesReport:

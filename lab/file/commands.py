@@ -18,7 +18,7 @@ from lab.file.model import ImageEntry, LabFile, schema
 from lab.file.plan import describe, plan
 from lab.file.read import MOST_BYTES, LabFileError, read
 from lab.report import Steps
-from lab.spec import LabSpec
+from lab.spec import SQLITE, LabSpec
 from lab.state import IMAGES, LabDir
 from lab.status import published as running
 from lab.up import ensure_tools
@@ -141,6 +141,8 @@ def _short(file: LabFile) -> dict[str, Any]:
         {key: value for key, value in node.items() if usual.get(key) != value}
         for node in document["nodes"]
     ]
+    if document["controlPlane"] == {"machines": 1, "store": SQLITE}:
+        del document["controlPlane"]
     document["dns"] = {key: value for key, value in document["dns"].items() if value}
     return {key: value for key, value in document.items() if value not in ([], {})}
 

@@ -67,6 +67,19 @@ class Network(_Model):
     ] = "routes"
 
 
+class ControlPlane(_Model):
+    """The API servers, and where they keep objects."""
+
+    machines: Annotated[
+        Literal[1, 3, 5],
+        BeforeValidator(_number),
+        Field(description="As many API servers, schedulers and members of an etcd."),
+    ] = 1
+    store: Annotated[
+        Literal["sqlite", "etcd"], Field(description="Several machines share an etcd.")
+    ] = "sqlite"
+
+
 class Proxy(_Model):
     """What balances Services."""
 
@@ -118,6 +131,7 @@ class LabFile(_Model):
     runtime: Annotated[
         Literal["builtin", "containerd"], Field(description="What runs the nodes' containers.")
     ] = "builtin"
+    control_plane: ControlPlane = ControlPlane()
     network: Network = Network()
     proxy: Proxy = Proxy()
     dns: Dns = Dns()

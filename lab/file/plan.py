@@ -14,7 +14,16 @@ from lab.members import (
     check_taint,
     free_number,
 )
-from lab.spec import MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, check_name, make_spec
+from lab.spec import (
+    MAX_NODES,
+    ZONE,
+    LabSpec,
+    LabSpecError,
+    NodeSpec,
+    check_controls,
+    check_name,
+    make_spec,
+)
 
 DEFAULT_NAME = "lab"
 # What errors call the options of ``lab up``, and what a file calls them.
@@ -23,6 +32,8 @@ _FIELDS = {
     "--service-cidr": "serviceCIDRs",
     "--name": "name",
     "--hollow": "hollow",
+    "--control-planes": "machines",
+    "--store etcd": "store: etcd",
 }
 
 
@@ -37,6 +48,9 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
         check_count(len(nodes), ())
     with _at(text, ("name",)):
         title = check_name(name or file.name or DEFAULT_NAME)
+    control = file.control_plane
+    with _at(text, ("controlPlane",)):
+        check_controls(control.machines, control.store)
     with _at(text, ("network",)):
         spec = make_spec(
             title,
@@ -50,6 +64,8 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
             stub_domain=file.dns.stub_domains,
             runtime=file.runtime,
             hollow=file.hollow,
+            store=control.store,
+            control_planes=control.machines,
         )
     return dataclasses.replace(spec, nodes=nodes, counters=file.proxy.counters)
 
@@ -145,6 +161,7 @@ def describe(spec: LabSpec, recorded: LabFile | None, publish: Sequence[str] = (
             "nodes": [_entry(node) for node in spec.nodes],
             "runtime": spec.runtime,
             "hollow": spec.hollow,
+            "controlPlane": {"machines": spec.control_planes, "store": spec.store},
             "network": _network(spec),
             "proxy": _wire(Proxy.model_validate({"mode": spec.proxy, "counters": spec.counters})),
             "dns": {"upstreams": spec.dns_upstreams, "stubDomains": spec.stub_domains},

@@ -11,18 +11,19 @@ from rich.console import Console
 
 from control.pki import Pair
 from control.runtime.images.store import ImageStore
+from control.store.base import StoreError
 from lab import needs, resume
 from lab.credentials import write_kubeconfig
 from lab.down import remove
 from lab.folders import make_folders
 from lab.parts import machines
 from lab.report import Steps
-from lab.saved import head
+from lab.saved import head, members
 from lab.saved.read import SavedLabError, read_head, unpack
 from lab.saved.write import Saved
 from lab.saved.write import save as write
 from lab.shared import absent, need_root, plain_errors, staying_up
-from lab.spec import SQLITE, LabSpec, LabSpecError, check_name
+from lab.spec import ETCD, LabSpec, LabSpecError, check_name
 from lab.state import IMAGES, ROOT, Keeper, LabDir, lab_dir, locked
 from lab.status import named
 from lab.up import LabExistsError, ensure_tools
@@ -40,15 +41,10 @@ def save(name: str, file: Path) -> None:
         keeper, spec = lab.keeper(), lab.spec()
         if spec is None or keeper is None:
             raise click.ClickException(absent(name))
-        if spec.store != SQLITE:
-            raise click.ClickException(
-                f"lab {name} keeps its objects in {spec.store}, and only labs of --store {SQLITE} "
-                "can be saved"
-            )
         try:
             with lab.changing():
-                saved = write(lab, file, running=keeper.alive)
-        except sqlite3.Error as err:
+                saved = write(lab, spec, file, running=keeper.alive)
+        except (sqlite3.Error, StoreError) as err:
             text = f"the store of lab {name} cannot be copied: {err}; see lab logs apiserver"
             raise click.ClickException(text) from err
     _report(name, file, saved)
@@ -125,11 +121,21 @@ def install(file: Path, found: head.Head, lab: LabDir, *, replace: bool) -> LabS
         fresh = LabDir(Path(folder) / head.FOLDER)
         spec = dataclasses.replace(spec, stopped=True)
         _complete(fresh, spec, found.port)
+        if spec.store == ETCD:
+            _fill(fresh, spec)
         with locked():
             refuse_existing(lab, replace=replace)
             remove(lab)
             fresh.path.rename(lab.path)
     return spec
+
+
+def _fill(lab: LabDir, spec: LabSpec) -> None:
+    """Put the saved store into etcd's members; raises SavedLabError, OSError."""
+    try:
+        members.from_file(lab, spec)
+    except StoreError as err:
+        raise SavedLabError(f"the saved store cannot be put into etcd: {err}") from err
 
 
 def _complete(lab: LabDir, spec: LabSpec, port: int) -> None:

@@ -5,6 +5,8 @@ lab/lab.json  lab/file.json             its settings
 lab/published.json                      its ports on the host
 lab/pki/                                its authority
 lab/machines/MACHINE/{etc,var,cni}/     certificates and keys, store, volumes, addresses of Pods
+
+The store is a file of SQLite, also that of a lab with etcd.
 """
 
 import re
@@ -24,7 +26,7 @@ OF_PODS = re.compile(r"machines/[^/]+/(var/(volumes|agent)|cni)/")
 # What containers are made of: it is made anew.
 OF_CONTAINERS = re.compile(r"lab/machines/[^/]+/var/agent/(containers|sandboxes)/")
 # The host's images are mounted there; the store is copied in its own way.
-LEFT_OUT = re.compile(r"machines/[^/]+/var/((loaded-)?images|store\.db.*)")
+LEFT_OUT = re.compile(r"machines/[^/]+/var/((loaded-)?images|etcd|store\.db.*)")
 
 
 class SavedImage(BaseModel):

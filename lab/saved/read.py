@@ -149,9 +149,9 @@ def _checked_spec(file: Path, lab: LabDir) -> LabSpec:
     except (LabFileError, *_MALFORMED) as err:
         raise SavedLabError(f"{file}: lab.json: {err}; it was not written by podwire") from err
     running = tuple(dataclasses.replace(node, stopped=False) for node in spec.nodes)
-    if dataclasses.replace(spec, nodes=running, stopped=False, store=again.store) != again:
+    if dataclasses.replace(spec, nodes=running, stopped=False, stopped_controls=()) != again:
         raise SavedLabError(f"{file}: lab.json has values that no lab has")
     known = {machine.name for machine in machines(spec)}
     if {path.name for path in (lab.path / "machines").iterdir()} - known:
         raise SavedLabError(f"{file}: it has machines that are not in its lab.json")
-    return dataclasses.replace(spec, store=again.store)
+    return spec

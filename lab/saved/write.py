@@ -19,7 +19,8 @@ from control.runtime.images import names
 from control.runtime.images.store import ImageStore
 from control.version import PODWIRE
 from lab.resume import known_port
-from lab.saved import head
+from lab.saved import head, members
+from lab.spec import ETCD, LabSpec
 from lab.state import IMAGES, LabDir
 
 # SQLite takes ``value`` from the row that has the maximum.
@@ -37,11 +38,17 @@ class Saved:
     left_out: list[str] = field(default_factory=list)
 
 
-def save(lab: LabDir, file: Path, *, running: bool) -> Saved:
-    """Write a lab into a file, which only its owner may read; raises OSError, sqlite3.Error."""
+def save(lab: LabDir, spec: LabSpec, file: Path, *, running: bool) -> Saved:
+    """Write a lab into a file, which only its owner may read.
+
+    Raises OSError, sqlite3.Error, StoreError.
+    """
     with tempfile.TemporaryDirectory(prefix="podwire-save-") as folder, _whole(file) as stream:
         store = Path(folder) / "store.db"
-        _copy_store(lab.path / head.STORE, store, running=running)
+        if spec.store == ETCD:
+            members.to_file(lab, spec, store, running=running)
+        else:
+            _copy_store(lab.path / head.STORE, store, running=running)
         found = head.Head(
             podwire=PODWIRE, name=lab.name, port=known_port(lab), images=tuple(_images(lab, store))
         )

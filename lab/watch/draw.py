@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from lab.spec import CONTROL_NAMES
 from lab.watch.picture import MachineView, Picture, PodView, ServiceView, Traffic
 
 _MARKS = {
@@ -21,7 +22,7 @@ _MARKS = {
     "unknown": ("·", "dim"),
 }
 _COLORS = {"up": "green", "stopped": "dim", "killed": "red", "not ready": "red"}
-_NODE = 30  # columns of a node
+_CONTROL, _NODE = 56, 30  # columns of a control plane that is alone, and of a node
 _BAR = 20  # columns of a Service's bar
 _PALETTE = ("cyan", "magenta", "yellow", "green", "blue", "white")
 _MOST_PODS = 12  # of a node, and _MOST_SERVICES of a lab: what a screen has room for
@@ -31,10 +32,14 @@ _UNITS = ("B", "kB", "MB", "GB")
 
 def draw(picture: Picture) -> RenderableType:
     """Return the drawing: the control plane, the switch, the nodes, the Services."""
-    control, *nodes = picture.machines or (None,)
+    controls = [each for each in picture.machines if each.name in CONTROL_NAMES]
+    nodes = [each for each in picture.machines if each.name not in CONTROL_NAMES]
     parts: list[RenderableType] = [_title(picture)]
-    if control is not None:
-        parts.append(Align.center(_control(control)))
+    if len(controls) == 1:
+        parts.append(Align.center(_control(controls[0], _CONTROL)))
+    elif controls:
+        panels = [_control(each, _NODE) for each in controls]
+        parts.append(Align.center(Columns(panels, padding=(0, 1))))
     parts.append(
         Text(f"switch {', '.join(picture.switch)}, the world outside", "bold", justify="center")
     )
@@ -53,10 +58,10 @@ def _title(picture: Picture) -> Text:
     return title
 
 
-def _control(machine: MachineView) -> Panel:
+def _control(machine: MachineView, width: int) -> Panel:
     lines = Text(f"{', '.join(machine.addresses)}\n")
     lines.append("API server, scheduler, controllers, cloud, DNS")
-    return _panel(machine, lines, width=56)
+    return _panel(machine, lines, width)
 
 
 def _node(machine: MachineView) -> Panel:

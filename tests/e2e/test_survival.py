@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.e2e.harness import CHECKOUT, WEB, eventually, podwire, run
+from tests.support.e2e.harness import CHECKOUT, WEB, eventually, identity, podwire, run
 
 COMPONENTS = [
     ("control", "apiserver"),
@@ -27,19 +27,6 @@ def web(lab):
     lab.kubectl("apply", "-f", str(WEB))
     lab.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     return lab
-
-
-def identity(lab):
-    """Return what must stay the same: each Pod, its address, and its containers' starts."""
-    return {
-        pod["metadata"]["uid"]: (
-            pod["metadata"]["name"],
-            pod["status"]["podIP"],
-            pod["status"]["containerStatuses"][0]["restartCount"],
-            pod["status"]["containerStatuses"][0]["containerID"],
-        )
-        for pod in lab.pods()
-    }
 
 
 class Conversation:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography import x509
 
 from control.client.kubeconfig import load
@@ -35,6 +36,29 @@ def asked_for(lab: LabDir) -> set[Path]:
 
 def test_each_file_that_a_part_is_started_with_is_there(lab: LabDir) -> None:
     assert [path for path in asked_for(lab) if not path.exists()] == []
+
+
+def test_all_control_planes_believe_what_one_signs_and_etcd_only_its_own(tmp_path: Path) -> None:
+    spec = make_spec("a", store="etcd", control_planes=3)
+    made = LabDir(tmp_path / "a")
+    made.create(spec)
+    hosts = parts.machines(spec)
+    write_credentials(made, spec, hosts, "https://127.0.0.1:1")
+    etc = [made.machine(name) / "etc" for name in spec.controls]
+    for shared in ("sa.key", "front-proxy-ca.crt", "ca.crt", "ca.key", "etcd-ca.crt"):
+        assert len({(folder / shared).read_bytes() for folder in etc}) == 1
+    assert (etc[0] / "etcd-ca.crt").read_bytes() != (etc[0] / "ca.crt").read_bytes()
+    assert len({(folder / "etcd.key").read_bytes() for folder in etc}) == 3
+    wanted = {
+        made.machine(machine.name) / "etc" / name
+        for machine in hosts
+        for component in machine.components
+        for word in component.argv
+        for name in re.findall(rf"{CONFIG}/([^,&]+)", word)
+    }
+    assert [path for path in wanted if not path.exists()] == []
+    server = yaml.safe_load((etc[1] / "scheduler.kubeconfig").read_text())["clusters"][0]
+    assert server["cluster"]["server"] == "https://172.31.0.2:6443"
 
 
 def test_an_older_lab_gets_what_it_lacks_and_keeps_what_it_has(lab: LabDir) -> None:

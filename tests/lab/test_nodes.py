@@ -69,14 +69,14 @@ async def test_the_cloud_is_told_of_machines_and_zones(tmp_path, spec):
     etc = lab.machine("control") / "etc"
     etc.mkdir(parents=True)
     write_machines(lab, zoned(spec, ["node2=z2"]))
-    write_running(lab, ["control", "node2"])
+    write_running(lab, spec, ["control", "node2"])
     cloud = LabInstances(etc)
     node = Node.parse({"metadata": {"name": "node2"}, "spec": {"providerID": "lab://a/node2"}})
     found = await cloud.metadata(node)
     assert (found.zone, found.region) == ("z2", "a")
     assert [it.address for it in found.addresses] == ["172.31.0.12", "node2"]
     assert not await cloud.shut_down(node)
-    write_running(lab, ["control"])
+    write_running(lab, spec, ["control"])
     assert await cloud.shut_down(node)
     write_machines(lab, without(spec, "node2"))
     assert not await cloud.exists(node)

@@ -9,6 +9,7 @@ import pytest
 
 from lab import readiness, requests, waiter
 from lab.requests import NotReadyError
+from lab.spec import make_spec
 from lab.state import LabDir
 from lab.supervise import fork
 
@@ -81,6 +82,12 @@ def test_the_command_waits_itself_if_the_keeper_is_gone(tmp_path, said, here):
     assert here == [({"node1"}, 7.5)]
 
 
+def made(path):
+    lab = LabDir(path / "a")
+    lab.create(make_spec("a"))
+    return lab
+
+
 @contextmanager
 def served(lab, wait_ready, monkeypatch):
     """A fork that waits by ``wait_ready``; yields the socket of who asked, and the process."""
@@ -103,7 +110,7 @@ def test_a_fork_of_the_keeper_tells_how_it_ends(tmp_path, monkeypatch):
         say(f"{names} {since} {kubeconfig.relative_to(lab.path)}")
         raise NotReadyError("not in time")
 
-    with served(LabDir(tmp_path), wait_ready, monkeypatch) as (asker, pid):
+    with served(made(tmp_path), wait_ready, monkeypatch) as (asker, pid):
         lines = asker.makefile().read().splitlines()
         assert os.waitpid(pid, 0)[1] == 0
     inside = "machines/control/etc/scheduler.kubeconfig"
@@ -115,7 +122,7 @@ def test_a_fork_of_the_keeper_ends_when_nobody_listens(tmp_path, monkeypatch):
         while True:
             say("not yet")
 
-    with served(LabDir(tmp_path), wait_ready, monkeypatch) as (asker, pid):
+    with served(made(tmp_path), wait_ready, monkeypatch) as (asker, pid):
         asker.close()
         status = os.waitpid(pid, 0)[1]
     assert os.WTERMSIG(status) == 13  # SIGPIPE

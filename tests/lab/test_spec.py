@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lab.dns import check_resolvers
 from lab.network import machine_script, switch_script
-from lab.parts import hollow_machines, machines
-from lab.spec import LabSpecError, api_url, cgroup, make_spec, pools
+from lab.parts import control_machines, hollow_machines, machines
+from lab.spec import LabSpecError, api_url, authority, cgroup, make_spec, pools
 
 
 def test_defaults_are_single_stack():
@@ -46,11 +46,33 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
         ({"service_cidr": "fd01::/112"}, "same address families"),
         ({"ip_family": "ipv6", "pod_cidr": "10.1.0.0/16"}, "--pod-cidr 10.1.0.0/16: a lab of"),
         ({"ip_family": "ipv6", "dual_stack": True}, "choose one of them"),
+        ({"control_planes": 2, "store": "etcd"}, "a lab has 1, 3, 5, so that etcd has a majority"),
+        ({"control_planes": 3}, "API servers share an etcd, and no sqlite: add --store etcd"),
     ],
 )
 def test_an_invalid_option_is_named(options, names):
     with pytest.raises(LabSpecError, match=names.replace(".", r"\.")):
         make_spec(**{"name": "lab", **options})
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_several_control_planes_stand_behind_the_switch(family):
+    spec = make_spec("lab", store="etcd", control_planes=3, ip_family=family)
+    switch, *hosts = ("fd00:31::1", "fd00:31::a", "fd00:31::2", "fd00:31::3")
+    if family == "ipv4":
+        switch, *hosts = ("172.31.0.1", "172.31.0.10", "172.31.0.2", "172.31.0.3")
+    assert api_url(spec).removeprefix("https://").rpartition(":")[0].strip("[]") == switch
+    found = control_machines(spec)
+    assert [machine.ips[0] for machine in found] == hosts
+    assert len({machine.ips for machine in machines(spec)}) == 6
+    for machine in found:
+        (server,) = (c.argv for c in machine.components if c.name == "apiserver")
+        (store,) = (word for word in server if word.startswith("--store="))
+        assert store.startswith(f"--store=etcd:https://{authority(machine.ips[0], 2379)},")
+        assert store.count("https://") == 3
+        (etcd,) = (c.argv for c in machine.components if c.name == "etcd")
+        assert {"--client-cert-auth=true", "--peer-client-cert-auth=true"} < {*etcd}
+        assert not [word for word in etcd if "http://" in word]
 
 
 def test_a_lab_of_ipv6_has_no_other_address_anywhere():

@@ -14,6 +14,7 @@ from control.server.state.budget import BodyBudget
 from control.server.state.extensions import Extensions
 from control.server.state.guard import NoGuard, WriteGuard
 from control.server.state.measured import Measured
+from control.server.state.presence import Presence
 from control.server.state.watch_cache import WatchCache
 from control.server.state.workers.pool import WorkerPool
 from control.store.base import Store
@@ -66,6 +67,7 @@ class ServerState:
     measured: Measured = field(default_factory=Measured)
     extensions: Extensions = field(default_factory=Extensions)
     metrics: Registry = field(default_factory=Registry)
+    presence: Presence = field(default_factory=Presence)
     locks: WeakValueDictionary[str, Lock] = field(default_factory=WeakValueDictionary)
 
     def turns(self, namespace: str) -> Lock:

@@ -8,7 +8,8 @@ import pytest
 from control.api.kinds import CONFIG_MAP, KINDS
 from control.pki import create_authority
 from control.server import trust
-from control.server.bootstrap import bootstrap, keep
+from control.server.bootstrap import bootstrap, keep, leave
+from control.server.state.presence import PREFIX, Presence
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
 from control.server.upkeep import expire_events, upkeep
@@ -96,20 +97,42 @@ async def test_a_cache_behind_a_compaction_starts_over_and_logs_it():
     await store.close()
 
 
-async def test_the_api_servers_endpoints_are_published_and_kept_current():
-    store = MemoryStore()
-    for address, port in (("192.0.2.1", 6443), ("192.0.2.2", 7443)):
-        state = ServerState(
-            ApiServerConfig(advertise_address=address, port=port), store, WatchCache(store)
-        )
-        await state.cache.start()
-        await bootstrap(state)
-        await state.cache.fresh()
-        (slice_,) = [i.wire for i in _items(state, "EndpointSlice")]
-        assert slice_["endpoints"][0]["addresses"] == [address]
-        assert slice_["ports"][0]["port"] == port
-        (endpoints,) = [i.wire for i in _items(state, "Endpoints")]
-        assert endpoints["subsets"][0]["addresses"] == [{"ip": address}]
+async def _server(store: MemoryStore, address: str, clock: list[float]) -> ServerState:
+    config = ApiServerConfig(advertise_address=address, port=6443)
+    presence = Presence(lambda: clock[0])
+    state = ServerState(config, store, WatchCache(store), presence=presence)
+    await state.cache.start()
+    await bootstrap(state)
+    return state
+
+
+async def _published(state: ServerState) -> list[str]:
+    """The servers' addresses, which both kinds of endpoints have."""
+    await state.cache.fresh()
+    (slice_,) = [i.wire for i in _items(state, "EndpointSlice")]
+    (endpoints,) = [i.wire for i in _items(state, "Endpoints")]
+    assert (slice_["addressType"], slice_["ports"][0]["port"]) == ("IPv4", 6443)
+    found = [each["addresses"][0] for each in slice_["endpoints"]]
+    assert endpoints["subsets"][0]["addresses"] == [{"ip": each} for each in found]
+    return found
+
+
+async def test_the_endpoints_of_kubernetes_are_all_servers_that_live():
+    clock, store = [0.0], MemoryStore()
+    one, two = [await _server(store, f"192.0.2.{n}", clock) for n in (1, 2)]
+    assert await _published(one) == ["192.0.2.1", "192.0.2.2"]
+    for clock[0] in (10.0, 20.0, 30.0):  # the second one is silent
+        await bootstrap(one)
+    assert await _published(one) == ["192.0.2.1"]
+    assert [r.key for r in (await store.list(PREFIX)).records] == [f"{PREFIX}192.0.2.1"]
+    await bootstrap(two)  # it lives after all
+    await bootstrap(one)
+    assert await _published(one) == ["192.0.2.1", "192.0.2.2"]
+    await leave(one)
+    assert await _published(two) == ["192.0.2.2"]
+    await leave(two)  # of the last one they stay
+    assert await _published(two) == ["192.0.2.2"]
+    for state in (one, two):
         await state.cache.stop()
     await store.close()
 

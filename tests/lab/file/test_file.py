@@ -79,8 +79,8 @@ def test_a_name_keeps_its_number_whatever_stands_before_it():
         ),
         (
             "version: 1\nxyz: 1\n",
-            "lab.yaml:2: xyz: there is no such field; remove it; known are version, name, "
-            "nodes, hollow, runtime, network, proxy, dns, images, manifests, publish",
+            "lab.yaml:2: xyz: there is no such field; remove it; known are version, name, nodes, "
+            "hollow, runtime, controlPlane, network, proxy, dns, images, manifests, publish",
         ),
         (
             "version: 1\nnetwork:\n  podCidrs: []\n",
@@ -162,11 +162,12 @@ def test_the_file_of_a_lab_makes_it_again(names, gone, dual):
 
 def test_every_setting_of_a_lab_is_in_its_file():
     """A new option of lab up belongs into the lab file, too."""
-    unwritten = {"store", "stopped"}  # the only one there is; a lab that is made runs
+    unwritten = {"stopped", "stopped_controls"}  # a lab that is made runs
     spec = make_spec("a")
     for field in set(LabSpec.__dataclass_fields__) - unwritten - {"nodes", "name"}:
-        words = {"proxy": "ebpf", "overlay": "vxlan", "counters": "packets"}
-        odd = (words | {"runtime": "containerd", "hollow": 7}).get(field, ("fd01::/64",))
+        words = {"proxy": "ebpf", "overlay": "vxlan", "counters": "packets", "store": "etcd"}
+        more = words | {"runtime": "containerd", "hollow": 7, "control_planes": 3}
+        odd = more.get(field, ("fd01::/64",))
         changed = replace(spec, **{field: odd})
         assert describe(changed, None) != describe(spec, None), field
 

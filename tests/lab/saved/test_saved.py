@@ -20,7 +20,7 @@ from lab.folders import make_folders
 from lab.goals import Goal, Published
 from lab.parts import machines
 from lab.resume import known_port
-from lab.saved import commands, head
+from lab.saved import commands, head, members
 from lab.saved.read import SavedLabError, read_head
 from lab.saved.write import save
 from lab.spec import make_spec
@@ -81,7 +81,7 @@ def test_a_lab_comes_back_with_its_store_keys_and_volumes(lab, roots, tmp_path):
     (data / "link").symlink_to("/etc/passwd")
     os.link(data / "owned", data / "second")
     published.remember(lab, Published("127.0.0.1", 8080, Goal("default", "web", "80", "tcp")))
-    saved = save(lab, tmp_path / "a.lab", running=False)
+    saved = save(lab, SPEC, tmp_path / "a.lab", running=False)
     back, spec = restored(tmp_path / "a.lab", roots)
 
     assert published.kept(back) == published.kept(lab) != ()
@@ -102,12 +102,44 @@ def test_a_lab_comes_back_with_its_store_keys_and_volumes(lab, roots, tmp_path):
     assert (tmp_path / "a.lab").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("control_planes", [3])
+def test_what_etcd_has_comes_back(control_planes, roots, tmp_path):
+    """The members run for the save and for the restore, in networks of their own."""
+    spec = make_spec("a", nodes=1, store="etcd", control_planes=control_planes)
+    made = LabDir(roots[0] / "a")
+    made.create(spec)
+    write_credentials(made, spec, machines(spec), "https://127.0.0.1:4711")
+    for machine in machines(spec):
+        make_folders(made, machine)
+    store = members.file_of(made)
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript("CREATE TABLE log (key TEXT, revision INTEGER, value BLOB);")
+        rows = [("/registry/core/pods/x/p", 7, orjson.dumps(POD)), ("/registry/x", 9, b"y")]
+        db.executemany("INSERT INTO log VALUES (?, ?, ?)", rows)
+        db.commit()
+    members.from_file(made, spec)
+    assert not store.exists()
+    ImageStore(tmp_path / "images").add_tree("busybox", lambda _: None, {})
+
+    save(made, spec, tmp_path / "a.lab", running=False)
+    assert [image.name for image in read_head(tmp_path / "a.lab").images]
+    back, found = restored(tmp_path / "a.lab", roots)
+    assert found == dataclasses.replace(spec, stopped=True)
+    assert not members.file_of(back).exists()
+    members.to_file(back, found, tmp_path / "back.db", running=False)
+    with closing(sqlite3.connect(tmp_path / "back.db")) as db:
+        kept = dict(db.execute("SELECT key, value FROM log WHERE value IS NOT NULL"))
+        (last,) = db.execute("SELECT max(revision) FROM log").fetchone()
+    assert kept == {"/registry/core/pods/x/p": orjson.dumps(POD), "/registry/x": b"y"}
+    assert last > 9
+
+
 def test_commits_of_a_running_store_are_saved_with_its_log(lab, roots, tmp_path):
     with closing(sqlite3.connect(lab.path / head.STORE)) as db:
         db.execute("INSERT INTO log VALUES ('/registry/late', 3, 'z', 0)")
         db.commit()  # it is in the write-ahead log alone
         for running in (True, False):
-            save(lab, tmp_path / f"{running}.lab", running=running)
+            save(lab, SPEC, tmp_path / f"{running}.lab", running=running)
     for running in (True, False):
         back, _ = restored(tmp_path / f"{running}.lab", roots, replace=True)
         with closing(sqlite3.connect(back.path / head.STORE)) as db:
@@ -115,7 +147,7 @@ def test_commits_of_a_running_store_are_saved_with_its_log(lab, roots, tmp_path)
 
 
 def test_images_are_named_and_looked_for(lab, tmp_path):
-    save(lab, tmp_path / "a.lab", running=False)
+    save(lab, SPEC, tmp_path / "a.lab", running=False)
     found = read_head(tmp_path / "a.lab")
     assert [image.name for image in found.images] == ["docker.io/library/busybox:latest"]
     assert commands.require_images(found, ImageStore(tmp_path / "images")) == "images"
@@ -136,7 +168,7 @@ def test_sockets_of_volumes_are_left_out_and_named(lab, tmp_path):
             server.bind("s")
         finally:
             os.chdir(here)
-    assert save(lab, tmp_path / "a.lab", running=False).left_out == [
+    assert save(lab, SPEC, tmp_path / "a.lab", running=False).left_out == [
         "lab/machines/node1/var/volumes/v/s"
     ]
 
@@ -146,13 +178,13 @@ def test_a_save_that_fails_leaves_the_old_file(lab, tmp_path):
     file.write_text("old")
     (lab.path / head.STORE).write_text("no database, but long enough to be read as one" * 99)
     with pytest.raises(sqlite3.Error):
-        save(lab, file, running=False)
+        save(lab, SPEC, file, running=False)
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.glob("a.lab*")] == ["a.lab"]
 
 
 def test_an_existing_lab_stays_unless_it_is_to_be_replaced(lab, roots, tmp_path):
-    save(lab, tmp_path / "a.lab", running=False)
+    save(lab, SPEC, tmp_path / "a.lab", running=False)
     back, _ = restored(tmp_path / "a.lab", roots)
     (back.path / "mine").write_text("x")
     with pytest.raises(LabExistsError, match="restore --replace"):
@@ -203,7 +235,7 @@ LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc"}
     ],
 )
 def test_a_hostile_file_changes_nothing(lab, roots, tmp_path, added, says):
-    save(lab, tmp_path / "a.lab", running=False)
+    save(lab, SPEC, tmp_path / "a.lab", running=False)
     hostile = written(tmp_path / "b.lab", [*members_of(tmp_path / "a.lab"), *added])
     before = sorted(path for path in tmp_path.rglob("*"))
     with pytest.raises(SavedLabError, match=f"b.lab: .*{says}"):
@@ -223,7 +255,7 @@ def test_a_hostile_file_changes_nothing(lab, roots, tmp_path, added, says):
     ],
 )
 def test_settings_that_no_lab_has_are_refused(lab, roots, tmp_path, settings, says):
-    save(lab, tmp_path / "a.lab", running=False)
+    save(lab, SPEC, tmp_path / "a.lab", running=False)
     wrong = orjson.dumps(orjson.loads((lab.path / "lab.json").read_bytes()) | settings)
     added = [*members_of(tmp_path / "a.lab"), member("lab/lab.json", wrong)]
     if settings == {"nodes": 3}:  # as an older podwire wrote it: that is no fault
@@ -234,7 +266,7 @@ def test_settings_that_no_lab_has_are_refused(lab, roots, tmp_path, settings, sa
 
 
 def test_a_file_cut_anywhere_is_refused(lab, roots, tmp_path):
-    save(lab, tmp_path / "a.lab", running=False)
+    save(lab, SPEC, tmp_path / "a.lab", running=False)
     whole = (tmp_path / "a.lab").read_bytes()
     for length in [*range(0, len(whole), len(whole) // 6), len(whole) - 1]:
         (tmp_path / "b.lab").write_bytes(whole[:length])

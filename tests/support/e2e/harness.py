@@ -154,6 +154,19 @@ class Lab:
                 result.update(json.loads(process.stdout.read()))
 
 
+def identity(lab: Lab) -> dict[str, Any]:
+    """Return what must stay the same: each Pod, its address, and its containers' starts."""
+    return {
+        pod["metadata"]["uid"]: (
+            pod["metadata"]["name"],
+            pod["status"]["podIP"],
+            pod["status"]["containerStatuses"][0]["restartCount"],
+            pod["status"]["containerStatuses"][0]["containerID"],
+        )
+        for pod in lab.pods()
+    }
+
+
 def need(*commands: str) -> None:
     """Fail if a command is missing: bin/setup --dev or the machine's image install them."""
     missing = [command for command in commands if shutil.which(command) is None]
