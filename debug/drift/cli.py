@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 import click
 
+from debug.again import Again
 from debug.doctor.cli import seen
 from debug.drift.find import find
 from debug.drift.model import Drift, State
-from debug.options import ground, ground_options, output_option, snapshot_option
+from debug.options import decided, ground, ground_options, output_option, snapshot_option
 from debug.output import say, say_json
+from debug.places import Ground
 from debug.snapshot import take
 from lab.shared import plain_errors
 
@@ -69,11 +72,12 @@ def main(
         raise click.UsageError("a --snapshot does not change: there is nothing to --watch")
     with plain_errors():
         if watch:
-            place = ground(name, here, kubeconfig)
+            again = Again(partial(ground, *decided(name, here, kubeconfig)))
             never = Event()
             with suppress(KeyboardInterrupt):  # the way to end it
                 for sign, one in changes(
-                    lambda: find(take(place, machines=True), node), lambda: never.wait(_AGAIN)
+                    lambda: find(take(_now(again), machines=True), node),
+                    lambda: never.wait(_AGAIN),
                 ):
                     _say_change(sign, one, output)
             return
@@ -83,6 +87,13 @@ def main(
         else:
             say("\n".join(_lines(found)))
     sys.exit(1 if any(one.state is not State.UNKNOWN for one in found) else 0)
+
+
+def _now(again: Again) -> Ground:
+    """Return the places as they are; say which nodes went, or were started again."""
+    for line in again.refresh():
+        say(line, err=True)
+    return again.ground
 
 
 def _say_change(sign: str, one: Drift, output: str) -> None:

@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from debug.again import Again
 from debug.cluster import ClusterState, Names
 from debug.drops.counters import DropCount, backlog, grown, read
 from debug.drops.reasons import ReasonCounter
-from debug.options import ground, ground_options, objects, output_option
+from debug.options import decided, ground, ground_options, objects, output_option
 from debug.output import say, say_json
 from debug.places import Place, PlaceError, inside
 from lab.options import FiniteRange
@@ -59,17 +61,15 @@ def main(
     Which packet it was: podwire policy drops, podwire trace.
     """
     with plain_errors():
-        found = ground(name, here, kubeconfig)
-        places = (found.node(node),) if node else found.nodes()
+        again = Again(partial(ground, *decided(name, here, kubeconfig)), node)
         unread: list[str] = []
-        names = Names(objects(found, unread) or ClusterState(), found.names())
+        names = Names(objects(again.ground, unread) or ClusterState(), again.ground.names())
         for line in unread:
             say(line, err=True)
         if follow:
-            heard = (one for one in found.places if node in ("", one.node))
-            with _reasons(heard, names) as reasons:
-                return _follow(places, names, interval, output, reasons)
-        counts = _read_all(places, names)
+            with _reasons(again.places, names) as reasons:
+                return _follow(again, names, interval, output, reasons)
+        counts = _read_all(again.nodes(), names)
     shown = [one for one in counts if one.packets or every]
     if output == "json":
         return say_json(shown)
@@ -84,7 +84,9 @@ def table(counts: Iterable[DropCount]) -> str:
 
 
 @contextmanager
-def _reasons(places: Iterable[Place], names: Names) -> Iterator[Callable[[], Iterable[DropCount]]]:
+def _reasons(
+    places: Callable[[], Iterable[Place]], names: Names
+) -> Iterator[Callable[[], Iterable[DropCount]]]:
     """Hear the kernel's reasons, or say why they are not heard."""
     try:
         counter = ReasonCounter(places, names)
@@ -99,17 +101,19 @@ def _reasons(places: Iterable[Place], names: Names) -> Iterator[Callable[[], Ite
 
 
 def _follow(
-    places: tuple[Place, ...],
+    again: Again,
     names: Names,
     interval: float,
     output: str,
     reasons: Callable[[], Iterable[DropCount]],
 ) -> None:
     try:
-        before = _read_all(places, names)
+        before = _read_all(again.nodes(), names)
         while True:
             time.sleep(interval)
-            after = _read_all(places, names)
+            for line in again.refresh():
+                say(line, err=True)
+            after = _read_all(again.nodes(), names)
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             for one in (*grown(before, after), *reasons()):
                 _say_grown(one, now, output)

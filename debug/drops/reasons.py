@@ -4,7 +4,7 @@ One eBPF program hears the whole machine (``debug.trace.watch.drops``); what end
 of the cluster is passed over. It ends with this process.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
 from debug.cluster import Names
@@ -17,11 +17,13 @@ _PORTED = (6, 17, 132)
 
 
 class ReasonCounter:
-    """Hears drops from now on. Raises KernelRefusedError where there is no such program."""
+    """Hears drops from now on. Raises KernelRefusedError where there is no such program.
 
-    def __init__(self, places: Iterable[Place], names: Names) -> None:
-        self._names = names
-        self._places = dict(by_inode(places))
+    ``places`` gives those of the cluster as they are now.
+    """
+
+    def __init__(self, places: Callable[[], Iterable[Place]], names: Names) -> None:
+        self._names, self._places = names, places
         self._listener = DropListener(0, 0xFFFFFFFF)  # any word is in this range
 
     def close(self) -> None:
@@ -32,8 +34,9 @@ class ReasonCounter:
         """Yield what ended since the last call: alike packets are one, with the last of them."""
         counts: dict[tuple[Place, str], int] = {}
         last: dict[tuple[Place, str], str] = {}
+        places = dict(by_inode(self._places()))
         for one in self._listener.read():
-            place = self._places.get(one.netns)
+            place = places.get(one.netns)
             if place is not None:
                 key = place, _where(one, place)
                 counts[key] = counts.get(key, 0) + 1

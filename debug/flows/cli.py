@@ -1,16 +1,21 @@
 """Declares ``podwire flows``, and carries it out."""
 
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from debug.again import Again
 from debug.cluster import ClusterState
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
-from debug.options import ground, ground_options, objects, output_option
+from debug.options import decided, ground, ground_options, objects, output_option
 from debug.output import say, say_json
 from debug.places import Place, PlaceError
 from lab.shared import plain_errors
+
+_REFRESH = 30.0  # seconds
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +44,8 @@ def main(**options: Any) -> None:
     (net.netfilter.nf_conntrack_acct=1).
 
     With -f, one line an event, with -o json one document a line. What began before has no events,
-    nor has what podwire's mode ebpf balances by itself: of that only the list tells.
+    nor has what podwire's mode ebpf balances by itself: of that only the list tells. A node that is
+    started again is followed again.
     """
     _flows(**options)
 
@@ -49,15 +55,32 @@ def _flows(name: str | None, here: bool, kubeconfig: Path | None, node: str, **h
         _key(how["service"]), _key(how["pod"]), how["port"] or 0, how["protocol"].upper()
     )
     with plain_errors():
-        found = ground(name, here, kubeconfig)
-        places = (found.node(node),) if node else found.nodes()
+        again = Again(partial(ground, *decided(name, here, kubeconfig)), node)
+        names = _Names(again)
+        if how["follow"]:
+            return _follow(again, names, asked, how["output"])
+        return _list(again.nodes(), names(), asked, how["most"], how["output"])
+
+
+class _Names:
+    """The names, read again now and then: Pods come and go while flows are followed."""
+
+    def __init__(self, again: Again) -> None:
+        self._again = again
+        self._read()
+
+    def __call__(self) -> FlowNames:
+        """Return the names, which are not much older than ``_REFRESH``."""
+        if time.monotonic() - self._then > _REFRESH:
+            self._read()
+        return self._names
+
+    def _read(self) -> None:
         unread: list[str] = []
-        names = FlowNames(objects(found, unread) or ClusterState())
+        self._names = FlowNames(objects(self._again.ground, unread) or ClusterState())
+        self._then = time.monotonic()
         for line in unread:
             say(line, err=True)
-        if how["follow"]:
-            return _follow(places, names, asked, how["output"])
-        return _list(places, names, asked, how["most"], how["output"])
 
 
 def _key(text: str) -> str:
@@ -91,11 +114,11 @@ def _list(
     return say(f"and {left} more: --most shows more of them") if left else None
 
 
-def _follow(places: tuple[Place, ...], names: FlowNames, asked: FlowFilter, output: str) -> None:
+def _follow(again: Again, names: _Names, asked: FlowFilter, output: str) -> None:
     from debug.flows import show, watch
 
     try:
-        for one in watch.follow(places, names, asked):
+        for one in watch.follow(again, names, asked):
             if isinstance(one, str):
                 say(one, err=True)
             elif output == "json":

@@ -1,14 +1,17 @@
 """Lists the flows of all nodes, or follows their events, in bounded memory."""
 
 import selectors
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 from control.linux.errors import cause
+from debug.again import Again
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
 from debug.kernel.conntrack import FlowListener, table
 from debug.places import Place, PlaceError, inside
+
+_LOOK = 1.0  # seconds for which events are waited for
 
 
 def listed(
@@ -39,25 +42,61 @@ def unread(place: Place, err: Exception) -> str:
 
 
 def follow(
-    places: tuple[Place, ...], names: FlowNames, asked: FlowFilter
+    again: Again, names: Callable[[], FlowNames], asked: FlowFilter
 ) -> Iterator[NamedFlow | str]:
-    """Yield the events of all nodes as they come; a text says what was lost.
+    """Yield the events of all nodes as they come; a text says what was lost, and which nodes went.
 
-    Nothing is kept. It ends if no node can be listened to. Raises OSError.
+    Nothing is kept. It ends if no node can be listened to at first. Raises OSError.
     """
-    with ExitStack() as opened, selectors.DefaultSelector() as waiting:
+    with closing(_Listeners()) as listeners:
+        yield from listeners.renew(again.nodes())
+        while listeners.some:
+            for place, listener in listeners.ready():
+                yield from _events(place, listener, names(), asked)
+            yield from again.refresh()
+            yield from listeners.renew(again.nodes())
+
+
+class _Listeners:
+    """A listener for each node that runs, and none for one that could not be listened to."""
+
+    def __init__(self) -> None:
+        self._waiting = selectors.DefaultSelector()
+        self._known: dict[Place, FlowListener | None] = {}
+        self.some = False  # there was one, so there may be one again
+
+    def close(self) -> None:
+        """Close all of them."""
+        for place in list(self._known):
+            self._forget(place)
+        self._waiting.close()
+
+    def renew(self, places: Collection[Place]) -> Iterator[str]:
+        """Listen in these places and in no others; yield where that is not possible."""
+        for place in self._known.keys() - set(places):
+            self._forget(place)
         for place in places:
+            if place in self._known:
+                continue
+            self._known[place] = None
             try:
                 listener = inside(place, FlowListener)
             except (OSError, PlaceError) as err:
                 yield unread(place, err)
                 continue
-            opened.callback(listener.close)
-            waiting.register(listener, selectors.EVENT_READ, (place, listener))
-        while waiting.get_map():
-            for key, _ in waiting.select():
-                place, listener = key.data
-                yield from _events(place, listener, names, asked)
+            self._known[place], self.some = listener, True
+            self._waiting.register(listener, selectors.EVENT_READ, (place, listener))
+
+    def ready(self) -> Iterator[tuple[Place, FlowListener]]:
+        """Yield those that have something to tell within a second."""
+        for key, _ in self._waiting.select(_LOOK):
+            yield key.data
+
+    def _forget(self, place: Place) -> None:
+        listener = self._known.pop(place)
+        if listener is not None:
+            self._waiting.unregister(listener)
+            listener.close()
 
 
 def _events(

@@ -1,12 +1,13 @@
 """Declares ``podwire top``, and carries it out."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from debug.options import ground, ground_options, output_option
+from debug.again import Again
+from debug.options import decided, ground, ground_options, output_option
 from debug.output import drawn, say_json
-from debug.places import Ground
 from lab.options import FiniteRange
 from lab.shared import plain_errors
 
@@ -42,14 +43,15 @@ def main(
     endpoint here, because nothing tracks it. -o json prints one document an interval. Ctrl-C ends
     it.
     """
+    where = decided(name, here, kubeconfig)
     with plain_errors():
         try:
-            _run(ground(name, here, kubeconfig), once, interval, lines, output)
+            _run(Again(partial(ground, *where)), once, interval, lines, output)
         except KeyboardInterrupt:  # the way to end it
             return
 
 
-def _run(found: Ground, once: bool, interval: float, lines: int, output: str) -> None:
+def _run(again: Again, once: bool, interval: float, lines: int, output: str) -> None:
     from rich.console import Console
     from rich.live import Live
 
@@ -57,7 +59,7 @@ def _run(found: Ground, once: bool, interval: float, lines: int, output: str) ->
     from debug.top.gather import intervals
 
     console = Console()
-    every = intervals(found, interval)
+    every = intervals(again, interval)
     if output == "json" or once or not console.is_terminal:
         for top in every:
             if output == "json":

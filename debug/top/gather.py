@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
+from debug.again import Again
 from debug.cluster import ClusterState
 from debug.flows.naming import FlowNames
 from debug.kernel.conntrack import table
 from debug.options import objects
-from debug.places import Ground, Place, PlaceError, inside
+from debug.places import Place, PlaceError, inside
 from debug.top.count import NodeCounter, Row, Sums, merged, rows
 from proxy.backends.ebpf.counters import number_of_port, portal_counts
 from proxy.model.errors import KernelRefusedError
@@ -29,14 +30,14 @@ class Top(Struct, frozen=True):
 class _Objects:
     """The names, read again now and then."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
+    def __init__(self, again: Again) -> None:
+        self._again = again
         self.unread: list[str] = []
         self._read()
 
     def _read(self) -> None:
         self.unread = []
-        state = objects(self._ground, self.unread) or ClusterState()
+        state = objects(self._again.ground, self.unread) or ClusterState()
         self.names = FlowNames(state)
         self.numbers = {
             number_of_port(f"{'/'.join(one.key)}:{port.name}".rstrip(":"), port.protocol): (
@@ -53,20 +54,24 @@ class _Objects:
             self._read()
 
 
-def intervals(ground: Ground, seconds: float) -> Iterator[Top]:
-    """Yield an interval of so many seconds after the other, forever."""
-    known = _Objects(ground)
-    places = ground.nodes()
-    counters = {place: NodeCounter() for place in places}
+def intervals(again: Again, seconds: float) -> Iterator[Top]:
+    """Yield an interval of so many seconds after the other, forever.
+
+    A node that was started again is counted anew: what it had counted has ended with it.
+    """
+    known = _Objects(again)
+    counters = {place: NodeCounter() for place in again.nodes()}
     then = time.monotonic()
     _read_all(counters, known)
     while True:
         time.sleep(max(0.0, seconds - (time.monotonic() - then)))
         now = time.monotonic()
+        changed = again.refresh()
+        counters = {place: counters.get(place) or NodeCounter() for place in again.nodes()}
         known.refresh()
         sums, owners, unread = _read_all(counters, known)
         found = rows(sums, owners, known.names, now - then)
-        yield Top(now - then, tuple(found), (*known.unread, *unread))
+        yield Top(now - then, tuple(found), (*changed, *known.unread, *unread))
         then = now
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from debug.again import Again
 from debug.drops import counters
 from debug.flows import cli, watch
 from debug.flows.naming import FlowFilter, FlowNames
@@ -29,7 +30,8 @@ def test_a_node_that_is_gone_is_named_and_others_are_listed(
 
 
 def test_following_ends_if_nobody_can_be_listened_to() -> None:
-    assert list(watch.follow((GONE,), FlowNames(STATE), FlowFilter())) == [WHY]
+    again = Again(lambda: Ground((GONE,)))
+    assert list(watch.follow(again, lambda: FlowNames(STATE), FlowFilter())) == [WHY]
 
 
 def test_a_comment_makes_no_rule_a_drop(monkeypatch: pytest.MonkeyPatch) -> None:

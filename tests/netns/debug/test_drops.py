@@ -53,7 +53,7 @@ def test_the_kernels_reasons_are_heard(spaces: Callable[[str], Space]) -> None:
     node, other = spaces("node"), spaces("other")
     node.run("nft", "-f", "-", stdin=RULES)
     here, there = (Place("n1", os.getpid(), str(one.path)) for one in (node, other))
-    counter = ReasonCounter([here], Names(ClusterState()))
+    counter = ReasonCounter(lambda: [here], Names(ClusterState()))
     try:
         inside(here, lambda: send(9))
         inside(there, lambda: send(12))  # of no namespace that was asked for

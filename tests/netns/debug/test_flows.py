@@ -4,16 +4,17 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 
+from debug.again import Again
 from debug.cluster import ClusterState
 from debug.flows import show
 from debug.flows.naming import FlowFilter, FlowNames, NamedFlow
 from debug.flows.watch import follow, listed
 from debug.kernel.conntrack import Direction, Tracked
-from debug.places import Place, inside
+from debug.places import Ground, Place, inside
 from proxy.policy.wire import Pod
 from tests.support.space import Space
 from tests.support.views import PODS, STATE
@@ -115,8 +116,9 @@ def test_no_more_are_kept_than_asked_for(node: Place) -> None:
     assert (len(kept), more) == (1, 1)
 
 
-def test_events_are_followed_with_names(node: Place) -> None:
-    """Who listens hears a flow from its beginning."""
+@contextmanager
+def calling(node: Place) -> Iterator[None]:
+    """Have a node call the Service all the time."""
     done = threading.Event()
 
     def calls() -> None:
@@ -126,16 +128,40 @@ def test_events_are_followed_with_names(node: Place) -> None:
     caller = threading.Thread(target=lambda: inside(node, calls))
     caller.start()
     try:
-        events = follow((node,), NAMES, FlowFilter(service="ns/web", protocol="TCP"))
-        found = next(events)
-        events.close()
+        yield
     finally:
         done.set()
         caller.join()
+
+
+CALLS = FlowFilter(service="ns/web", protocol="TCP")
+
+
+def test_events_are_followed_with_names(node: Place) -> None:
+    """Who listens hears a flow from its beginning."""
+    with calling(node):
+        events = follow(Again(lambda: Ground((node,))), lambda: NAMES, CALLS)
+        found = next(events)
+        events.close()
     assert isinstance(found, NamedFlow)
     assert (found.event, found.server, found.flow.protocol) == ("new", "Pod ns/a", "TCP")
     assert found.time.endswith("Z")
     assert " new    TCP " in show.line(found)
+
+
+def test_a_node_that_is_started_again_is_followed_in_its_new_namespace(
+    node: Place, spaces: Callable[[str], Space]
+) -> None:
+    before = Place(node.node, os.getpid(), str(spaces("before").path))
+    looks = iter([Ground((before,))])
+    again = Again(lambda: next(looks, Ground((node,))))
+    with calling(node):
+        events = follow(again, lambda: NAMES, CALLS)
+        assert next(events) == f"Node {node.node} was started again"
+        found = next(events)
+        events.close()
+    assert isinstance(found, NamedFlow)
+    assert found.server == "Pod ns/a"
 
 
 def test_node_ports_count_only_where_they_are_translated() -> None:
