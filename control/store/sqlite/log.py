@@ -5,6 +5,7 @@ the write-ahead log, and a reader sees the last commit without waiting. After a 
 SQLite recovers the last whole commit.
 """
 
+import json
 import os
 import sqlite3
 import zlib
@@ -15,17 +16,13 @@ from typing import Any
 
 from control.store.base import (
     Commit,
-    Delete,
     KeyValue,
     StoreDamagedError,
-    StoreError,
     StoreEvent,
-    StoreFullError,
     StoreUnavailableError,
     Write,
-    check,
-    events_of,
 )
+from control.store.sqlite.draft import Draft, Outcome
 from control.store.sqlite.files import StoreFiles
 
 _SCHEMA = """
@@ -48,9 +45,24 @@ UPDATE log SET checksum = checksum_of(key, revision, value);
 COMMIT;
 """
 _ALL = "SELECT key, revision, value, checksum FROM log ORDER BY revision, rowid"
-_CURRENT = "SELECT revision, value IS NULL FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1"
+# A statement takes a whole group: between statements, and between rows, the writing thread waits
+# for the interpreter lock, up to 5 ms while the event loop computes. Rows go in and out as
+# one value, of JSON.
+_CURRENT = """
+SELECT json_group_array(json_array(this.key, this.revision))
+FROM json_each(?) AS wanted JOIN log AS this ON this.key = wanted.value
+WHERE this.value IS NOT NULL
+  AND this.revision = (SELECT max(revision) FROM log WHERE key = wanted.value)
+"""
+_INSERT = """
+INSERT INTO log (key, revision, value, checksum)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+       iif(json_extract(value, '$[2]'),
+           substr(:values, json_extract(value, '$[2]'), json_extract(value, '$[3]')), NULL),
+       json_extract(value, '$[4]')
+FROM json_each(:rows) ORDER BY key
+"""
 _GET = "SELECT key, revision, value, checksum FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1"
-_INSERT = "INSERT INTO log (key, revision, value, checksum) VALUES (?, ?, ?, ?)"
 _LIST = """
 SELECT key, revision, value, checksum FROM log AS this
 WHERE key >= :first AND key > :after AND key < :last AND value IS NOT NULL
@@ -79,8 +91,6 @@ _AFTER_ALL = "\U0010ffff"
 QUOTA = 2 * 1024**3
 _MOST_NAMED = 5  # faults that SQLite lists
 _MOST_SHOWN = 1000  # characters of a list of what is damaged
-
-Outcome = Commit | StoreError
 
 
 def create(path: Path) -> None:
@@ -191,7 +201,7 @@ class Log:
         """Return (the last revision, the compacted revision)."""
         return _bounds(self._db)
 
-    def write(self, last: int, group: Iterable[Sequence[Write]]) -> list[Outcome]:
+    def write(self, last: int, group: Sequence[Sequence[Write]]) -> list[Outcome]:
         """Write the commits of a group whose conditions hold, in one transaction.
 
         ``last`` is the previous revision. Raises StoreUnavailableError if nothing was written.
@@ -200,10 +210,12 @@ class Log:
         outcomes: list[Outcome] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            draft = Draft(self._current(group), self._quota, self._used)
             for changes in group:
-                outcome = self._write_one(last + 1, changes)
+                outcome = draft.add(last + 1, changes)
                 outcomes.append(outcome)
                 last += isinstance(outcome, tuple)
+            self._insert(outcomes)
             self._db.execute("COMMIT")
         except sqlite3.Error as err:
             self._roll_back()
@@ -224,23 +236,17 @@ class Log:
             raise StoreUnavailableError(f"write to the store: {lost}; and save it: {err}") from err
         raise StoreUnavailableError(f"write to the store: {lost}")
 
-    def _write_one(self, revision: int, changes: Sequence[Write]) -> Outcome:
-        try:
-            for change in changes:
-                check(change, self._current(change.key))
-            self._check_quota(changes)
-        except StoreError as err:
-            return err
-        commit = events_of(changes, revision)
-        rows = ((event.key, revision, event.value) for event in commit)
-        self._db.executemany(_INSERT, [(*row, checksum(*row)) for row in rows])
-        return commit
-
-    def _check_quota(self, changes: Sequence[Write]) -> None:
-        """Refuse a commit that stores more than the quota; one that only removes is allowed."""
-        added = sum(len(change.value) for change in changes if not isinstance(change, Delete))
-        if added and 0 <= self._quota < added + self._used():
-            raise StoreFullError(self._quota)
+    def _insert(self, outcomes: Iterable[Outcome]) -> None:
+        """Insert the rows of the commits among outcomes."""
+        rows: list[tuple[str, int, int, int, int]] = []
+        values = bytearray(1)  # an empty one would be NULL, and so would all of its parts
+        for event in (event for each in outcomes if isinstance(each, tuple) for event in each):
+            key, revision, value = event.key, event.revision, event.value
+            place = 0 if value is None else len(values) + 1
+            rows.append((key, revision, place, len(value or b""), checksum(key, revision, value)))
+            values += value or b""
+        if rows:
+            self._db.execute(_INSERT, {"rows": json.dumps(rows), "values": values})
 
     def _used(self) -> int:
         """Return the bytes of the file's pages that are in use."""
@@ -248,9 +254,11 @@ class Log:
         (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         return int(self._page * (pages - free))
 
-    def _current(self, key: str) -> int | None:
-        row = self._db.execute(_CURRENT, (key,)).fetchone()
-        return None if row is None or row[1] else row[0]
+    def _current(self, group: Iterable[Sequence[Write]]) -> dict[str, int]:
+        """Return the revisions of those keys of a group that have a value."""
+        keys = {change.key for changes in group for change in changes}
+        (found,) = self._db.execute(_CURRENT, (json.dumps([*keys]),)).fetchone()
+        return dict(json.loads(found))
 
     def _roll_back(self) -> None:
         # After some errors, such as a full disk, SQLite has already rolled back.

@@ -28,8 +28,9 @@ from control.store.base import (
     check_size,
 )
 from control.store.recent import RecentCommits, matching
+from control.store.sqlite.draft import Outcome
 from control.store.sqlite.files import StoreFiles
-from control.store.sqlite.log import QUOTA, Log, Outcome, create, last_revision
+from control.store.sqlite.log import QUOTA, Log, create, last_revision
 from control.store.sqlite.writer import LogWriter, WriteJob
 
 _T = TypeVar("_T")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from control.store.base import StoreUnavailableError, Write
-from control.store.sqlite.log import Log, Outcome
+from control.store.sqlite.draft import Outcome
+from control.store.sqlite.log import Log
 
 # The maximum number of jobs in a transaction, which keeps every writer's wait short.
 _GROUP = 256
