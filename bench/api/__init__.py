@@ -1,5 +1,7 @@
-"""Measures the API server beside another checkout, and beside another server.
+"""Measures the API server beside another server, and beside another checkout.
 
-``__main__`` takes turns and judges; ``requests`` says what is asked, ``server`` starts a server and
-reads what it uses, ``rights`` times authorization alone. Servers are driven by commands and HTTP.
+``rows`` is what users wait for, with many clients: ``load`` is one client process, ``clients`` runs
+several, ``servers`` starts a server with each store and a peer, ``plots`` shows what was seen.
+``verbs`` is processor time beside another checkout: ``requests`` says what is asked, ``server``
+starts a server and reads what it uses, ``rights`` times authorization alone.
 """

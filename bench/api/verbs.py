@@ -165,7 +165,3 @@ def _options() -> argparse.Namespace:
     if bool(options.peer) != bool(options.kubeconfig):
         parser.error("--peer and --kubeconfig belong together")
     return options
-
-
-if __name__ == "__main__":
-    main()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.api.__main__ import Measurement, report, verdict
 from bench.api.requests import SCENARIOS
 from bench.api.server import Cost, Target
+from bench.api.verbs import Measurement, report, verdict
 
 
 class Known(Target):
