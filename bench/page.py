@@ -13,8 +13,9 @@ FOLDER = THIS.root / "docs"
 PAGE = FOLDER / "figures.md"
 
 
-def write(command: str, text: str, path: Path = PAGE) -> None:
+def write(command: str, text: str, path: Path | None = None) -> None:
     """Replace the section that ``command`` writes; all else on the page stays as it is."""
+    path = path or PAGE
     before, begin, rest = path.read_text().partition(f"<!-- begin: {command} -->\n")
     _, end, after = rest.partition(f"<!-- end: {command} -->\n")
     if not (begin and end):
