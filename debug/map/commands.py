@@ -15,7 +15,7 @@ from debug.map.measure import measured
 from debug.map.service import MapError, ServiceMap, find, follow
 from debug.map.svg import svg
 from debug.map.topology import topology as make
-from debug.map.tracked import connections
+from debug.map.tracked import connections, of_nodes
 from debug.options import ground
 from debug.output import drawn, say, say_json
 from debug.snapshot import Snapshot
@@ -81,7 +81,9 @@ def followed(options: Ground, path: Path | None, name: str) -> ServiceMap:
         cluster = read_cluster(here.kubeconfig)
     except ClientError as err:
         raise MapError(f"Service {name} cannot be read: {err}") from err
-    return replace(follow(cluster, find(cluster, name), counted), unread=tuple(unread))
+    machines = {place.node for place in here.nodes()}
+    ours = of_nodes(counted, machines, {str(node.metadata.name) for node in cluster.nodes})
+    return replace(follow(cluster, find(cluster, name), ours), unread=tuple(unread))
 
 
 def of_snapshot(snapshot: Snapshot, name: str) -> ServiceMap:

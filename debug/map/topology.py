@@ -12,12 +12,14 @@ from debug.places import SWITCH
 from debug.snapshot import Snapshot, SpaceSnapshot
 
 _LOOPBACK = "lo"
+_HOLLOW = "podwire.io/hollow"  # a Node without a machine: control/agent/hollow/nodes.py
 
 
 def topology(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Graph:
     """Return the map: every place, and what joins them, colored by state and by findings."""
     shared = shared_addresses(snapshot.spaces, snapshot.cluster)
     spots = [_spot(space, shared, findings) for space in snapshot.spaces]
+    spots += _stopped(snapshot)
     levels = {End(spot.id, device.name): device.level for spot in spots for device in spot.devices}
     drawn = tuple(_colored(cable, levels) for cable in cables(snapshot))
     return Graph(snapshot.taken, (*spots, *_networks(drawn)), drawn, snapshot.unread)
@@ -39,6 +41,16 @@ def _spot(
         level=worst([*(one.level for one in whole), *(each.level for each in devices)]),
         why=tuple(one.summary for one in whole),
     )
+
+
+def _stopped(snapshot: Snapshot) -> Iterator[Spot]:
+    """Yield the Nodes of a lab of which no machine runs. Of other clusters one machine is read."""
+    running = {space.node for space in snapshot.nodes()}
+    for node in snapshot.cluster.nodes if snapshot.cluster and SWITCH in running else ():
+        name = node.metadata.name
+        if name not in running and _HOLLOW not in node.metadata.labels:
+            why = ("its machine does not run: podwire lab node start",)
+            yield Spot(f"Node {name}", Role.NODE, name, level=Level.WARN, why=why)
 
 
 def _role(space: SpaceSnapshot) -> Role:

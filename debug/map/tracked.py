@@ -1,7 +1,7 @@
 """Counts the connections that the nodes' kernels track, by what was called and what answers."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 
 from debug.kernel.conntrack import table
@@ -27,6 +27,18 @@ def connections(ground: Ground) -> tuple[dict[str, Mapping[Flow, int]], list[str
         except (OSError, PlaceError) as err:
             unread.append(f"connections of {place.node}: {err}")
     return found, unread
+
+
+def of_nodes(
+    counted: Mapping[str, Mapping[Flow, int]], machines: Collection[str], nodes: Collection[str]
+) -> Mapping[str, Mapping[Flow, int]]:
+    """Leave out machines that are no Node, as a lab's switch: they balance nothing.
+
+    Where no machine has the name of a Node, all of them count.
+    """
+    if not set(machines) & set(nodes):
+        return counted
+    return {name: flows for name, flows in counted.items() if name in nodes}
 
 
 def _tracked() -> Mapping[Flow, int]:

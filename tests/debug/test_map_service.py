@@ -7,6 +7,7 @@ import pytest
 from debug.cluster import ClusterState
 from debug.map.service import MapError, ServiceMap, find, follow
 from debug.map.service_text import draw
+from debug.map.tracked import of_nodes
 from proxy.objects.wire import EndpointSlice, Node, Service
 from tests.support.debug.screen import screen
 
@@ -103,6 +104,14 @@ def test_outside_traffic_has_shares_of_its_own_under_policy_local() -> None:
     assert shares(found)["web-1"] == {"node1": 0.5, "node2": 0.5}
     assert shares(found, "outside")["web-1"] == {"node1": 1.0, "node2": 0.0}
     assert found.ports[0].addresses == ("10.96.0.7:80", "NODE:30080")
+
+
+def test_a_machine_that_is_no_node_counts_no_connections() -> None:
+    """In eBPF mode nothing else would be left: its zeros would look like an answer."""
+    counted: dict[str, dict[Any, int]] = {"control": {}, "switch": {}}
+    machines = ("control", "switch", "node1")
+    assert of_nodes(counted, machines, ("node1",)) == {}
+    assert of_nodes(counted, ("control", "switch"), ("node1",)) == counted, "by other names"
 
 
 def test_connections_are_counted_by_what_was_called_and_who_answers() -> None:

@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from msgspec import structs
 
+from debug.cluster import ClusterState
 from debug.map import text
 from debug.map.graph import Cable, CableKind, Graph, Spot
+from debug.map.svg import svg
 from debug.map.topology import topology
 from debug.model import Finding, Level
 from debug.snapshot import Snapshot, take
+from proxy.objects.wire import Node
 from tests.support.debug.cluster import Spaces, cluster
 from tests.support.debug.screen import screen
 from tests.support.space import Space
@@ -125,3 +129,21 @@ def test_a_cable_to_what_was_not_read_is_none(lab: Spaces) -> None:
             for some in (taken.spaces, spaces)
         )
         assert part < whole
+
+
+def test_a_node_of_a_lab_whose_machine_does_not_run_is_drawn(lab: Spaces) -> None:
+    def node(name: str, **labels: str) -> Node:
+        return Node.read({"metadata": {"name": name, "labels": labels}})
+
+    hollow = node("hollow-1", **{"podwire.io/hollow": "true"})
+    nodes = ClusterState(nodes=(node("node1"), node("node3"), hollow))
+    snapshot = structs.replace(take(lab.ground), cluster=nodes)
+    graph = topology(snapshot)
+    assert {one.id for one in graph.places if one.id.startswith("Node ")} == {
+        *("Node node1", "Node node2", "Node node3")
+    }
+    assert spot(graph, "Node node3").level is Level.WARN
+    assert "Node node3: its machine does not run" in drawn(graph)
+    assert "Node node3: its machine does not run" in svg(graph)
+    here = structs.replace(snapshot, spaces=snapshot.spaces[1:2])
+    assert [one.id for one in topology(here).places] == ["Node node1"], "others are elsewhere"
