@@ -66,13 +66,35 @@ def a_machine_is_unplugged(here: Site, chance: random.Random) -> None:
     here.link(machine, "up")
 
 
-OF_ONE: tuple[Disturbance, ...] = (a_server_is_killed,) * 6
+def a_disk_is_full(here: Site, chance: random.Random) -> None:
+    """SQLite refuses writes until there is room. A member of etcd ends, and is started again."""
+    machine = chance.choice(here.machines)
+    machine.fill()
+    time.sleep(chance.uniform(1, 2))
+    machine.make_room()
+    if machine.etcd:
+        machine.etcd.kill()
+        machine.etcd.start()
+
+
+def a_clock_jumps(here: Site, chance: random.Random) -> None:
+    """It jumps by a day, back by some minutes, or to where it was."""
+    chance.choice(here.machines).set_clock(chance.choice((86_400, -120, 0)))
+
+
+OF_ONE: tuple[Disturbance, ...] = (
+    *(a_server_is_killed,) * 3,
+    a_disk_is_full,
+    *(a_clock_jumps,) * 2,
+)
 OF_THREE: tuple[Disturbance, ...] = (
     a_server_is_killed,
     all_servers_are_killed,
     the_leader_is_killed,
     the_leader_is_cut_off,
     a_machine_is_unplugged,
+    a_disk_is_full,
+    a_clock_jumps,
 )
 
 
@@ -99,8 +121,7 @@ def test_nothing_is_lost_and_all_see_one_order(
             disturb(here, chance)
         time.sleep(1)
     history = load(file)
-    assert linear.faults(history) == []
-    assert watched.faults(history) == []
+    assert not (found := linear.faults(history) + watched.faults(history)), "\n".join(found[:5])
     assert said_much(history), "the clients were answered too seldom to say anything"
 
 
@@ -109,4 +130,4 @@ def said_much(history: History) -> bool:
     found = {(call.verb, call.outcome) for call in history.calls}
     done = [call for call in history.calls if call.writes and call.done]
     unknown = any(call.outcome is Outcome.UNKNOWN for call in history.calls)
-    return len(done) > 200 and len(history.lists) > 20 and len(found) > 8 and unknown
+    return len(done) > 80 and len(history.lists) > 10 and len(found) > 8 and unknown

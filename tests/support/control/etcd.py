@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from tests.support.space import Space
-
 PATIENCE = 60.0
 
 
@@ -35,7 +33,7 @@ class Etcd:
     more: tuple[str, ...] = ()  # of etcd's options
     scheme: str = "http"
     host: str = "127.0.0.1"
-    space: Space | None = None  # that it runs in
+    enter: tuple[str, ...] = ()  # words before the program's: where and under what it runs
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,8 +62,7 @@ class Etcd:
         words = [f"--{name}={value}" for name, value in options.items()]
         log = (self.folder / f"{self.name}.log").open("ab")
         with log:
-            argv = ["etcd", *words, *self.more]
-            argv = self.space.argv(*argv) if self.space else argv
+            argv = [*self.enter, "etcd", *words, *self.more]
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)
 
     def wait(self) -> None:

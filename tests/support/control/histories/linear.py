@@ -20,7 +20,7 @@ def faults(history: History) -> list[str]:
     for key in history.keys:
         told = [call for call in calls if call.key == key and is_told(call)]
         if stuck := unexplained(told):
-            found.append(f"{key}: no order explains {len(told)} calls, such as {stuck}")
+            found.append(f"{key}: no order explains {len(told)} calls: {_around(told, stuck)}")
     return found + list(_out_of_order(history)) + list(_of_two_revisions(calls))
 
 
@@ -41,6 +41,14 @@ def _settled(history: History) -> list[Call]:
         elif revision:
             settled.append(replace(call, outcome=Outcome.DONE, revision=revision))
     return settled
+
+
+def _around(calls: list[Call], stuck: Call) -> str:
+    """Return lines of the call at which each order ends, and of those before and after it."""
+    calls = sorted(calls, key=lambda call: call.begun)
+    at = calls.index(stuck)
+    lines = [f"{'>' if it is stuck else ' '} {it}" for it in calls[max(at - 12, 0) : at + 12]]
+    return "\n".join(["", *lines])
 
 
 def is_told(call: Call) -> bool:

@@ -1,6 +1,12 @@
-"""Machines with API servers and etcd, each in a network namespace, and what disturbs them."""
+"""Machines with API servers and etcd, each in a network namespace, and what disturbs them.
+
+Each machine has a disk of its own, small and slow: every fsync takes a while. Its API server has a
+clock that can be made to jump; etcd reads the kernel's.
+"""
 
 import json
+import os
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +21,12 @@ from tests.support.space import Space
 
 _CLIENT_PORT, _PEER_PORT, _PORT = 2379, 2380, 6443
 _NAMES = ("one", "two", "three")
+_DISK = "200M"  # etcd takes 128 MiB at once
+_FSYNC = 5_000  # microseconds that an fsync takes longer
+_SLOWLY = (
+    *("strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null"),
+    *("-e", "trace=fsync,fdatasync", "-e", f"inject=fsync,fdatasync:delay_enter={_FSYNC}"),
+)
 PATIENCE = 60.0
 
 
@@ -31,6 +43,36 @@ class Machine:
     server: subprocess.Popen[bytes] | None = None
 
     @property
+    def disk(self) -> Path:
+        """The folder of its data."""
+        return self.folder / f"disk-{self.name}"
+
+    @property
+    def jump(self) -> Path:
+        """The file that says how many seconds its API server's clock is ahead."""
+        return self.folder / f"jump-{self.name}"
+
+    def set_clock(self, ahead: int) -> None:
+        """Let the API server's clock jump to so many seconds ahead of the kernel's."""
+        with self.jump.open("r+b" if self.jump.exists() else "wb") as file:
+            file.write(struct.pack("l", ahead))
+
+    def fill(self) -> None:
+        """Let nothing more fit on its disk."""
+        filler = os.open(self.disk / "filler", os.O_CREAT | os.O_WRONLY)
+        size = 1 << 20
+        while size >= 512:
+            try:
+                os.write(filler, bytes(size))
+            except OSError:
+                size //= 2
+        os.close(filler)
+
+    def make_room(self) -> None:
+        """Remove what fills its disk."""
+        (self.disk / "filler").unlink()
+
+    @property
     def url(self) -> str:
         """Where the API server answers."""
         return f"https://{self.address}:{_PORT}"
@@ -40,9 +82,11 @@ class Machine:
         files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
         flags = [f"--{flag}={self.folder / name}" for flag, name in files.items()]
         listen = f"--listen={self.address}:{_PORT}"
-        argv = [*program("apiserver"), f"--store={self.store}", listen, *flags]
+        argv = [*_SLOWLY, *program("apiserver"), f"--store={self.store}", listen, *flags]
+        clock = {"LD_PRELOAD": str(self.folder / "clock.so"), "CLOCK_JUMP": str(self.jump)}
+        argv = self.space.argv("env", *(f"{name}={value}" for name, value in clock.items()), *argv)
         with (self.folder / f"server-{self.name}.log").open("ab") as log:
-            self.server = subprocess.Popen(self.space.argv(*argv), stdout=log, stderr=log)
+            self.server = subprocess.Popen(argv, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """End the API server as a power cut would."""
@@ -120,7 +164,7 @@ class Site:
 
     def logs(self) -> str:
         """Return the ends of all logs."""
-        ends = [f"{it}:\n{it.read_text()[-1500:]}" for it in sorted(self.folder.glob("*.log"))]
+        ends = [f"{it}:\n{it.read_text()[-1500:]}" for it in sorted(self.folder.glob("**/*.log"))]
         return "\n".join(ends)
 
 
@@ -137,8 +181,13 @@ def site(folder: Path, make: Callable[[str], Space], store: str, count: int = 1)
     for machine in machines:
         _join(machine.space, switch, machine.name, machine.address)
     _give_stores(machines, store)
+    _make_clock(folder)
     try:
         for machine in machines:
+            machine.disk.mkdir()
+            words = ["-t", "tmpfs", "-o", f"size={_DISK}", "disk", str(machine.disk)]
+            subprocess.run(["mount", *words], check=True)
+            machine.set_clock(0)
             if machine.etcd is not None:
                 machine.etcd.start()
             machine.start()
@@ -148,6 +197,12 @@ def site(folder: Path, make: Callable[[str], Space], store: str, count: int = 1)
             machine.kill()
             if machine.etcd is not None:
                 machine.etcd.kill()
+            subprocess.run(["umount", "--lazy", machine.disk], check=True)
+
+
+def _make_clock(folder: Path) -> None:
+    source = Path(__file__).with_name("clock.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", folder / "clock.so", source], check=True)
 
 
 def _join(space: Space, switch: Space, name: str, address: str) -> None:
@@ -167,11 +222,16 @@ def _give_stores(machines: list[Machine], store: str) -> None:
     """Say where each API server keeps its objects: of etcd's members it asks its own first."""
     if store == "sqlite":
         (machine,) = machines
-        machine.store = f"sqlite:{machine.folder}/store.db"
+        machine.store = f"sqlite:{machine.disk}/store.db"
         return
     members = [
         Etcd(
-            it.folder, it.name, port=_CLIENT_PORT, peer=_PEER_PORT, host=it.address, space=it.space
+            it.disk,
+            it.name,
+            port=_CLIENT_PORT,
+            peer=_PEER_PORT,
+            host=it.address,
+            enter=tuple(it.space.argv(*_SLOWLY)),
         )
         for it in machines
     ]
