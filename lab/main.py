@@ -67,7 +67,7 @@ SUMMARIES = {
     "reset": "Remove what install and join have made here.",
     "image": "The images that nodes run: pull, build, import, list, remove.",
     "apiserver": "The Kubernetes API, over the embedded store.",
-    "store": "Copy the API server's store, or encrypt what is in it.",
+    "store": "Copy, keep, defragment, upgrade or encrypt the API server's store.",
     "scheduler": "Give Pods their nodes.",
     "controllers": "Deployments, ReplicaSets, DaemonSets, EndpointSlices and the rest.",
     "cloud": "Give Services of type LoadBalancer their addresses.",

@@ -31,7 +31,8 @@ from control.server.app import serve
 from control.server.state.server import ApiServerConfig, FrontProxy, Network
 from control.server.wire.errors import StatusError
 from control.store import Store, StoreConfigError, StoreUrlError, encrypted, open_when_ready
-from control.store.base import StoreError
+from control.store.base import StoreError, StoreFullError, StoreUnavailableError
+from control.store.format import upgrade
 from control.tls import CertificateError, load_authority, load_identity
 from control.tokens import (
     ISSUER,
@@ -335,8 +336,15 @@ def raise_descriptors() -> int:
 
 
 async def _opened(flags: Flags) -> Store:
-    """Open the store; raises StoreUrlError, StoreConfigError, StoreUnavailableError."""
+    """Open the store; raises StoreUrlError, StoreConfigError, StoreError."""
     store = await open_when_ready(flags.store, flags.quota_backend_bytes)
+    try:
+        await upgrade(store)
+    except (StoreFullError, StoreUnavailableError) as err:
+        logger.warning("the store keeps its older format, which works as well: %s", err)
+    except StoreError:
+        await store.close()
+        raise
     config = flags.encryption_provider_config
     return store if config is None else encrypted(store, config)
 

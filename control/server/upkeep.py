@@ -1,7 +1,8 @@
 """Compact the store, remove old Events and repair IPAddresses, at intervals.
 
 Upstream compacts etcd every five minutes, up to its revision of five minutes before, and keeps
-Events for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl).
+Events for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl). etcd removes these
+by itself.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ async def upkeep(state: ServerState, interval: float = INTERVAL) -> None:
         now = state.store.revision
         try:
             await state.store.compact(before)
-            await expire_events(state)
+            if not state.store.removes_events:
+                await expire_events(state)
             await repair_addresses(state)
         except (StoreError, StatusError) as err:
             logger.warning("upkeep: %s; trying again in %.0f s", err, interval)

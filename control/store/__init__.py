@@ -17,6 +17,7 @@ __all__ = [
     "StoreConfigError",
     "StoreUrlError",
     "encrypted",
+    "file_of",
     "open_store",
     "open_when_ready",
 ]
@@ -35,18 +36,33 @@ async def open_store(url: str, quota: int = 0) -> Store:
     scheme, _, rest = url.partition(":")
     if scheme == "etcd":
         return await _open_etcd(rest)
+    synchronous = _SYNCHRONOUS[_checked(url)]
     # Here: the protocol alone needs no SQLite.
     from control.store.sqlite.log import QUOTA
     from control.store.sqlite.store import SqliteStore
 
+    path = Path(rest.partition("?")[0])
+    return await SqliteStore.open(path, synchronous=synchronous, quota=quota or QUOTA)
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of a store of SQLite, None for etcd; raises StoreUrlError."""
+    if url.startswith("etcd:"):
+        return None
+    _checked(url)
+    return Path(url.partition(":")[2].partition("?")[0])
+
+
+def _checked(url: str) -> str:
+    """Return the option of a URL for SQLite; raises StoreUrlError."""
+    scheme, _, rest = url.partition(":")
     path, _, options = rest.partition("?")
     if scheme != "sqlite" or not path or options not in _SYNCHRONOUS:
         raise StoreUrlError(
             f"store {url!r}: expected sqlite:PATH, sqlite:PATH?sync=full|normal, or "
             "etcd:https://HOST:PORT,...?cacert=FILE&cert=FILE&key=FILE"
         )
-    synchronous = _SYNCHRONOUS[options]
-    return await SqliteStore.open(Path(path), synchronous=synchronous, quota=quota or QUOTA)
+    return options
 
 
 async def open_when_ready(url: str, quota: int = 0) -> Store:

@@ -197,6 +197,11 @@ class Store(Protocol):
     """
 
     @property
+    def removes_events(self) -> bool:
+        """True if the store itself removes Events an hour after their last write."""
+        ...
+
+    @property
     def revision(self) -> int:
         """The revision of the last commit that watchers have heard of."""
         ...

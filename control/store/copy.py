@@ -7,8 +7,19 @@ that who asks for it is told to list again (410 Gone), as after any compaction.
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
-from control.store.base import MAX_BYTES, Create, Delete, KeyValue, Store, StoreError, Update, Write
+from control.store.base import (
+    MAX_BYTES,
+    Create,
+    Delete,
+    KeyValue,
+    Store,
+    StoreError,
+    StorePage,
+    Update,
+    Write,
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -20,11 +31,29 @@ _MOST_WRITES = 100  # of one commit; etcd takes 128
 _MOST_BYTES = MAX_BYTES // 2  # of one commit, unless a single value is larger
 
 
+class Source(Protocol):
+    """What is read of a store, or of a snapshot of one."""
+
+    async def get(self, key: str) -> KeyValue | None:
+        """See ``Store.get``."""
+        ...
+
+    async def newest(self) -> int:
+        """See ``Store.newest``."""
+        ...
+
+    async def list(
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
+    ) -> StorePage:
+        """See ``Store.list``."""
+        ...
+
+
 class NotEmptyError(StoreError):
     """The store to copy into has keys; the text names one."""
 
 
-async def copy(source: Store, target: Store, tell: Progress = lambda *_: None) -> int:
+async def copy(source: Source, target: Store, tell: Progress = lambda *_: None) -> int:
     """Copy all keys of ``source``, and return their number; raises NotEmptyError, StoreError."""
     if found := (await target.list("/", limit=1)).records:
         raise NotEmptyError(
@@ -51,7 +80,7 @@ async def _count_up(target: Store, revision: int, tell: Progress) -> None:
     await target.commit(*(Delete(key) for key in keys))
 
 
-async def _copy_keys(source: Store, target: Store, revision: int, tell: Progress) -> int:
+async def _copy_keys(source: Source, target: Store, revision: int, tell: Progress) -> int:
     """Copy the keys as they were at a revision, in order."""
     copied, after, more = 0, "", True
     while more:

@@ -23,6 +23,8 @@ from control.store.recent import RecentCommits, matching
 class MemoryStore:
     """A store that keeps each key's versions since the last compaction in a dict."""
 
+    removes_events = False
+
     def __init__(self) -> None:
         self._versions: dict[str, list[StoreEvent]] = {}
         self._keys: list[str] = []  # sorted

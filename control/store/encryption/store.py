@@ -34,6 +34,10 @@ class EncryptedStore:
         self._rules = rules
 
     @property
+    def removes_events(self) -> bool:
+        return self._inner.removes_events
+
+    @property
     def revision(self) -> int:
         return self._inner.revision
 

@@ -43,6 +43,10 @@ class RevisionGoneError(StoreError):
     """etcd has compacted a revision."""
 
 
+class LeaseGoneError(StoreError):
+    """etcd has no lease of an ID any more; nothing was written."""
+
+
 class RevisionToComeError(StoreError):
     """etcd has not reached a revision."""
 
@@ -58,6 +62,7 @@ class Method(Generic[Q, A]):
 
 RANGE = Method("/etcdserverpb.KV/Range", pb.RangeRequest, pb.RangeResponse)
 TXN = Method("/etcdserverpb.KV/Txn", pb.TxnRequest, pb.TxnResponse)
+GRANT = Method("/etcdserverpb.Lease/LeaseGrant", pb.LeaseGrantRequest, pb.LeaseGrantResponse)
 COMPACT = Method("/etcdserverpb.KV/Compact", pb.CompactionRequest, pb.CompactionResponse)
 _WATCH = Method("/etcdserverpb.Watch/Watch", pb.WatchRequest, pb.WatchResponse)
 
@@ -126,18 +131,19 @@ class EtcdConnection:
         self.is_closed = True
         self._drop(self._channel)
 
-    async def call(self, method: Method[Q, A], request: Q) -> A:
+    async def call(self, method: Method[Q, A], request: Q, seconds: float = _SECONDS) -> A:
         """Make a call once. Raises StoreUnavailableError, among them for a write that may have
-        been done, StoreFullError, TooLargeError, RevisionGoneError, RevisionToComeError.
+        been done, StoreFullError, TooLargeError, RevisionGoneError, RevisionToComeError,
+        LeaseGoneError.
         """
         async with self._calls:
-            return await self._call(method, request)
+            return await self._call(method, request, seconds)
 
-    async def _call(self, method: Method[Q, A], request: Q) -> A:
-        channel = await self._connected()
+    async def _call(self, method: Method[Q, A], request: Q, seconds: float) -> A:
+        channel = await self.channel()
         make = UnaryUnaryMethod(channel, method.path, method.request, method.answer)
         try:
-            return await answer_of(make(request, timeout=_SECONDS, metadata=_LEADER))
+            return await answer_of(make(request, timeout=seconds, metadata=_LEADER))
         except GRPCError as err:
             if err.status in (Status.UNAVAILABLE, Status.INTERNAL):
                 self._drop(channel)
@@ -155,7 +161,7 @@ class EtcdConnection:
 
     async def watch(self, request: pb.WatchRequest) -> AsyncGenerator[pb.WatchResponse, None]:
         """Yield what etcd answers to a watch. Raises as ``call`` does; ends if etcd ends it."""
-        channel = await self._connected()
+        channel = await self.channel()
         method = StreamStreamMethod(channel, _WATCH.path, _WATCH.request, _WATCH.answer)
         try:
             async with method.open(metadata=_LEADER) as stream:
@@ -169,7 +175,8 @@ class EtcdConnection:
             self._drop(channel)
             raise self._down(err) from err
 
-    async def _connected(self) -> Channel:
+    async def channel(self) -> Channel:
+        """Return a channel to a member; raises StoreUnavailableError."""
         async with self._connecting:
             if self.is_closed:
                 raise StoreUnavailableError("the store is closed")
@@ -218,6 +225,8 @@ def _error(err: GRPCError) -> StoreError:
         return StoreFullError(0)
     if err.status is Status.INVALID_ARGUMENT and "request is too large" in text:
         return TooLargeError(MAX_BYTES + 1)  # with what a transaction adds
+    if err.status is Status.NOT_FOUND and "lease not found" in text:
+        return LeaseGoneError(text)
     if err.status is Status.OUT_OF_RANGE:
         return RevisionGoneError(text) if "compacted" in text else RevisionToComeError(text)
     return StoreUnavailableError(f"etcd: {text}")

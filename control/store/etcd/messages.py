@@ -16,14 +16,23 @@ from control.store.base import (
     Write,
     check,
 )
+from control.store.etcd.leases import EXPIRING
 from control.store.etcd.v3 import rpc_pb2 as pb
 
 _EVERY_KEY = b"\0"  # as key and as end of a range
 _PAGE = 1000  # keys of one answer: to parse it must not keep others waiting
 
 
-def transaction(prefix: bytes, changes: Iterable[Write]) -> pb.TxnRequest:
-    """Return a transaction that does all changes; if one does not fit, it reads all their keys."""
+def expires(change: Write) -> bool:
+    """True if a write gives a key a value that etcd shall remove by itself."""
+    return not isinstance(change, Delete) and change.key.encode().startswith(EXPIRING)
+
+
+def transaction(prefix: bytes, changes: Iterable[Write], lease: int = 0) -> pb.TxnRequest:
+    """Return a transaction that does all changes; if one does not fit, it reads all their keys.
+
+    ``lease`` is for the keys that expire.
+    """
     request = pb.TxnRequest()
     for change in changes:
         key = prefix + change.key.encode()
@@ -31,7 +40,9 @@ def transaction(prefix: bytes, changes: Iterable[Write]) -> pb.TxnRequest:
         if isinstance(change, Delete):
             step = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
         else:
-            step = pb.RequestOp(request_put=pb.PutRequest(key=key, value=change.value))
+            held = lease if expires(change) else 0
+            put = pb.PutRequest(key=key, value=change.value, lease=held)
+            step = pb.RequestOp(request_put=put)
         request.success.append(step)
         present = pb.RangeRequest(key=key, keys_only=True)
         request.failure.append(pb.RequestOp(request_range=present))

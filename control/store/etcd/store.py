@@ -7,7 +7,7 @@ finds it there.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Self
 
@@ -27,13 +27,16 @@ from control.store.base import (
 from control.store.etcd import messages
 from control.store.etcd.connection import (
     COMPACT,
+    GRANT,
     RANGE,
     TXN,
     EtcdConnection,
+    LeaseGoneError,
     Members,
     RevisionGoneError,
     RevisionToComeError,
 )
+from control.store.etcd.leases import LIFE, Leases
 from control.store.etcd.v3 import rpc_pb2 as pb
 from control.store.recent import RecentCommits, matching
 
@@ -48,21 +51,26 @@ _HEARD = 10.0  # seconds in which a commit should come by the watch
 class EtcdStore:
     """A ``control.store.base.Store`` in etcd; make one with ``open``."""
 
-    def __init__(self, members: Members, connection: EtcdConnection, revision: int) -> None:
+    removes_events = True
+
+    def __init__(
+        self, members: Members, connection: EtcdConnection, revision: int, event_life: int = LIFE
+    ) -> None:
         self._prefix = members.prefix.encode()
         self._connection = connection
         self._recent = RecentCommits(0 if revision == _EMPTY else revision)
         self._recent.advance(revision)
         self._compacted = 0
+        self._leases = Leases(self._grant, event_life)
         self._following: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, members: Members) -> Self:
+    async def open(cls, members: Members, event_life: int = LIFE) -> Self:
         """Connect, and begin to follow etcd. Raises StoreUnavailableError."""
         connection = EtcdConnection(members)
         try:
             answer = await connection.read(RANGE, messages.newest(members.prefix.encode()))
-            made = cls(members, connection, answer.header.revision)
+            made = cls(members, connection, answer.header.revision, event_life)
             made._compacted = await made._find_compacted()
         except StoreError:
             connection.close()
@@ -105,13 +113,25 @@ class EtcdStore:
 
     async def commit(self, *changes: Write) -> int:
         check_size(changes)
-        request = messages.transaction(self._prefix, changes)
-        answer = await self._connection.call(TXN, request)
+        try:
+            answer = await self._write(changes)
+        except LeaseGoneError:  # once more with another one
+            self._leases.forget()
+            answer = await self._write(changes)
         if not answer.succeeded:
             messages.refuse(changes, answer)
         revision = answer.header.revision
         await self._heard(revision)
         return revision
+
+    async def _write(self, changes: Sequence[Write]) -> pb.TxnResponse:
+        lease = await self._leases.give(sum(map(messages.expires, changes)))
+        request = messages.transaction(self._prefix, changes, lease)
+        return await self._connection.call(TXN, request)
+
+    async def _grant(self, seconds: int) -> int:
+        answer = await self._connection.call(GRANT, pb.LeaseGrantRequest(TTL=seconds))
+        return answer.ID
 
     async def watch(self, prefix: str, since: int) -> AsyncGenerator[Heard, None]:
         seen = since

@@ -45,6 +45,8 @@ _STRIDE = 1000
 class SqliteStore:
     """A ``control.store.base.Store`` in a file; make one with ``open``."""
 
+    removes_events = False
+
     def __init__(self, path: Path, lock: int, synchronous: str, quota: int) -> None:
         self._lock = lock
         self._files = StoreFiles(path, survives=synchronous == "FULL")

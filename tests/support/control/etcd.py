@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from control.store.etcd.connection import RANGE, EtcdConnection, members
+from control.store.etcd.v3 import rpc_pb2 as pb
+
 PATIENCE = 60.0
 
 
@@ -111,3 +114,14 @@ def shared_etcd() -> Etcd:
     atexit.register(made.kill)
     made.wait()
     return made
+
+
+async def leases_of(url: str) -> dict[str, int]:
+    """Return each key's lease, as etcd has it."""
+    place = members(url)
+    connection = EtcdConnection(place)
+    prefix = place.prefix.encode()
+    request = pb.RangeRequest(key=prefix + b"/", range_end=prefix + b"0")
+    answer = await connection.read(RANGE, request)
+    connection.close()
+    return {kv.key[len(prefix) :].decode(): kv.lease for kv in answer.kvs}
