@@ -1,5 +1,6 @@
 """Carries out ``podwire map``."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -52,13 +53,20 @@ def mesh(options: Ground, effort: Effort, output: str) -> None:
     """Measure, and print what was measured."""
     with plain_errors():
         here = ground(*options)
-        found = measured(here, snapshots.take(here), effort)
+        with _progress("measuring each way between nodes, and between their Pods"):
+            found = measured(here, snapshots.take(here), effort)
     if output == "json":
         say_json(found)
     elif output == "svg":
         say(mesh_draw.svg(found))
     else:
         _print(mesh_draw.draw(found))
+
+
+def _progress(what: str) -> AbstractContextManager[object]:
+    """Show on a terminal what is waited for."""
+    console = Console(stderr=True)
+    return console.status(what) if console.is_terminal else nullcontext()
 
 
 def _print(drawing: RenderableType) -> None:

@@ -13,7 +13,7 @@ from debug.map.svg import STYLE
 from debug.map.text import COLORS, MARKS
 from debug.output import xml
 
-_CELL, _ROW, _NAMES = 130, 34, 210  # pixels
+_CELL, _ROW, _NAMES = 192, 34, 236  # pixels
 _SPACE = "http://www.w3.org/2000/svg"
 
 
@@ -73,7 +73,7 @@ def in_words(way: Way) -> str:
 
 def svg(mesh: Mesh) -> str:
     """Return the same tables as a picture."""
-    root = Element("svg", {"xmlns": _SPACE, "role": "img"})
+    root = Element("svg", {"xmlns": _SPACE, "role": "list"})
     SubElement(root, "style").text = STYLE
     y, width = 10, 0
     for ways in parts(mesh):
@@ -88,16 +88,21 @@ def svg(mesh: Mesh) -> str:
 
 def _grid(root: Element, ways: Sequence[Way], places: Sequence[str], y: int) -> None:
     for number, name in enumerate(places):
-        shown = name if len(name) <= 18 else f"…{name[-17:]}"
-        _text(root, _NAMES + number * _CELL, y + 20, shown, "title")
-        _text(root, 10, y + _ROW * (number + 1) + 20, name[-32:], "title")
+        _text(root, _NAMES + number * _CELL, y + 20, _short(name, 22), "title")
+        _text(root, 10, y + _ROW * (number + 1) + 20, _short(name, 28), "title")
     for way in ways:
         x = _NAMES + _CELL * places.index(way.destination)
         top = y + _ROW * (places.index(way.source) + 1)
-        group = SubElement(root, "g", {"class": way.level.value})
+        group = SubElement(root, "g", {"class": way.level.value, "role": "listitem"})
+        group.set("aria-label", f"{way.source} to {way.destination}: {in_words(way)}")
         size = {"width": str(_CELL - 8), "height": str(_ROW - 6), "rx": "4"}
         SubElement(group, "rect", {"x": str(x), "y": str(top), **size})
         _text(group, x + 8, top + 18, f"{MARKS[way.level]} {in_words(way)}", way.level.value)
+
+
+def _short(name: str, most: int) -> str:
+    """Return a name with its end, which tells Pods apart."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _text(parent: Element, x: int, y: int, words: str, sort: str) -> None:
