@@ -89,7 +89,7 @@ def _is_same(row: Row) -> bool:
 
 def _marked(steps: Sequence[Seen], same: Sequence[Row], *, ends: bool) -> Iterator[Seen]:
     """Yield the steps, and mark those that show a fact of ``same``; the last one shows the end."""
-    waiting = [row.observed for row in same]
+    waiting = [row.observed for row in same if row.observed]
     at, hop = 0, None
     for number, one in enumerate(steps):
         shows = ends and number == len(steps) - 1
