@@ -124,7 +124,8 @@ class Clients:
         if status == 429:
             return True
         if attempts.sent != 1:  # the answer, if there is one, may stand for two
-            self.calls += [_told(call, 0, {}, begun, 0)] * attempts.sent
+            twice = call.verb is Verb.REMOVE and call.expected is None  # else once at most
+            self.calls += [_told(call, 0, {}, begun, 0)] * min(attempts.sent, 1 + twice)
             return False
         self.calls.append(found := _told(call, status, answer, begun, time.monotonic()))
         self._remember(found, answer)
