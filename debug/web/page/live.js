@@ -151,4 +151,7 @@ $("measure").addEventListener("click", measure);
 $("listen").addEventListener("submit", listen);
 $("pause").addEventListener("click", pause);
 $("stop").addEventListener("click", () => stop(""));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && measuring) stopMeasuring("Not measured any more: the page was hidden.");
+});
 begin();

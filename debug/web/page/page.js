@@ -222,9 +222,19 @@ window.addEventListener("resize", () => {
   }
 });
 
-const events = new EventSource("/events");
-events.addEventListener("scene", (event) => show(JSON.parse(event.data)));
-events.addEventListener("error", () => {
-  $("state").textContent = "✗ podwire web does not answer: has it ended?";
-  $("state").className = "fail";
+let events = null;
+
+function follow() {
+  events = new EventSource("/events");
+  events.addEventListener("scene", (event) => show(JSON.parse(event.data)));
+  events.addEventListener("error", () => {
+    $("state").textContent = "✗ podwire web does not answer: has it ended?";
+    $("state").className = "fail";
+  });
+}
+
+document.addEventListener("visibilitychange", () => { // a browser has six connections for all its tabs
+  if (document.hidden) events.close();
+  else follow();
 });
+follow();

@@ -29,6 +29,16 @@ pytestmark = [pytest.mark.netns, pytest.mark.asyncio(loop_scope="module")]
 RED = """document.querySelector('#map path.fail[data-cable="Switch - Node node1"]')"""
 DRAWN = """document.querySelectorAll('#map [data-place]').length === 5"""
 
+STEPS = [
+    "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80, so far as predicted",
+    "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80, so far as predicted",
+    "Node node1: prerouting nat services default/web:http accept, so far as predicted",
+    "Node node2: ✗ dropped by the kernel NETFILTER_DROP, so far as predicted",
+    "Here the ways part. Predicted: Pod default/web-2. Seen: dropped at Node node2",
+    "Predicted only: Pod default/web-2: Pod default/web-2",
+    "Predicted only: Pod default/web-2: delivered at Pod default/web-2",
+]
+
 
 @pytest.fixture(scope="module")
 def lab(spaces: Callable[[str], Space]) -> Spaces:
@@ -113,8 +123,27 @@ async def test_a_screen_reader_finds_names_for_all_that_can_be_used(page: Page) 
     nodes = (await page.call("Accessibility.getFullAXTree"))["nodes"]
     named = {(one["role"]["value"], one.get("name", {}).get("value")) for one in nodes}
     assert ("button", "Pod default/web-1: ok") in named
+    assert ("listitem", STEPS[4]) in named, "where a packet left the prediction"
     assert {("heading", name) for name in ("Map", "Findings", "Services")} <= named
     assert not [role for role, name in named if role in ("button", "link") and not name]
+
+
+HIDE = """Object.defineProperty(document, 'hidden', {value: %s, configurable: true});
+document.dispatchEvent(new Event('visibilitychange'))"""
+
+
+async def test_a_hidden_page_reads_nothing_and_goes_on_when_it_is_seen(
+    page: Page, lab: Spaces
+) -> None:
+    await page.value(HIDE % "true")
+    assert await page.value("events.readyState") == 2, "closed"
+    lab.switch.ip("link", "set", "to-node1", "down")
+    try:
+        await page.value(HIDE % "false")
+        await page.until(RED)
+    finally:
+        lab.switch.ip("link", "set", "to-node1", "up")
+    await page.until(f"!{RED}")
 
 
 async def test_the_page_fits_a_phone(page: Page) -> None:
@@ -125,15 +154,6 @@ async def test_the_page_fits_a_phone(page: Page) -> None:
     await page.until("document.querySelector('#map svg').viewBox.baseVal.width > 400")
 
 
-STEPS = [
-    "Pod default/web-1: out eth0 10.244.1.2:40000 → 10.96.0.7:80, so far as predicted",
-    "Node node1: in pod 10.244.1.2:40000 → 10.96.0.7:80, so far as predicted",
-    "Node node1: prerouting nat services default/web:http accept, so far as predicted",
-    "Node node2: ✗ dropped by the kernel NETFILTER_DROP, so far as predicted",
-    "Here the ways part. Predicted: Pod default/web-2. Seen: dropped at Node node2",
-    "Predicted only: Pod default/web-2: Pod default/web-2",
-    "Predicted only: Pod default/web-2: delivered at Pod default/web-2",
-]
 SAID = "[...document.querySelectorAll('#lanes [role=listitem]')].map((one) => one.ariaLabel)"
 
 
