@@ -49,7 +49,10 @@ class Mesh(Struct, frozen=True, omit_defaults=True):
 
 def problems(mesh: Mesh) -> Iterator[tuple[Level, str]]:
     """Yield in words what is wrong, the worst first."""
-    found = ((way.level, f"{way.source} to {way.destination}: {_told(way)}") for way in mesh.ways)
+    found = (
+        (way.level, f"{way.source} to {way.destination} ({way.address}): {_told(way)}")
+        for way in mesh.ways
+    )
     wrong = (each for each in found if each[0] is not Level.OK)
     yield from sorted(wrong, key=lambda each: -each[0].weight)
 
@@ -58,7 +61,7 @@ def _told(way: Way) -> str:
     if way.fault:
         return f"not measured: {way.fault}"
     if not way.received:
-        return f"{way.sent} packets to {way.address}, no answer"
+        return f"{way.sent} packets, no answer"
     if way.loss:
         return f"{way.sent - way.received} of {way.sent} packets are lost"
     return f"packets above {way.largest} bytes do not pass, though its link takes {way.mtu}"

@@ -43,8 +43,14 @@ def places_of(ways: Sequence[Way]) -> list[str]:
     return list(dict.fromkeys(end for way in ways for end in (way.source, way.destination)))
 
 
+def title_of(ways: Sequence[Way]) -> str:
+    """Return what one part is of: "Pods, IPv6"."""
+    sort = "Pods" if ways[0].source.startswith("Pod ") else "Nodes"
+    return f"{sort}, {'IPv6' if ':' in ways[0].address else 'IPv4'}"
+
+
 def _table(ways: Sequence[Way]) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False, title=title_of(ways), title_justify="left")
     places = places_of(ways)
     for title in ("FROM \\ TO", *places):
         table.add_column(title, overflow="fold")
@@ -87,6 +93,7 @@ def svg(mesh: Mesh) -> str:
 
 
 def _grid(root: Element, ways: Sequence[Way], places: Sequence[str], y: int) -> None:
+    _text(root, 10, y + 20, title_of(ways), "small")
     for number, name in enumerate(places):
         _text(root, _NAMES + number * _CELL, y + 20, _short(name, 22), "title")
         _text(root, 10, y + _ROW * (number + 1) + 20, _short(name, 28), "title")

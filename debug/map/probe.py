@@ -9,6 +9,7 @@ from debug.kernel.echo import Echoes
 from debug.map.effort import Effort
 from debug.map.mesh import Way
 
+_TRIES_OF_LOSSES = 4  # of two echoes each: if half of them are lost, once in 256 times all of them
 _LEAST = {4: 68, 6: 1280}  # what every path passes (RFC 791, RFC 8200)
 
 
@@ -34,19 +35,28 @@ def _measured(way: Way, effort: Effort, echoes: Echoes) -> Way:
         sent=len(times),
         received=len(got),
         latency=round(median(got) * 1000, 3) if got else None,
-        largest=_largest(echoes, size, mtu, patience) if got else 0,
+        largest=_largest(echoes, size, mtu, patience, _tries(len(got), len(times))) if got else 0,
         mtu=mtu,
     )
 
 
-def _largest(echoes: Echoes, passes: int, mtu: int, patience: float) -> int:
+def _tries(received: int, sent: int) -> int:
+    """Return how often a size is tried: where packets are lost, one loss says nothing of sizes."""
+    return 1 if received == sent else _TRIES_OF_LOSSES
+
+
+def _largest(echoes: Echoes, passes: int, mtu: int, patience: float, tries: int) -> int:
     """Return the size of the largest packet that passes; ``passes`` is one that does."""
-    if echoes.passes(mtu, patience):
+
+    def is_passed(size: int) -> bool:
+        return any(echoes.passes(size, patience) for _ in range(tries))
+
+    if is_passed(mtu):
         return mtu
     fails = mtu
     while fails - passes > 1:
         middle = (passes + fails) // 2
-        if echoes.passes(middle, patience):
+        if is_passed(middle):
             passes = middle
         else:
             fails = middle

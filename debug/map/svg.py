@@ -20,7 +20,7 @@ circle { fill: #2a7e3b }
 path.fail { stroke-width: 3 }
 """.strip()
 _SPACE = "http://www.w3.org/2000/svg"
-_TITLE, _LINE = 28, 34  # letters of a line in a node: titles are bold
+_BOLD, _LINE = 9, 34  # pixels of a letter in a title at most, letters of a line in a node
 _LAST = 11
 _BEHIND = (CableKind.TUNNEL, CableKind.ROUTE)
 _MARKS = {"fail": "✗ ", "warn": "! ", "unknown": "? "}
@@ -53,7 +53,10 @@ def _draw(root: Element, box: Box) -> None:
     group.set("aria-label", _said(spot))
     place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height, "rx": 6}
     SubElement(group, "rect", {key: str(value) for key, value in place.items()})
-    _text(group, box.x + 10, box.y + ROW, _marked(spot.id, spot.level.value, _TITLE), "title")
+    SubElement(group, "title").text = spot.id  # whole, for who points at it
+    name = spot.id.removeprefix("Pod ")  # which its place inside a node says
+    title = _marked(name, spot.level.value, box.width // _BOLD)
+    _text(group, box.x + 10, box.y + ROW, title, "title")
     for device in spot.devices:
         if device.name in box.rows:
             _device(group, box, device)
@@ -69,7 +72,8 @@ def _device(group: Element, box: Box, device: Device) -> None:
     y, indent = box.rows[device.name], 12 if device.bridge else 0
     dot = {"cx": str(box.x + 14 + indent), "cy": str(y), "r": "4", "class": device.level.value}
     SubElement(group, "circle", dot)
-    words = " ".join(word for word in (device.name, device.kind, device.detail) if word)
+    detail = device.detail.partition(",")[0]  # the rest has no room
+    words = " ".join(word for word in (device.name, device.kind, detail) if word)
     said = _marked(words, device.level.value, _LINE)
     _text(group, box.x + 24 + indent, y + 4, said, device.level.value)
     for number, address in enumerate(told(device.addresses), start=1):

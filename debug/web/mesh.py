@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from debug.map.mesh import Mesh, Way, problems
-from debug.map.mesh_draw import in_words, parts, places_of
+from debug.map.mesh_draw import in_words, parts, places_of, title_of
 
 
 class Cell(Struct, frozen=True):
@@ -46,9 +46,7 @@ def view(mesh: Mesh) -> MeshView:
 
 
 def _table(ways: list[Way]) -> Table:
-    sort = "Pods" if ways[0].source.startswith("Pod ") else "Nodes"
-    family = "IPv6" if ":" in ways[0].address else "IPv4"
-    return Table(f"{sort}, {family}", tuple(places_of(ways)), tuple(_cells(ways)))
+    return Table(title_of(ways), tuple(places_of(ways)), tuple(_cells(ways)))
 
 
 def _cells(ways: list[Way]) -> Iterator[Cell]:

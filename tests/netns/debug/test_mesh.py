@@ -1,14 +1,18 @@
 """The mesh: latency, loss and the largest packet, measured over links that are made worse."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
+from debug.kernel.echo import Echoes
 from debug.map.effort import Effort
 from debug.map.measure import measured
 from debug.map.mesh import Mesh, Way
 from debug.map.mesh_draw import draw, svg
+from debug.map.probe import measure as probe
 from debug.model import Level
+from debug.places import inside
 from debug.snapshot import take
 from tests.support.debug.cluster import Spaces, cluster
 from tests.support.debug.screen import screen
@@ -63,6 +67,7 @@ def test_what_does_not_answer_is_red(lab: Spaces) -> None:
         lab.switch.ip("link", "set", "to-node2", "up")
     way = next(each for each in mesh.ways if (each.source, each.destination) == NODES)
     assert way.level in (Level.FAIL, Level.UNKNOWN) and not way.received
+    assert "Nodes, IPv4" in screen(draw(mesh))
     assert "no answer" in screen(draw(mesh)) and 'class="fail"' in svg(mesh)
 
 
@@ -73,3 +78,18 @@ def test_a_place_without_a_route_says_so(lab: Spaces) -> None:
     finally:
         lab.pods[0].ip("route", "add", "default", "via", "10.244.1.1")
     assert (way.level, way.fault) == (Level.UNKNOWN, "Network is unreachable")
+
+
+def test_a_lossy_way_is_not_taken_for_one_of_small_packets(
+    lab: Spaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of four echoes are lost; of eight of a size at least one comes back."""
+    count = itertools.count()
+    send = Echoes.time
+
+    def lossy(self: Echoes, size: int, patience: float) -> float | None:
+        return send(self, size, 5) if next(count) % 4 == 1 else None
+
+    monkeypatch.setattr(Echoes, "time", lossy)
+    way = inside(lab.ground.node("node1"), lambda: probe(Way(*NODES, "172.31.0.12"), Effort()))
+    assert (way.sent, way.received, way.largest, way.level) == (3, 1, 1500, Level.WARN)
