@@ -9,18 +9,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from control.server.aggregation.client import (
-    ExtensionError,
-    Fetched,
-    Wire,
-    fetch,
-    identity,
-    port_name,
-    service_of,
-    session_with,
-    slices_of,
-    targets,
-)
+from control.server.aggregation.client import fetch, identity, session_with
 from control.server.aggregation.discovery import (
     ACCEPT,
     MOST_BYTES,
@@ -29,6 +18,15 @@ from control.server.aggregation.discovery import (
     is_aggregated,
     listed,
     schema_hash,
+)
+from control.server.remote.client import Fetched
+from control.server.remote.services import (
+    RemoteError,
+    Wire,
+    port_name,
+    service_of,
+    slices_of,
+    targets,
 )
 from control.server.state.extensions import Discovered, Extension
 from control.server.state.server import ServerState
@@ -58,7 +56,7 @@ async def check(state: ServerState, extension: Extension) -> Condition:
         return found
     try:
         await _probe(state, extension)
-    except ExtensionError as err:
+    except RemoteError as err:
         return Condition(False, "FailedDiscoveryCheck", str(err))
     return PASSED
 
@@ -90,7 +88,7 @@ def _is_ready(wire: Wire, port: str) -> bool:
 
 
 async def _probe(state: ServerState, extension: Extension) -> None:
-    """Ask up to five endpoints for the group; one answer is enough. Raises ExtensionError."""
+    """Ask up to five endpoints for the group; one answer is enough. Raises RemoteError."""
     found = targets(state, extension)[:_ATTEMPTS]
     async with session_with(state, extension) as session:
         await _first([_ask(session, extension, target) for target in found])
@@ -100,15 +98,15 @@ async def _first(works: list[Coroutine[Any, Any, None]]) -> None:
     """Return when the first work succeeds; raises the error of the last if none does."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
-        error: ExtensionError | None = None
+        error: RemoteError | None = None
         for done in asyncio.as_completed(tasks):
             try:
                 await done
-            except ExtensionError as err:
+            except RemoteError as err:
                 error = err
             else:
                 return
-        raise error or ExtensionError("no endpoint was asked")
+        raise error or RemoteError("no endpoint was asked")
     finally:
         for task in tasks:
             task.cancel()
@@ -120,16 +118,16 @@ async def _ask(session: aiohttp.ClientSession, extension: Extension, target: str
     try:
         async with asyncio.timeout(SECONDS):
             answer = await fetch(session, extension, url, identity(AGGREGATOR), MOST_BYTES)
-    except (ExtensionError, TimeoutError) as err:
+    except (RemoteError, TimeoutError) as err:
         why = str(err) or f"no answer within {SECONDS:.0f} s"
-        raise ExtensionError(f"failing or missing response from {url}: {why}") from err
+        raise RemoteError(f"failing or missing response from {url}: {why}") from err
     if not 200 <= answer.code < 300:
         why = f"bad status from {url}: {answer.code}"
-        raise ExtensionError(f"failing or missing response from {url}: {why}")
+        raise RemoteError(f"failing or missing response from {url}: {why}")
 
 
 async def discover(state: ServerState, extension: Extension) -> Discovered:
-    """Ask an extension's server what it serves; raises ExtensionError."""
+    """Ask an extension's server what it serves; raises RemoteError."""
     try:
         async with asyncio.timeout(SECONDS), session_with(state, extension) as session:
             base = f"https://{targets(state, extension)[0]}"
@@ -137,7 +135,7 @@ async def discover(state: ServerState, extension: Extension) -> Discovered:
             schema = await _schema(session, extension, base)
     except (DiscoveryError, TimeoutError) as err:
         why = str(err) or f"no answer within {SECONDS:.0f} s"
-        raise ExtensionError(f"discovery of {extension.name}: {why}") from err
+        raise RemoteError(f"discovery of {extension.name}: {why}") from err
     return Discovered(resources, True, schema)
 
 
@@ -149,10 +147,10 @@ async def _resources(
     if answer.code == 200 and is_aggregated(answer.media):
         return aggregated(answer.body).get(extension.group_version, ())
     if answer.code == 503:
-        raise ExtensionError(f"discovery of {extension.name}: it answered 503")
+        raise RemoteError(f"discovery of {extension.name}: it answered 503")
     answer = await _get(session, extension, f"{base}{extension.path}", "application/json")
     if answer.code != 200:
-        raise ExtensionError(f"discovery of {extension.name}: it answered {answer.code}")
+        raise RemoteError(f"discovery of {extension.name}: it answered {answer.code}")
     return listed(answer.body, extension.group_version)
 
 

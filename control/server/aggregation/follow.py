@@ -12,9 +12,9 @@ from typing import Any
 
 from control.api.kinds import API_SERVICE, DEFINITION, ENDPOINT_SLICE, SERVICE
 from control.server.aggregation.check import LOCAL, Condition, check, discover
-from control.server.aggregation.client import ExtensionError, service_of, slices_of
 from control.server.aggregation.measured import AvailabilityCounts
 from control.server.aggregation.register import SELF, register
+from control.server.remote.services import RemoteError, service_of, slices_of
 from control.server.state.changes import changes
 from control.server.state.extensions import Discovered, Extension, condition_of, read
 from control.server.state.server import ServerState
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _AGAIN = 30.0  # seconds until a server is asked again, as upstream
 _SOON, _FACTOR = 0.25, 2.0  # the first pause after a failure, and how it grows
 _RETRY = 1.0
-_FAILURES = (StatusError, StoreError, ExtensionError, OSError)
+_FAILURES = (StatusError, StoreError, RemoteError, OSError)
 
 
 async def aggregate(state: ServerState) -> None:
@@ -166,7 +166,7 @@ class _Watcher:
         known = self._state.extensions.said(at)
         try:
             found = await discover(self._state, self._extension)
-        except ExtensionError as err:
+        except RemoteError as err:
             logger.warning("APIService %s: %s", self._extension.name, err)
             found = Discovered(known.resources, False, known.schema)
         self._state.extensions.discovered[at] = found

@@ -17,7 +17,8 @@ from control.server.access.audit import AUDIT_ID
 from control.server.access.authz import Authorizer, refusal
 from control.server.aggregation.asked import runs_long
 from control.server.aggregation.check import SECONDS
-from control.server.aggregation.client import ExtensionError, identity, session_with, targets
+from control.server.aggregation.client import identity, session_with
+from control.server.remote.services import RemoteError, targets
 from control.server.state.extensions import Extension
 from control.server.state.server import ServerState
 from control.server.streams.proxy.carry import (
@@ -77,7 +78,7 @@ async def forward(
     try:
         async with asyncio.timeout(None if endless else seconds):
             return await _carried(state, web_request, user, extension, audit_id)
-    except ExtensionError:
+    except RemoteError:
         return _plain("service unavailable", 503)
     except TimeoutError as err:
         raise errors.timed_out(seconds) from err

@@ -14,12 +14,14 @@ import pytest
 from aiohttp import web
 
 from control.pki import Identity, Pair, issue
-from control.server.aggregation import client, follow
+from control.server.aggregation import follow
 from control.server.aggregation.asked import attributes_at
-from control.server.aggregation.client import ExtensionError, identity, targets
+from control.server.aggregation.client import identity
 from control.server.aggregation.discovery import aggregated, listed, schema_hash
 from control.server.aggregation.register import wanted
 from control.server.pages.discovery import group_versions, with_extensions
+from control.server.remote import services
+from control.server.remote.services import RemoteError, targets
 from control.server.state.extensions import Extension, Extensions, read
 from control.server.wire.errors import StatusError
 from control.server.wire.request import User
@@ -81,7 +83,7 @@ def api_service(found: Certificates, **spec: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "is_allowed", lambda _: True)
+    monkeypatch.setattr(services, "is_allowed", lambda _: True)
     monkeypatch.setattr(follow, "_SOON", 0.02)
 
 
@@ -509,7 +511,7 @@ async def test_services_without_addresses_of_their_own(world: World):
     state = world.server.state
     extension_ = read(api_service(world.found))
     assert extension_ is not None
-    with pytest.raises(ExtensionError, match='service "wardle" not found'):
+    with pytest.raises(RemoteError, match='service "wardle" not found'):
         targets(state, extension_)
     spec = {"type": "ExternalName", "externalName": "api.example.com"}
     await world.api.make(f"{CORE}/services", {"metadata": {"name": "wardle"}, "spec": spec})
