@@ -20,6 +20,7 @@ from control.server.access.default_roles import ensure_roles
 from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
 from control.server.access.legacy_tokens import LegacyTokens
+from control.server.admission.gate import AdmissionGate
 from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep, leave
 from control.server.bugs import ConnectionLog
@@ -57,7 +58,8 @@ async def serve(
     """Serve the API of a store on bound sockets, until the context ends."""
     config, cache = config or ApiServerConfig(), WatchCache(store)
     authorizer = Authorizer(cache, config.authorization_modes)
-    state = ServerState(config, store, cache, guard=Guard(authorizer, cache), tokens=tokens)
+    guard, gate = Guard(authorizer, cache), AdmissionGate()
+    state = ServerState(config, store, cache, guard=guard, gate=gate, tokens=tokens)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)

@@ -121,6 +121,7 @@ class AuditEntry:
     version: str = ""
     rule: AuditRule = _NO_RULE
     body: Body | None = None
+    annotations: dict[str, str] = field(default_factory=dict)  # of admission
 
     def begin(self, acting: User, asked: AccessAttributes, version: str = "") -> None:
         """Note what the user asks for, as whom; write the stage RequestReceived."""
@@ -166,6 +167,8 @@ class AuditEntry:
         }
         if self.impersonated is not None:
             made["impersonatedUser"] = self.impersonated.wire()
+        if self.annotations:
+            made["annotations"] = self.annotations
         if asked.resource:
             made["objectRef"] = self._reference(asked)
         return made

@@ -86,6 +86,8 @@ class HttpHandler:
     ) -> None:
         code = _CUT_OFF if response is None else response.status
         if web_request.entry is not None:
+            if web_request.notes is not None:
+                web_request.entry.annotations.update(web_request.notes.annotations)
             web_request.entry.complete(code, web_request.json_said or json_of(response))
         if (asked := web_request.asked) is not None:
             dry_run = web_request.query.get("dryRun") == "All"
@@ -130,6 +132,7 @@ class HttpHandler:
         verb = verb_of(asked)
         web_request.deprecation = deprecation(asked.kind)
         request = _request(web_request, asked, user, accept)
+        web_request.notes = request.notes
         if asked.verb == "watch":
             check_watched(asked.kind)
             return await send_watch(self._state, web_request, request, self._cuts)

@@ -10,10 +10,11 @@ from control.server.access.audit import AUDIT_ID, AuditEntry, AuditLog, audit_id
 from control.server.access.door import Visit
 from control.server.access.impersonation import header_text
 from control.server.wire.info import RequestInfo
+from control.server.wire.request import Notes
 from control.server.wire.response import warning_headers
 
 # aiohttp warns of other attributes in Python's development mode.
-_OWN = ("asked", "audit_id", "deprecation", "entry", "json_said", "visit", "warning")
+_OWN = ("asked", "audit_id", "deprecation", "entry", "json_said", "notes", "visit", "warning")
 
 
 class ServerRequest(web.Request):
@@ -30,6 +31,7 @@ class ServerRequest(web.Request):
     deprecation: str = ""  # the warning of its kind
     entry: AuditEntry | None = None  # None: there is no audit log
     json_said: bytes = b""  # the JSON of an answer in YAML
+    notes: Notes | None = None  # what admission says
     visit: Visit | None = None  # its connection
     warning: str = ""  # of its credentials
 
@@ -53,6 +55,8 @@ class ServerRequest(web.Request):
         headers = response.headers
         headers.setdefault("Cache-Control", "no-cache, private")
         headers[AUDIT_ID] = self.audit_id or audit_id("")
+        if self.notes is not None and self.notes.warnings:
+            headers.extend(warning_headers(self.notes.warnings))
         if self.deprecation or self.warning:
             others = headers.popall("Warning", [])  # upstream's filter speaks first
             headers.extend(warning_headers([self.warning, self.deprecation]))

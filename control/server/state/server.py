@@ -12,6 +12,7 @@ from control.api.times import rfc3339
 from control.metrics import Registry
 from control.server.state.budget import BodyBudget
 from control.server.state.extensions import Extensions
+from control.server.state.gate import Gate, OpenGate
 from control.server.state.guard import NoGuard, WriteGuard
 from control.server.state.measured import Measured
 from control.server.state.presence import Presence
@@ -62,6 +63,7 @@ class ServerState:
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     workers: WorkerPool = field(default_factory=WorkerPool)
     guard: WriteGuard = field(default_factory=NoGuard)
+    gate: Gate = field(default_factory=OpenGate)
     tokens: TokenSigner | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
     measured: Measured = field(default_factory=Measured)

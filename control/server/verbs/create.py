@@ -1,17 +1,18 @@
 """Create objects (POST to a collection)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from control.api.rules import errors_in_new, rules_of
 from control.api.warnings.table import warnings_of
+from control.server.state.gate import CREATE, Change
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import fields, podsecurity, prepare
 from control.server.verbs.admission import admit
 from control.server.verbs.modify import Edit, Written, modify
 from control.server.verbs.quota import within_quota
-from control.server.verbs.write import Charges, Draft, draft, insert
+from control.server.verbs.write import Charges, Draft, draft, insert, seen
 from control.server.wire import errors
 from control.server.wire.decode import as_stored, parse, read
 from control.server.wire.errors import StatusError
@@ -68,7 +69,7 @@ async def store(state: ServerState, request: ApiRequest, drafted: Drafted) -> Wr
     """Store the object that ``drafted``, a function of a module, makes of a request."""
     for _ in range(_TRIES):
         await state.cache.fresh()
-        made = await compute(state, request, drafted)
+        made = await _drafted_and_admitted(state, request, drafted)
         if state.cache.kinds.is_gone(request.info.kind):  # while its body came
             raise errors.no_such_path()
         if state.cache.kinds.is_ending(request.info.kind):
@@ -86,6 +87,24 @@ async def store(state: ServerState, request: ApiRequest, drafted: Drafted) -> Wr
         else:
             return Written(item, created=True, warnings=made.warnings)
     raise last
+
+
+async def _drafted_and_admitted(state: ServerState, request: ApiRequest, drafted: Drafted) -> New:
+    """Return the object of a request, after all that is asked about it; raises StatusError."""
+    review = state.gate.review(state, request, CREATE)
+    if review is None:
+        return await compute(state, request, drafted)
+    kind = request.info.kind
+    if review.mutates:
+        first = await compute(state, replace(request, unchecked=True), drafted)
+        with errors.warning(*first.warnings):
+            wire = await review.mutate(Change(kind, seen(state, kind, first.draft)))
+        made = await compute(state, request, changed_by_admission, first, wire)
+    else:
+        made = await compute(state, request, drafted)
+    with errors.warning(*made.warnings):
+        await review.validate(Change(kind, seen(state, kind, made.draft)))
+    return made
 
 
 async def _insert(state: ServerState, request: ApiRequest, made: New) -> Item:
@@ -152,11 +171,36 @@ def complete(
         made = prepare.for_create_by(kind, made, request.user)
         made = prepare.with_phase_since(kind, None, rules.begin(made), state.timestamp())
         made = admit(state, named, made)
-        if found := errors_in_new(kind, parse(kind, made)):
-            raise errors.invalid(kind, named.info.name, found)
-        warned = warnings + warnings_of(kind, made) + podsecurity.warnings(state, request, made)
         base, given = bool(wire["metadata"].get("generateName")), wire["metadata"].get("name")
-        return New(draft(kind, made, managed), warned, generated=base and not given, base=base)
+        new = New(draft(kind, made, managed), warnings, generated=base and not given, base=base)
+        return new if request.unchecked else _checked(state, named, new, made)
+
+
+def _checked(state: ServerState, request: ApiRequest, new: New, made: Wire) -> New:
+    """Validate a new object, and warn of it; raises StatusError (422)."""
+    kind = request.info.kind
+    if found := errors_in_new(kind, parse(kind, made)):
+        raise errors.invalid(kind, request.info.name, found)
+    warned = warnings_of(kind, made) + podsecurity.warnings(state, request, made)
+    return replace(new, warnings=new.warnings + warned)
+
+
+def changed_by_admission(state: ServerState, request: ApiRequest, new: New, wire: Wire) -> New:
+    """Complete and validate a new object that admission has changed; raises StatusError.
+
+    What the server's own plugins refuse or complete is looked at again, as upstream does.
+    """
+    kind = request.info.kind
+    with errors.warning(*new.warnings):
+        named = request.named(new.draft.name)
+        made = rules_of(kind).default(read(kind, wire)[0])
+        if (name := made["metadata"].get("name")) != new.draft.name:
+            raise errors.name_mismatch(str(name or ""), new.draft.name)
+        if kind.form is not None:
+            made = as_stored(kind, made)
+        made = admit(state, named, made)
+        managed = Item.of("", 0, new.draft.value).managed
+        return _checked(state, named, replace(new, draft=draft(kind, made, managed)), made)
 
 
 async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:

@@ -10,6 +10,7 @@ from control.api.kind import Kind
 from control.api.kinds import NAMESPACE, POD
 from control.api.types.conform import conform_message
 from control.api.types.scalars import WrongTypeError
+from control.server.state.gate import DELETE, Change, admitted
 from control.server.state.server import ServerState
 from control.server.verbs import prepare
 from control.server.verbs.marking import PROPAGATIONS, DeletionOptions, finished, mark
@@ -90,6 +91,8 @@ async def delete_with(state: ServerState, request: ApiRequest, options: Deletion
 
     async def once(item: Item) -> Deleted:
         check_preconditions(request, item, options)
+        if not request.info.subresource:  # an eviction is asked about as such
+            await admitted(state, request, DELETE, Change(request.info.kind, None, item.whole()))
         state.guard.check(request, item, None)
         deleted = await _remove_or_mark(state, request, item, options)
         return changed(deleted, accepted=options.cascades and not deleted.gone)

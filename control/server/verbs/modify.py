@@ -20,6 +20,7 @@ from control.api.rules import (
 )
 from control.api.validation.certificates import validate_signing_status
 from control.api.warnings.table import warnings_of
+from control.server.state.gate import UPDATE, Change
 from control.server.state.server import ServerState
 from control.server.state.workers.compute import compute
 from control.server.verbs import ephemeral, fields, podsecurity, prepare, priority, resize
@@ -28,9 +29,9 @@ from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
 from control.server.verbs.quota import within_quota
 from control.server.verbs.read import find
-from control.server.verbs.write import Charges, Draft, draft, remove, replace
+from control.server.verbs.write import Charges, Draft, draft, remove, replace, seen
 from control.server.wire import errors
-from control.server.wire.decode import as_stored, parse, stored
+from control.server.wire.decode import as_stored, parse, read, stored
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item, Wire, encode_object, stamp
@@ -71,11 +72,37 @@ async def modify(state: ServerState, request: ApiRequest, edit: Edit) -> Written
     """
 
     async def once(old: Item) -> Written:
-        made = await compute(state, request, _revised, old, edit)
+        made = await _revised_and_admitted(state, request, old, edit)
         with errors.warning(*made.warnings):
             return Written(await _store(state, request, old, made), warnings=made.warnings)
 
     return await retried(state, request, once)
+
+
+async def _revised_and_admitted(
+    state: ServerState, request: ApiRequest, old: Item, edit: Edit
+) -> "_Revision":
+    """Return the next version of an object, after all that is asked about it."""
+    review = state.gate.review(state, request, UPDATE)
+    if review is None:
+        return await compute(state, request, _revised, old, edit)
+    if review.mutates:
+        open_request = changed(request, unchecked=True)
+        first = await compute(state, open_request, _revised, old, edit)
+        with errors.warning(*first.warnings):
+            wire = await review.mutate(change_of(state, request, old, first.draft))
+        made = await compute(state, request, _changed_by_admission, old, first, wire)
+    else:
+        made = await compute(state, request, _revised, old, edit)
+    with errors.warning(*made.warnings):
+        await review.validate(change_of(state, request, old, made.draft))
+    return made
+
+
+def change_of(state: ServerState, request: ApiRequest, old: Item, new: Draft | None) -> Change:
+    """Return an update as it is asked about; without a draft nothing changes."""
+    kind, before = request.info.kind, old.whole()
+    return Change(kind, old.whole() if new is None else seen(state, kind, new), before)
 
 
 async def rewrite(
@@ -144,22 +171,46 @@ def _revised(state: ServerState, request: ApiRequest, old: Item, edit: Edit) -> 
         new = _named(request, edited.wire)
         # As upstream, a manager also gets the fields that are dropped then.
         managed = _managed(state, request, old, edited, new)
-        if narrow := _NARROWED.get(request.info.subresource):
-            new = narrow(before, new)
-        before = as_stored(request.info.kind, before)
-        wire = _next_version(state, request, before, as_stored(request.info.kind, new))
-        _validate(request, before, wire)
-        if request.info.subresource == resize.SUBRESOURCE:
-            resize.check(state, request, before, wire)
-        warned = edited.warnings
-        if not request.info.subresource and _content_differs(before, wire):
-            warned += warnings_of(request.info.kind, wire)
-        if prepare.same(before, wire) and same_managers(old.managed, managed):
-            return _Revision(None, finished(wire), warned)
-        made = draft(request.info.kind, wire, managed)
-        if request.info.kind is not POD and not request.info.subresource:
-            warned += podsecurity.warnings(state, request, wire)
-        return _Revision(made, finished(wire), warned)
+        return _completed(state, request, old, new, managed, edited.warnings)
+
+
+def _changed_by_admission(
+    state: ServerState, request: ApiRequest, old: Item, first: _Revision, wire: Wire
+) -> _Revision:
+    """Return the next version of an object that admission has changed; raises StatusError."""
+    with errors.warning(*first.warnings):
+        new = _named(request, read(request.info.kind, wire)[0])
+        managed = Item.of("", 0, first.draft.value).managed if first.draft else old.managed
+        return _completed(state, request, old, new, managed, first.warnings)
+
+
+def _completed(
+    state: ServerState,
+    request: ApiRequest,
+    old: Item,
+    new: Wire,
+    managed: bytes,
+    warned: tuple[str, ...],
+) -> _Revision:
+    """Complete and validate the next version of an object; raises StatusError."""
+    before = old.wire
+    if narrow := _NARROWED.get(request.info.subresource):
+        new = narrow(before, new)
+    before = as_stored(request.info.kind, before)
+    wire = _next_version(state, request, before, as_stored(request.info.kind, new))
+    if request.unchecked:
+        return _Revision(draft(request.info.kind, wire, managed), False, warned)
+    _validate(request, before, wire)
+    if request.info.subresource == resize.SUBRESOURCE:
+        resize.check(state, request, before, wire)
+    if not request.info.subresource and _content_differs(before, wire):
+        warned += warnings_of(request.info.kind, wire)
+    if prepare.same(before, wire) and same_managers(old.managed, managed):
+        return _Revision(None, finished(wire), warned)
+    made = draft(request.info.kind, wire, managed)
+    if request.info.kind is not POD and not request.info.subresource:
+        warned += podsecurity.warnings(state, request, wire)
+    return _Revision(made, finished(wire), warned)
 
 
 async def _store(state: ServerState, request: ApiRequest, old: Item, made: _Revision) -> Item:

@@ -60,6 +60,11 @@ def draft(kind: Kind, wire: Mapping[str, Any], managed: bytes = b"") -> Draft:
     return made
 
 
+def seen(state: ServerState, kind: Kind, new: Draft) -> dict[str, Any]:
+    """Return a draft as its kind shows it, with the managers of its fields."""
+    return state.cache.seen(kind, Item.of("", 0, new.value)).whole()
+
+
 async def insert(state: ServerState, info: RequestInfo, new: Draft, charges: Charges = ()) -> Item:
     """Store a new object; raises StatusError (409, 500, 503) and ChargeError."""
     key = storage_key(info.kind, info.namespace, new.name)

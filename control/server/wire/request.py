@@ -54,6 +54,14 @@ class User:
         return self.name == "system:anonymous"
 
 
+@dataclass(slots=True)
+class Notes:
+    """What admission says of a request: warnings, and words for the audit log."""
+
+    warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
     """One request on a kind: its verb and object, its user, its decoded body."""
@@ -66,6 +74,9 @@ class ApiRequest:
     agent: str = ""  # the User-Agent of the client
     # Why the user may not create the object of an apply or an update; None if the user may.
     no_create: StatusError | None = None
+    notes: Notes = field(default_factory=Notes, compare=False)
+    # True while an object is made that may be changed yet: it is completed, and not validated.
+    unchecked: bool = False
 
     @property
     def dry_run(self) -> bool:

@@ -1,0 +1,178 @@
+"""Ask webhooks about a write, and decide what their answers mean.
+
+Mutating ones are asked one after the other, each about what the last one made; those that want it
+a second time if a later one has changed something. Validating ones are asked at the same time.
+Source: pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go of k8s.io/apiserver.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from control.api.base import drop_nulls
+from control.server.admission.asked import Asked
+from control.server.admission.hooks.config import Hook
+from control.server.admission.hooks.review import (
+    Answer,
+    AnswerError,
+    question,
+    read_answer,
+    version_of,
+)
+from control.server.admission.match import Called, Matcher
+from control.server.remote.services import RemoteError
+from control.server.remote.webhook import post
+from control.server.state.server import ServerState
+from control.server.verbs.patches import json_patch
+from control.server.verbs.patches.errors import (
+    MalformedPatchError,
+    PatchConflictError,
+    PatchTooLargeError,
+)
+from control.server.wire import errors
+from control.server.wire.body import check_size
+from control.server.wire.errors import StatusError
+from control.server.wire.item import Wire
+from control.server.wire.request import Notes
+
+logger = logging.getLogger(__name__)
+
+
+class _CallError(Exception):
+    """A webhook could not be asked, or gave no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What both kinds of webhooks are asked with."""
+
+    state: ServerState
+    matcher: Matcher
+    notes: Notes
+
+    async def mutated(self, asked: Asked, hooks: Sequence[Hook]) -> Asked:
+        """Return the write of the object as the webhooks want it; raises StatusError."""
+        asked, changed, again = await self._round(asked, hooks, 0)
+        if not changed or not again:
+            return asked
+        asked, _, _ = await self._round(asked, again, 1)
+        return asked
+
+    async def _round(
+        self, asked: Asked, hooks: Sequence[Hook], number: int
+    ) -> tuple[Asked, bool, list[Hook]]:
+        """Ask webhooks once; return those that a later one's change wants to be asked again."""
+        changed, waiting, again = False, list[Hook](), list[Hook]()
+        for at, hook in enumerate(hooks):
+            if (called := await self.matcher.called(self.state, hook, asked)) is None:
+                continue
+            made = await self._mutate(called, f"round_{number}_index_{at}")
+            if made is not None:
+                changed = True
+                again += [each for each in waiting if each not in again]
+                waiting = []
+                asked = asked.with_new(await self.matcher.back(self.state, called, made))
+            if hook.reinvoked:
+                waiting.append(hook)
+        return asked, changed, again
+
+    async def _mutate(self, called: Called, key: str) -> Wire | None:
+        """Return the object as one webhook changes it; None if it does not."""
+        hook, asked = called.hook, called.asked
+        shown = f'{{"configuration":"{hook.configuration}","webhook":"{hook.name}","mutated":'
+        try:
+            answer = await self._answer(called, mutating=True)
+            made = _patched(hook, asked.change.new, answer.patch)
+        except _CallError as err:
+            self._failed(hook, err, f"failed-open.mutation.webhook.admission.k8s.io/{key}")
+            made = None
+        note = f"{shown}{'true' if made is not None else 'false'}}}"
+        self.notes.annotations[f"mutation.webhook.admission.k8s.io/{key}"] = note
+        return made
+
+    async def validated(self, asked: Asked, hooks: Sequence[Hook]) -> None:
+        """Ask validating webhooks; raises StatusError, the first in their order."""
+        called = [await self.matcher.called(self.state, hook, asked) for hook in hooks]
+        found = [each for each in called if each is not None]
+        works = [self._validate(each, at) for at, each in enumerate(found)]
+        for refused in await asyncio.gather(*works, return_exceptions=True):
+            if isinstance(refused, BaseException):
+                raise refused
+
+    async def _validate(self, called: Called, at: int) -> None:
+        try:
+            await self._answer(called, mutating=False)
+        except _CallError as err:
+            key = f"failed-open.validating.webhook.admission.k8s.io/round_0_index_{at}"
+            self._failed(called.hook, err, key)
+
+    def _failed(self, hook: Hook, err: _CallError, key: str) -> None:
+        """Refuse what a webhook was not asked about, unless it ignores that."""
+        if not hook.ignores_failure:
+            raise errors.internal(str(err)) from err
+        logger.warning("%s: ignored, as its failurePolicy says", err)
+        self.notes.annotations[key] = hook.name
+
+    async def _answer(self, called: Called, *, mutating: bool) -> Answer:
+        """Return what a webhook allows; raises StatusError if it refuses, and _CallError."""
+        hook, asked = called.hook, called.asked
+        if asked.dry_run and not hook.dry_run_safe:
+            why = f'admission webhook "{hook.name}" does not support dry run'
+            raise errors.bad_request(why)
+        answer = await self._called(called, mutating=mutating)
+        for name, value in answer.annotations.items():
+            self.notes.annotations[f"{hook.name}/{name}"] = value
+        self.notes.warnings.extend(answer.warnings)
+        if not answer.allowed:
+            raise denied(hook.name, answer.status or {})
+        return answer
+
+    async def _called(self, called: Called, *, mutating: bool) -> Answer:
+        hook, uid = called.hook, str(uuid4())
+        failed = f'failed calling webhook "{hook.name}"'
+        try:
+            version = version_of(hook.versions)
+            body = question(uid, version, called.asked, called.target)
+        except AnswerError as err:
+            raise _CallError(f"{failed}: could not create admission objects: {err}") from err
+        try:
+            text = await post(self.state, hook.address, body, hook.seconds)
+        except RemoteError as err:
+            raise _CallError(f"{failed}: failed to call webhook: {err}") from err
+        try:
+            return read_answer(text, uid, version, mutating=mutating)
+        except AnswerError as err:
+            raise _CallError(f"{failed}: received invalid webhook response: {err}") from err
+
+
+def _patched(hook: Hook, wire: Any, patch: Any) -> Wire | None:
+    """Return an object with a webhook's patch; None if it changes nothing."""
+    if patch is None:
+        return None
+    if wire is None:
+        why = "attempted to modify the object, which is not supported for this operation"
+        raise errors.internal(f'admission webhook "{hook.name}" {why}')
+    try:
+        made = json_patch.apply(wire, patch)
+    except (MalformedPatchError, PatchConflictError, PatchTooLargeError) as err:
+        raise errors.internal(str(err)) from err
+    if not isinstance(made, dict):
+        raise errors.internal(f'admission webhook "{hook.name}": its patch leaves no object')
+    check_size(made)
+    made = dict(drop_nulls(made))
+    return None if made == wire else made
+
+
+def denied(name: str, status: Any) -> StatusError:
+    """Return the refusal of a webhook, with the code and the reason that it gives."""
+    code, reason, why = (status.get(key) for key in ("code", "reason", "message"))
+    code = code if isinstance(code, int) and code >= 400 else 400
+    said = f": {why or reason}" if why or reason else " without explanation"
+    made = StatusError(code, "", f'admission webhook "{name}" denied the request{said}')
+    given = {key: status[key] for key in ("reason", "details") if status.get(key)}
+    if isinstance(given.get("reason", ""), str) and isinstance(given.get("details", {}), dict):
+        made.status = made.status.parse(made.status.wire() | given)
+    return made

@@ -1,0 +1,37 @@
+"""The objects of a write in another version of their resource."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from control.api.forms.convert import kept
+from control.api.kind import Kind
+from control.server.admission.asked import Asked
+from control.server.state.gate import Change
+from control.server.state.server import ServerState
+from control.server.wire.item import Item, Wire, encode_object
+
+
+async def converted(state: ServerState, asked: Asked, kind: Kind) -> Asked:
+    """Return a write whose objects have another kind."""
+    change = asked.change
+    if change.kind is kind or change.kind not in asked.versions:
+        return asked
+    new = _converted(state, change.kind, kind, change.new)
+    old = _converted(state, change.kind, kind, change.old)
+    return replace(asked, change=Change(kind, new, old))
+
+
+def _converted(
+    state: ServerState, have: Kind, want: Kind, wire: Mapping[str, Any] | None
+) -> Wire | None:
+    if wire is None:
+        return None
+    stored = kept(have, wire)
+    if have.custom is not None:
+        stored |= {"apiVersion": have.custom.stored_version}
+    managed = wire["metadata"].get("managedFields")
+    shown = state.cache.seen(want, Item.of("", 0, encode_object(stored))).fresh()
+    if managed:
+        shown["metadata"]["managedFields"] = managed
+    return shown
