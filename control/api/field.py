@@ -6,6 +6,7 @@ of an error is ``path: type: value: detail``.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -33,6 +34,18 @@ _TEXTS = {
 }
 
 
+_SHOWING = (INVALID, WRONG_TYPE, NOT_SUPPORTED, DUPLICATE, NOT_FOUND, TOO_MANY)
+
+
+class _Omitted(Enum):
+    """A value that an error does not show."""
+
+    OMITTED = 0
+
+
+OMITTED = _Omitted.OMITTED
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One error of one field; ``type`` becomes the reason of a Status cause."""
@@ -45,7 +58,7 @@ class FieldError:
     def body(self) -> str:
         """Return the text without the path, as a Status cause has it."""
         parts = [_TEXTS[self.type]]
-        if self.type in (INVALID, WRONG_TYPE, NOT_SUPPORTED, DUPLICATE, NOT_FOUND, TOO_MANY):
+        if self.value is not OMITTED and self.type in _SHOWING:
             parts.append(show(self.value))
         if self.detail:
             parts.append(self.detail)

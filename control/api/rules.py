@@ -70,6 +70,7 @@ class Rules:
     validate_new: Callable[[Any], list[FieldError]] = _nothing  # besides ``validate``
     validate_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
     validate_status: Callable[[Any], list[FieldError]] = _nothing
+    validate_status_update: Callable[[Any, Any], list[FieldError]] = _nothing  # new, old
     complete_update: Callable[[Wire], Wire] = _as_it_is  # after the server's own fields are kept
     name: Check = text.dns_subdomain
     generation: bool = False  # metadata.generation counts the changes of the spec
@@ -370,7 +371,7 @@ def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     found += validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
     if wrong := rules.validate_status(new):
         found += _without(wrong, rules.validate_status(old))
-    return found
+    return found + rules.validate_status_update(new, old)
 
 
 def _without(errors: list[FieldError], known: list[FieldError]) -> list[FieldError]:

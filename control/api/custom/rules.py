@@ -11,7 +11,7 @@ import orjson
 from control.api import field
 from control.api.custom.cost import Spending
 from control.api.custom.place import ROOT, Place
-from control.api.custom.schema import Node
+from control.api.custom.schema import Node, has_rules
 from control.api.custom.validate import Validator
 from control.api.custom.values import completed
 from control.api.field import FieldError
@@ -20,9 +20,16 @@ from control.api.rules import Rules
 
 if TYPE_CHECKING:
     from control.api.custom.kind import CustomType
+    from control.api.custom.validations.run import Rules as CelRules
 
 Wire = dict[str, Any]
 _INT32 = 2**31
+# Errors of a value that no expression can look at.
+_BLINDING = (field.REQUIRED, field.TOO_LONG, field.TOO_MANY, field.WRONG_TYPE)
+_BLIND = (
+    "some validation rules were not checked because the object was invalid; correct the existing"
+    " errors to complete validation"
+)
 
 
 class _Checks:
@@ -33,6 +40,7 @@ class _Checks:
         self._validator = Validator(kind.schema)
         status = (kind.schema.get("properties") or {}).get("status")
         self._status = Validator(status) if status else None
+        self._rules = _rules_of(kind)
 
     def default(self, wire: Wire) -> Wire:
         head = {name: wire[name] for name in ("apiVersion", "kind", "metadata")}
@@ -47,17 +55,31 @@ class _Checks:
         return found + list(embedded_errors(self._kind.node, wire, ROOT))
 
     def validate_new(self, item: Object) -> list[FieldError]:
-        return self._schema(item) + list(repeated(self._kind.node, item.model_extra or {}, ROOT))
+        found = self._schema(item) + list(repeated(self._kind.node, item.model_extra or {}, ROOT))
+        return found + self._broken(item, None, found)
 
     def validate_update(self, new: Object, old: Object) -> list[FieldError]:
         """Find what is wrong now and was not before (ratcheting, KEP-4008)."""
         if found := self._schema(new):
             before = set(map(str, self._schema(old)))
             found = [error for error in found if str(error) not in before]
+        found += self._broken(new, old, found)
         repeats = list(repeated(self._kind.node, new.model_extra or {}, ROOT))
         if repeats and any(repeated(self._kind.node, old.model_extra or {}, ROOT)):
             return found
         return found + repeats
+
+    def validate_status_update(self, new: Object, old: Object) -> list[FieldError]:
+        return self._broken(new, old, [])
+
+    def _broken(self, new: Object, old: Object | None, found: list[FieldError]) -> list[FieldError]:
+        """Hold an object to the rules in CEL, unless it has errors that blind them."""
+        if self._rules is None:
+            return []
+        if any(error.type in _BLINDING for error in found):
+            return [field.invalid("<nil>", None, _BLIND)]
+        before = None if old is None else wire_of(old)
+        return self._rules.errors(wire_of(new), before, Spending())
 
     def validate_status(self, item: Object) -> list[FieldError]:
         wire = wire_of(item)
@@ -82,6 +104,14 @@ class _Checks:
         return found
 
 
+def _rules_of(kind: "CustomType") -> "CelRules | None":
+    if not has_rules(kind.schema):
+        return None
+    from control.api.custom.validations.run import rules_of  # nothing of it without a rule
+
+    return rules_of(kind.schema, root=True)
+
+
 def rules_of_type(kind: "CustomType") -> Rules:
     """Return the rules of a version's objects."""
     checks = _Checks(kind)
@@ -90,6 +120,7 @@ def rules_of_type(kind: "CustomType") -> Rules:
         validate_new=checks.validate_new,
         validate_update=checks.validate_update,
         validate_status=checks.validate_status,
+        validate_status_update=checks.validate_status_update,
         generation=True,
     )
 

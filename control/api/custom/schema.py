@@ -83,3 +83,8 @@ def _additional(schema: Schema) -> Node | None:
     if isinstance(given, dict):
         return node_of(given)
     return Node(nullable=True) if given else None
+
+
+def has_rules(schema: Schema) -> bool:
+    """Return True if a schema, or a part of it, has ``x-kubernetes-validations``."""
+    return b'"x-kubernetes-validations":[{' in orjson.dumps(schema)

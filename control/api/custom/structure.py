@@ -14,7 +14,7 @@ from control.api.custom.cost import Spending, TooCostlyError
 from control.api.custom.paths import Path, PathError
 from control.api.custom.patterns import PatternError, compiled
 from control.api.custom.place import Place
-from control.api.custom.schema import META_FIELDS, node_of
+from control.api.custom.schema import META_FIELDS, has_rules, node_of
 from control.api.custom.validate import Validator
 from control.api.field import FieldError
 
@@ -66,6 +66,10 @@ def schema_errors(schema: Schema, where: str, *, has_status: bool) -> list[Field
     found += islice(_structural(schema, path, "root"), _MOST_ERRORS)
     if not found:
         found += islice(_defaults(schema, path), _MOST_ERRORS)
+    if not found and has_rules(schema):
+        from control.api.custom.validations.compiled import rule_errors  # if there are any
+
+        found += islice(rule_errors(schema, where), _MOST_ERRORS)
     return found
 
 
@@ -126,10 +130,10 @@ def _plain(schema: Schema, path: Place) -> Iterator[FieldError]:
     if schema.get("x-kubernetes-preserve-unknown-fields") is False:
         where = f"{path}.x-kubernetes-preserve-unknown-fields"
         yield field.invalid(where, False, "must be true or undefined")
-    for at, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
-        if not rule["rule"].strip():
-            where = f"{path}.x-kubernetes-validations[{at}].rule"
-            yield field.required(where, "rule is not specified")
+    if rules := schema.get("x-kubernetes-validations"):
+        from control.api.custom.validations.compiled import form_errors  # if there are any
+
+        yield from form_errors(rules, schema, path)
 
 
 def _pattern(schema: Schema, path: Place) -> Iterator[FieldError]:

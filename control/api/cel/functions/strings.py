@@ -1,0 +1,269 @@
+"""Functions of texts: CEL's extension for them, of version 2, and Kubernetes' regular expressions.
+
+Source: ext/strings.go of github.com/google/cel-go, pkg/cel/library/regex.go of k8s.io/apiserver.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+from control.api.cel.errors import EvaluationError
+from control.api.cel.functions.standard import number_text
+from control.api.cel.functions.table import Overload, name_of
+from control.api.cel.functions.times import duration_text, timestamp_text
+from control.api.cel.meter import matching, of_text
+from control.api.custom.patterns import PatternError, compiled
+
+_SPACE = "".join(map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))))
+_SPACE += "".join(map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)))
+_MOST = 1_000_000  # characters of a formatted text
+_CLAUSE = re.compile(r"%(?:\.([0-9]+))?(.?)", re.DOTALL)
+
+
+def _char(text: str, at: int) -> str:
+    if not 0 <= at <= len(text):
+        raise EvaluationError(f"index out of range: {at}")
+    return text[at : at + 1]
+
+
+def _index(text: str, part: str, start: int = 0) -> int:
+    if not part:
+        return start
+    if not 0 <= start <= len(text):
+        raise EvaluationError(f"index out of range: {start}")
+    return text.find(part, start)
+
+
+def _last_index(text: str, part: str, end: int | None = None) -> int:
+    if end is not None and not 0 <= end <= len(text):
+        raise EvaluationError(f"index out of range: {end}")
+    if not part:
+        return len(text) if end is None else end
+    return text.rfind(part) if end is None else text.rfind(part, 0, end + len(part))
+
+
+def _lower(text: str) -> str:
+    return text.translate(_TO_LOWER)
+
+
+def _upper(text: str) -> str:
+    return text.translate(_TO_UPPER)
+
+
+_TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_TO_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+
+
+def _replace(text: str, old: str, new: str, count: int = -1) -> str:
+    times = min(text.count(old), count) if count >= 0 else text.count(old)
+    if len(text) + times * len(new) > _MOST:
+        raise EvaluationError("replace: its result is too long")
+    return text.replace(old, new, count)
+
+
+def _split(text: str, separator: str, count: int = -1) -> list[str]:
+    if count == 0:
+        return []
+    if not separator:
+        signs = list(text)
+        return signs if count < 0 or len(signs) <= count else _limited(signs, count)
+    return text.split(separator, count - 1 if count > 0 else -1)
+
+
+def _limited(signs: list[str], count: int) -> list[str]:
+    return [*signs[: count - 1], "".join(signs[count - 1 :])]
+
+
+def _substring(text: str, start: int, end: int | None = None) -> str:
+    end = len(text) if end is None else end
+    for at in (start, end):
+        if not 0 <= at <= len(text):
+            raise EvaluationError(f"index out of range: {at}")
+    if start > end:
+        raise EvaluationError(f"invalid substring range. start: {start}, end: {end}")
+    return text[start:end]
+
+
+def _join(items: list[Any], separator: str = "") -> str:
+    if not all(each.__class__ is str for each in items):
+        raise EvaluationError("no such overload")
+    return separator.join(items)
+
+
+def _joined(items: list[Any], separator: str = "") -> int:
+    size = sum(len(each) for each in items if each.__class__ is str)
+    return len(items) + of_text(2 * (size + len(items) * len(separator)))
+
+
+def _quote(text: str) -> str:
+    escapes = {
+        "\a": "\\a",
+        "\b": "\\b",
+        "\f": "\\f",
+        "\n": "\\n",
+        "\r": "\\r",
+        "\t": "\\t",
+        "\v": "\\v",
+        "\\": "\\\\",
+        '"': '\\"',
+    }
+    return '"' + "".join(escapes.get(sign, sign) for sign in text) + '"'
+
+
+def _format(text: str, values: list[Any]) -> str:
+    made, last, used, size = [], 0, 0, 0
+    for match in _CLAUSE.finditer(text):
+        made.append(text[last : match.start()])
+        last = match.end()
+        if match[2] == "%":
+            made.append("%")
+            continue
+        if used >= len(values):
+            raise EvaluationError(f"index {used} out of range")
+        made.append(_shown(match[2], match[1], values[used]))
+        size += len(made[-1])
+        if size > _MOST:
+            raise EvaluationError("format: its result is too long")
+        used += 1
+    return "".join(made) + text[last:]
+
+
+def _shown(sort: str, precision: str | None, value: Any) -> str:
+    name = name_of(value.__class__)
+    if sort not in _CLAUSES:
+        why = f'unrecognized formatting clause "{sort}"'
+        raise EvaluationError(f"could not parse formatting clause: {why}")
+    names, write = _CLAUSES[sort]
+    if names and name not in names:
+        raise EvaluationError(f"error during formatting: {sort} clause cannot be used on {name}")
+    digits = min(int(precision or 6), 100) if len(precision or "") < 4 else 100
+    return write(value, digits)
+
+
+def _point(value: Any, digits: int, sort: str) -> str:
+    if value.__class__ is float and not math.isfinite(value):
+        return text_of(value)
+    return f"{float(value):.{digits}{sort}}"
+
+
+def _hex(value: Any, sort: str) -> str:
+    if isinstance(value, int):
+        return f"{int(value):{sort}}"
+    made = (value.encode() if isinstance(value, str) else value).hex()
+    return made.upper() if sort == "X" else made
+
+
+_NUMBERS = ("int", "uint", "double")
+_WHOLE = ("int", "uint")
+# The types of values that a clause takes, none for all, and how it writes one.
+_CLAUSES: dict[str, tuple[tuple[str, ...], Callable[[Any, int], str]]] = {
+    "s": ((), lambda value, _: text_of(value)),
+    "d": (_NUMBERS, lambda value, _: text_of(value)),
+    "f": (_NUMBERS, lambda value, digits: _point(value, digits, "f")),
+    "e": (_NUMBERS, lambda value, digits: _point(value, digits, "e")),
+    "b": ((*_WHOLE, "bool"), lambda value, _: f"{int(value):b}"),
+    "o": (_WHOLE, lambda value, _: f"{int(value):o}"),
+    "x": ((*_WHOLE, "string", "bytes"), lambda value, _: _hex(value, "x")),
+    "X": ((*_WHOLE, "string", "bytes"), lambda value, _: _hex(value, "X")),
+}
+
+
+def _float_text(value: float) -> str:
+    text = number_text(value)
+    return {"+Inf": "Infinity", "-Inf": "-Infinity"}.get(text, text)
+
+
+def _map_text(value: dict[Any, Any]) -> str:
+    pairs = sorted(f"{text_of(key)}: {text_of(item)}" for key, item in value.items())
+    return f"{{{', '.join(pairs)}}}"
+
+
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "bool": lambda value: "true" if value else "false",
+    "int": lambda value: str(int(value)),
+    "uint": lambda value: str(int(value)),
+    "double": _float_text,
+    "string": str,
+    "bytes": lambda value: value.decode(errors="replace"),
+    "null": lambda _: "null",
+    "timestamp": timestamp_text,
+    "duration": duration_text,
+    "type": lambda value: value.name,
+    "list": lambda value: f"[{', '.join(map(text_of, value))}]",
+    "map": _map_text,
+}
+
+
+def text_of(value: Any) -> str:
+    """Write a value as the clause ``%s`` does; raises EvaluationError."""
+    write = _TEXTS.get(name_of(value.__class__))
+    if write is None:
+        why = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists,"
+        raise EvaluationError(f"error during formatting: {why} types, durations, and timestamps")
+    return write(value)
+
+
+def _found(text: str, pattern: str, limit: int) -> list[str]:
+    """Return at most ``limit`` matches, all for a negative one."""
+    try:
+        every = cast(Any, compiled(pattern)).finditer(text)
+    except PatternError as err:
+        raise EvaluationError(f"Illegal regex: {err}") from err
+    found: list[str] = []
+    for match in every:
+        if 0 <= limit <= len(found):
+            break
+        found.append(match.group())
+    return found
+
+
+def _find(text: str, pattern: str) -> str:
+    return next(iter(_found(text, pattern, 1)), "")
+
+
+def _matching(text: str, pattern: str, _: int = 0) -> int:
+    return matching(len(text), len(pattern))
+
+
+def _once(text: str, *_: Any) -> int:
+    return of_text(len(text))
+
+
+def _twice(text: str, *_: Any) -> int:
+    return of_text(2 * len(text))
+
+
+def _sizes(value: Any, depth: int = 0) -> int:
+    if isinstance(value, str | bytes):
+        return of_text(len(value)) + 1
+    if isinstance(value, list):
+        return 1 + sum(_sizes(each, depth + 1) for each in value)
+    if isinstance(value, dict):
+        return 1 + sum(_sizes(each, depth + 1) for each in value.values())
+    return 1
+
+
+STRINGS = (
+    Overload("charAt", "string.(int) string", _char),
+    Overload("indexOf", "string.(string) int", _index, _once),
+    Overload("indexOf", "string.(string, int) int", _index, _once),
+    Overload("lastIndexOf", "string.(string) int", _last_index, _once),
+    Overload("lastIndexOf", "string.(string, int) int", _last_index, _once),
+    Overload("lowerAscii", "string.() string", _lower, _once),
+    Overload("upperAscii", "string.() string", _upper, _once),
+    Overload("replace", "string.(string, string) string", _replace, _twice),
+    Overload("replace", "string.(string, string, int) string", _replace, _twice),
+    Overload("split", "string.(string) list<string>", _split, _twice),
+    Overload("split", "string.(string, int) list<string>", _split, _twice),
+    Overload("substring", "string.(int) string", _substring, _once),
+    Overload("substring", "string.(int, int) string", _substring, _once),
+    Overload("trim", "string.() string", lambda text: text.strip(_SPACE), _once),
+    Overload("join", "list<string>.() string", _join, _joined),
+    Overload("join", "list<string>.(string) string", _join, _joined),
+    Overload("strings.quote", "(string) string", _quote, _once),
+    Overload("format", "string.(list<dyn>) string", _format, lambda a, b: _once(a) + _sizes(b)),
+    Overload("find", "string.(string) string", _find, _matching),
+    Overload("findAll", "string.(string) list<string>", lambda a, b: _found(a, b, -1), _matching),
+    Overload("findAll", "string.(string, int) list<string>", _found, _matching),
+)

@@ -1,0 +1,121 @@
+"""Functions by name: what they take, what they cost, what they do."""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from control.api.cel.errors import NO_OVERLOAD, EvaluationError
+from control.api.cel.meter import Meter
+from control.api.cel.nodes import Call, qualified
+from control.api.cel.types import Signature, Type, signature
+from control.api.cel.values import (
+    Duration,
+    MapList,
+    Optional,
+    SetList,
+    Timestamp,
+    TypeName,
+    UInt,
+)
+
+_NAMES: dict[type, str] = {
+    bool: "bool",
+    int: "int",
+    UInt: "uint",
+    float: "double",
+    str: "string",
+    bytes: "bytes",
+    type(None): "null",
+    list: "list",
+    SetList: "list",
+    MapList: "list",
+    dict: "map",
+    Timestamp: "timestamp",
+    Duration: "duration",
+    Optional: "optional_type",
+    TypeName: "type",
+}
+
+
+def name_of(sort: type) -> str:
+    """Return the name of the type of values of a class: of others, it is their ``CEL``."""
+    return _NAMES.get(sort) or str(getattr(sort, "CEL", ""))
+
+
+Cost = Callable[..., int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """A function for operands of certain types; ``cost`` are the units of a call, before it."""
+
+    name: str
+    text: str
+    function: Callable[..., Any]
+    cost: Cost | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """The types of operands and result."""
+        return signature(self.text)
+
+    def takes(self, names: Sequence[str]) -> bool:
+        """Return True if it takes operands whose values have types of these names."""
+        wanted = self.signature.args
+        return len(wanted) == len(names) and all(map(_is_one, wanted, names))
+
+
+def _is_one(wanted: Type, name: str) -> bool:
+    return wanted.is_param or wanted.name in ("dyn", name)
+
+
+class Function:
+    """All overloads of a function, of which the operands of a call choose one."""
+
+    def __init__(self, name: str, overloads: tuple[Overload, ...]) -> None:
+        self.name = name
+        self.overloads = overloads
+        self._chosen: dict[tuple[type, ...], Overload | None] = {}
+
+    def call(self, meter: Meter, *operands: Any) -> Any:
+        """Return the result; raises EvaluationError."""
+        sorts = tuple(each.__class__ for each in operands)
+        if sorts not in self._chosen:
+            names = [name_of(sort) for sort in sorts]
+            fit = (each for each in self.overloads if each.takes(names))
+            self._chosen[sorts] = next(fit, None)
+        chosen = self._chosen[sorts]
+        if chosen is None:
+            raise EvaluationError(NO_OVERLOAD)
+        meter.spend(1 if chosen.cost is None else chosen.cost(*operands) or 1)
+        return chosen.function(*operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The functions of an environment; ``objects`` are the types that it can make objects of."""
+
+    functions: Mapping[tuple[str, bool], Function] = field(default_factory=dict)
+    objects: Mapping[str, Type] = field(default_factory=dict)
+
+    @staticmethod
+    def of(*rows: Iterable[Overload], objects: Mapping[str, Type] | None = None) -> "Table":
+        """Return the table of overloads."""
+        found: dict[tuple[str, bool], list[Overload]] = {}
+        for each in (each for row in rows for each in row):
+            found.setdefault((each.name, each.signature.member), []).append(each)
+        made = {key: Function(key[0], tuple(each)) for key, each in found.items()}
+        return Table(made, objects or {})
+
+    def overloads(self, name: str, *, member: bool) -> tuple[Overload, ...]:
+        """Return the overloads of a function; none if there is no such function."""
+        found = self.functions.get((name, member))
+        return found.overloads if found else ()
+
+    def resolve(self, node: Call, known: Container[str]) -> str | None:
+        """Return the name of a function that has dots, such as ``optional.of``; else None."""
+        if node.target is None:
+            return None
+        prefix = qualified(node.target, known)
+        name = f"{prefix}.{node.name}"
+        return name if prefix and (name, False) in self.functions else None

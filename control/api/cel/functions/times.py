@@ -1,0 +1,158 @@
+"""Times and durations: their texts, and their parts in a time zone."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from control.api.cel.errors import EvaluationError
+from control.api.cel.functions.table import Overload
+from control.api.cel.meter import traversal
+from control.api.cel.values import Duration, Timestamp, fits_int
+
+_SECOND = 10**9
+_UNITS = {
+    "h": 3600 * _SECOND,
+    "m": 60 * _SECOND,
+    "s": _SECOND,
+    "ms": 10**6,
+    "us": 10**3,
+    "µs": 10**3,
+    "μs": 10**3,
+    "ns": 1,
+}
+_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(h|ms|us|µs|μs|ns|m|s)")
+_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_OFFSET = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
+_LONGEST = 128  # characters
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_duration(text: str) -> Duration:
+    """Read ``1h30m``, as Go does; raises EvaluationError."""
+    nanos = duration_nanos(text)
+    if nanos is None:
+        raise EvaluationError(f'time: invalid duration "{text}"')
+    return Duration(nanos)
+
+
+def duration_nanos(text: str) -> int | None:
+    """Return the nanoseconds of a duration; None if it is none."""
+    sign = -1 if text.startswith("-") else 1
+    rest = text.removeprefix("-") if sign < 0 else text.removeprefix("+")
+    if rest == "0":
+        return 0
+    if not rest or len(rest) > _LONGEST:
+        return None
+    total, at = 0, 0
+    while at < len(rest):
+        match = _PART.match(rest, at)
+        if match is None or not (match[1] or match[2]):
+            return None
+        unit, fraction = _UNITS[match[3]], match[2] or ""
+        total += int(match[1] or 0) * unit
+        total += int(fraction or 0) * unit // 10 ** len(fraction)
+        at = match.end()
+    return sign * total if fits_int(sign * total) else None
+
+
+def duration_text(duration: Duration) -> str:
+    """Write seconds, as protobuf does."""
+    seconds, rest = divmod(abs(duration.nanos), _SECOND)
+    fraction = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{'-' if duration.nanos < 0 else ''}{seconds}{fraction}s"
+
+
+def parse_timestamp(text: str) -> Timestamp:
+    """Read a time by RFC 3339; raises EvaluationError."""
+    nanos = timestamp_nanos(text)
+    if nanos is None:
+        raise EvaluationError(f'parsing time "{text}" as RFC 3339: cannot parse it')
+    return Timestamp(nanos)
+
+
+def timestamp_nanos(text: str) -> int | None:
+    """Return the nanoseconds of a time by RFC 3339; None if it is none."""
+    match = _TIME.fullmatch(text) if len(text) < _LONGEST else None
+    if match is None:
+        return None
+    numbers = [int(each) for each in match.groups()[:6]]
+    try:
+        moment = datetime(*numbers, tzinfo=_fixed(match[8]))  # type: ignore[arg-type, misc]
+    except ValueError:
+        return None
+    fraction = int(((match[7] or "") + "0" * 9)[:9])
+    return (moment - _EPOCH) // timedelta(seconds=1) * _SECOND + fraction
+
+
+def _fixed(zone: str) -> tzinfo:
+    match = _OFFSET.fullmatch(zone)
+    if match is None:
+        return UTC
+    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return timezone(-offset if match[1] == "-" else offset)
+
+
+def timestamp_text(moment: Timestamp) -> str:
+    """Write a time by RFC 3339."""
+    seconds, rest = divmod(moment.nanos, _SECOND)
+    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    fraction = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{text}{fraction}Z"
+
+
+def _local(moment: Timestamp, zone: str) -> datetime:
+    try:
+        where = _fixed(zone) if _OFFSET.fullmatch(zone) else ZoneInfo(zone or "UTC")
+        return (_EPOCH + timedelta(microseconds=moment.nanos // 1000)).astimezone(where)
+    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError) as err:
+        raise EvaluationError(f"unknown time zone {zone}") from err
+
+
+_PARTS: dict[str, Callable[[datetime], int]] = {
+    "getFullYear": lambda it: it.year,
+    "getMonth": lambda it: it.month - 1,
+    "getDate": lambda it: it.day,
+    "getDayOfMonth": lambda it: it.day - 1,
+    "getDayOfWeek": lambda it: (it.weekday() + 1) % 7,
+    "getDayOfYear": lambda it: it.timetuple().tm_yday - 1,
+    "getHours": lambda it: it.hour,
+    "getMinutes": lambda it: it.minute,
+    "getSeconds": lambda it: it.second,
+    "getMilliseconds": lambda it: it.microsecond // 1000,
+}
+_LENGTHS = {
+    "getHours": 3600 * _SECOND,
+    "getMinutes": 60 * _SECOND,
+    "getSeconds": _SECOND,
+}
+
+
+def _part(part: Callable[[datetime], int]) -> Callable[..., int]:
+    return lambda moment, zone="UTC": part(_local(moment, zone))
+
+
+def _whole(nanos: int, unit: int) -> int:
+    return nanos // unit if nanos >= 0 else -(-nanos // unit)
+
+
+def _length(unit: int) -> Callable[[Duration], int]:
+    return lambda duration: _whole(duration.nanos, unit)
+
+
+def _millis(duration: Duration) -> int:
+    return _whole(duration.nanos, 10**6) % 1000
+
+
+def _times() -> list[Overload]:
+    found = [Overload("getMilliseconds", "duration.() int", _millis)]
+    for name, part in _PARTS.items():
+        found.append(Overload(name, "timestamp.() int", _part(part)))
+        found.append(Overload(name, "timestamp.(string) int", _part(part), traversal))
+    found += [Overload(name, "duration.() int", _length(it)) for name, it in _LENGTHS.items()]
+    return found
+
+
+TIMES = tuple(_times())

@@ -1,0 +1,102 @@
+"""Compile an expression, and compute it.
+
+``BASE`` has the functions that Kubernetes 1.36 gives every expression.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from control.api.cel.build import Builder, Step
+from control.api.cel.check import Checker, fits
+from control.api.cel.errors import CelSyntaxError, CompileError, Complaint
+from control.api.cel.functions.amounts import AMOUNTS, VERSIONS
+from control.api.cel.functions.formats import NAMED_FORMATS
+from control.api.cel.functions.lists import LISTS
+from control.api.cel.functions.network import NETWORK, URLS
+from control.api.cel.functions.optionals import OPTIONALS
+from control.api.cel.functions.standard import STANDARD
+from control.api.cel.functions.strings import STRINGS
+from control.api.cel.functions.table import Table
+from control.api.cel.functions.times import TIMES
+from control.api.cel.meter import Meter
+from control.api.cel.nodes import Ident, Node, below
+from control.api.cel.parse import parse
+from control.api.cel.types import Type
+
+ROWS = (
+    STANDARD,
+    TIMES,
+    OPTIONALS,
+    STRINGS,
+    LISTS,
+    AMOUNTS,
+    VERSIONS,
+    NETWORK,
+    URLS,
+    NAMED_FORMATS,
+)
+BASE = Table.of(*ROWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What an expression may name: variables with their types, and functions."""
+
+    variables: Mapping[str, Type] = field(default_factory=dict)
+    table: Table = BASE
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled expression; ``names`` are the variables that it uses."""
+
+    source: str
+    type: Type
+    step: Step
+    names: frozenset[str]
+
+    def compute(self, values: dict[str, Any], meter: Meter) -> Any:
+        """Return the value of the expression; raises EvaluationError, TooCostlyError."""
+        return self.step(values, meter)
+
+
+def compile_source(source: str, environment: Environment, *wanted: Type) -> Program:
+    """Compile an expression; raises CompileError, also if its type is none of the wanted."""
+    try:
+        root = parse(source)
+    except CelSyntaxError as err:
+        raise CompileError(source, [err.complaint]) from err
+    checker = Checker(environment.table, environment.variables)
+    found = checker.check(root)
+    if checker.complaints:
+        raise CompileError(source, checker.complaints)
+    if wanted and not any(fits(found, each) for each in wanted):
+        raise WrongResultError(found)
+    builder = Builder(environment.table, checker.names, environment.variables)
+    return Program(source, found, builder.build(root), frozenset(_names(root)))
+
+
+class WrongResultError(CompileError):
+    """An expression of another type than is wanted."""
+
+    def __init__(self, found: Type) -> None:
+        ValueError.__init__(self, f"has the type {found}")
+        self.found = found
+
+
+def syntax_error(source: str) -> Complaint | None:
+    """Return the first error of syntax; None without any."""
+    try:
+        parse(source)
+    except CelSyntaxError as err:
+        return err.complaint
+    return None
+
+
+def _names(root: Node) -> set[str]:
+    found, level = set(), [root]
+    while level:
+        found |= {each.name for each in level if isinstance(each, Ident)}
+        level = [each for node in level for each in below(node)]
+    return found

@@ -1,0 +1,211 @@
+"""Compile the rules of a schema, and find what is wrong with them.
+
+Source: ValidateCustomResourceDefinitionOpenAPISchema and pkg/apiserver/schema/cel/compilation.go of
+k8s.io/apiextensions-apiserver.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from control.api import field
+from control.api.cel.errors import CompileError
+from control.api.cel.program import Environment, Program, WrongResultError, compile_source
+from control.api.cel.types import BOOL, STRING, Type, optional_of
+from control.api.custom.cost import Spending
+from control.api.custom.place import Place
+from control.api.custom.validations.declared import type_of
+from control.api.field import FieldError
+
+Schema = Mapping[str, Any]
+_REASONS = (
+    "FieldValueDuplicate",
+    "FieldValueForbidden",
+    "FieldValueInvalid",
+    "FieldValueRequired",
+)
+_CHARACTERS = 4  # of an expression that cost as much as a check of a value
+_STEP = re.compile(r"\.([^.\[\]]+)|\['((?:[^'\\]|\\.)*)'\]")
+_ESCAPE = re.compile(r"\\(.)")
+_PLAIN = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A compiled rule, and what is said of a value that breaks it.
+
+    ``old`` is None, ``oldSelf`` or an optional ``oldSelf`` for a rule about changes.
+    """
+
+    program: Program
+    message: Program | None
+    text: str  # what is said, without a message of its own
+    shown: str  # the rule in errors of its evaluation
+    reason: str
+    path: str
+    uses_old: bool
+    optional_old: bool
+
+
+def compile_rule(rule: Schema, of: Type) -> Rule:
+    """Compile one rule; raises CompileError."""
+    optional = bool(rule.get("optionalOldSelf"))
+    known = {"self": of, "oldSelf": optional_of(of) if optional else of}
+    environment = Environment(known)
+    program = compile_source(rule["rule"], environment, BOOL)
+    given = rule.get("messageExpression")
+    said = (rule.get("message") or "").strip()
+    shown = said or rule["rule"].strip()
+    return Rule(
+        program,
+        _message(given, environment) if given else None,
+        said or f"failed rule: {shown}",
+        shown,
+        rule.get("reason") or "",
+        _normalized(rule.get("fieldPath") or ""),
+        "oldSelf" in program.names,
+        optional,
+    )
+
+
+class MessageError(CompileError):
+    """A message's expression that cannot be computed."""
+
+    def __init__(self, why: str) -> None:
+        ValueError.__init__(self, why)
+
+
+def _message(source: str, environment: Environment) -> Program:
+    try:
+        return compile_source(source, environment, STRING)
+    except WrongResultError as err:
+        raise MessageError("messageExpression must evaluate to a string") from err
+    except CompileError as err:
+        raise MessageError(f"messageExpression compilation failed: {err}") from err
+
+
+def _normalized(path: str) -> str:
+    """Return a path below a value as errors show it."""
+    steps = [match[1] or f"[{_unescaped(match[2])}]" for match in _STEP.finditer(path)]
+    return "".join(each if each.startswith("[") else f".{each}" for each in steps)
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda match: _PLAIN.get(match[1], match[1]), text)
+
+
+def rule_errors(schema: Schema, where: str) -> Iterator[FieldError]:
+    """Yield what is wrong with the rules of a valid schema; raises TooCostlyError."""
+    yield from _errors(schema, Place(None, where), Spending(), None, root=True)
+
+
+def _errors(
+    schema: Schema, path: Place, cost: Spending, apart: Place | None, *, root: bool = False
+) -> Iterator[FieldError]:
+    """``apart`` is the list whose old items cannot be told, if there is one above."""
+    cost.spend()
+    if rules := schema.get("x-kubernetes-validations"):
+        of = type_of(schema, root=root)
+        for number, rule in enumerate(rules):
+            cost.spend(sum(len(rule.get(name) or "") for name in _TEXTS) // _CHARACTERS)
+            here = path.at("x-kubernetes-validations").item(number)
+            yield from _rule_errors(rule, of, here, apart)
+    for name, below in (schema.get("properties") or {}).items():
+        yield from _errors(below, path.at("properties").key(name), cost, apart)
+    more, items = schema.get("additionalProperties"), schema.get("items")
+    if isinstance(more, dict):
+        yield from _errors(more, path.at("additionalProperties"), cost, apart)
+    if isinstance(items, dict):
+        known = schema.get("x-kubernetes-list-type") == "map"
+        yield from _errors(items, path.at("items"), cost, apart if known else apart or path)
+    for number, each in enumerate(schema.get("allOf") or ()):
+        yield from _errors(each, path.at("allOf").item(number), cost, apart)
+
+
+_TEXTS = ("rule", "messageExpression")
+
+
+def _rule_errors(
+    rule: Schema, of: Type | None, path: Place, apart: Place | None
+) -> Iterator[FieldError]:
+    if of is None:
+        why = "failed to convert to declType for CEL validation rules"
+        yield field.invalid(f"{path}.rule", rule["rule"], why)
+        return
+    try:
+        made = compile_rule(rule, of)
+    except MessageError as err:
+        yield field.invalid(f"{path}.messageExpression", rule, str(err))
+        return
+    except WrongResultError:
+        yield field.invalid(f"{path}.rule", rule, "cel expression must evaluate to a bool")
+        return
+    except CompileError as err:
+        yield field.invalid(f"{path}.rule", rule, f"compilation failed: {err}")
+        return
+    if made.uses_old and apart is not None:
+        why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}"
+        yield field.invalid(f"{path}.rule", rule["rule"], why)
+    if not made.uses_old and rule.get("optionalOldSelf") is not None:
+        why = "may not be set if oldSelf is not used in rule"
+        yield field.invalid(f"{path}.optionalOldSelf", rule["optionalOldSelf"], why)
+
+
+def form_errors(rules: Sequence[Schema], schema: Schema, path: Place) -> Iterator[FieldError]:
+    """Yield what is wrong with rules besides their expressions."""
+    for number, rule in enumerate(rules):
+        yield from _form_errors(rule, schema, path.at("x-kubernetes-validations").item(number))
+
+
+def _form_errors(rule: Schema, schema: Schema, path: Place) -> Iterator[FieldError]:
+    text, said = rule.get("rule") or "", rule.get("message") or ""
+    if not text.strip():
+        yield field.required(f"{path}.rule", "rule is not specified")
+    elif said and not said.strip():
+        yield field.invalid(f"{path}.message", said, "must be non-empty if specified")
+    elif _has_lines(said.strip()):
+        yield field.invalid(f"{path}.message", said, "must not contain line breaks")
+    elif _has_lines(text.strip()) and not said.strip():
+        why = "message must be specified if rule contains line breaks"
+        yield field.required(f"{path}.message", why)
+    expression = rule.get("messageExpression") or ""
+    if expression and not expression.strip():
+        why = "messageExpression must be non-empty if specified"
+        yield field.required(f"{path}.messageExpression", why)
+    reason = rule.get("reason")
+    if reason is not None and reason not in _REASONS:
+        yield field.not_supported(f"{path}.reason", reason, _REASONS)
+    yield from _path_errors(rule.get("fieldPath") or "", schema, path)
+
+
+def _path_errors(given: str, schema: Schema, path: Place) -> Iterator[FieldError]:
+    where = f"{path}.fieldPath"
+    if given and not given.strip():
+        yield field.invalid(where, given, "must be non-empty if specified")
+    if _has_lines(given):
+        yield field.invalid(where, given, "must not contain line breaks")
+    if given and not _is_path(given, schema):
+        yield field.invalid(where, given, "must be a valid path")
+
+
+def _has_lines(text: str) -> bool:
+    return "\n" in text or "\r" in text
+
+
+def _is_path(given: str, schema: Schema) -> bool:
+    """Return True if a path leads to a field of a schema."""
+    at = 0
+    while at < len(given):
+        match = _STEP.match(given, at)
+        if match is None:
+            return False
+        at, name = match.end(), match[1] or _unescaped(match[2])
+        below = (schema.get("properties") or {}).get(name)
+        more = schema.get("additionalProperties")
+        if below is None and isinstance(more, dict) and not schema.get("properties"):
+            below = more
+        if below is None:
+            return False
+        schema = below
+    return True
