@@ -44,7 +44,9 @@ from control.api.validation.stored import addresses as check_addresses
 from control.api.validation.stored import api_service as check_api_service
 from control.api.validation.stored import ingress as check_ingress
 from control.api.validation.stored import network as check_network
+from control.api.validation.stored import policies as check_policies
 from control.api.validation.stored import templates as check_templates
+from control.api.validation.stored import webhooks as check_webhooks
 from control.api.validation.text import Check
 
 Wire = dict[str, Any]
@@ -274,11 +276,23 @@ _RULES = {
         validate_update=check_addresses.validate_address_update,
         name=text.canonical_ip,
     ),
-    "ValidatingWebhookConfiguration": Rules(stored.default_validating_webhooks, generation=True),
-    "MutatingWebhookConfiguration": Rules(stored.default_mutating_webhooks, generation=True),
-    "ValidatingAdmissionPolicy": Rules(stored.default_policy, generation=True),
+    "ValidatingWebhookConfiguration": Rules(
+        stored.default_validating_webhooks,
+        validate=check_webhooks.validate_webhooks,
+        generation=True,
+    ),
+    "MutatingWebhookConfiguration": Rules(
+        stored.default_mutating_webhooks,
+        validate=check_webhooks.validate_webhooks,
+        generation=True,
+    ),
+    "ValidatingAdmissionPolicy": Rules(
+        stored.default_policy, validate=check_policies.validate_policy, generation=True
+    ),
     "MutatingAdmissionPolicy": Rules(stored.default_policy, generation=True),
-    "ValidatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
+    "ValidatingAdmissionPolicyBinding": Rules(
+        stored.default_policy_binding, validate=check_policies.validate_binding, generation=True
+    ),
     "MutatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
     "APIService": Rules(
         stored.default_api_service,

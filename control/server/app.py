@@ -58,7 +58,7 @@ async def serve(
     """Serve the API of a store on bound sockets, until the context ends."""
     config, cache = config or ApiServerConfig(), WatchCache(store)
     authorizer = Authorizer(cache, config.authorization_modes)
-    guard, gate = Guard(authorizer, cache), AdmissionGate()
+    guard, gate = Guard(authorizer, cache), AdmissionGate(authorizer)
     state = ServerState(config, store, cache, guard=guard, gate=gate, tokens=tokens)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)

@@ -15,6 +15,7 @@ from control.api.custom.cost import TooCostlyError
 PER_CALL = 1_000_000
 PER_OBJECT = 10_000_000
 PER_CONDITIONS = 2_500_000
+_ENDLESS = 1 << 62
 _TEXT = 0.1  # a character
 REGEX = 0.25  # a character of a pattern
 
@@ -22,19 +23,23 @@ REGEX = 0.25  # a character of a pattern
 class Meter:
     """Counts down; ``patience`` is what may be spent here, None for as much as is allowed."""
 
-    __slots__ = ("_impatient", "left")
+    __slots__ = ("left", "patience")
 
     def __init__(self, limit: int = PER_CALL, patience: int | None = None) -> None:
-        self._impatient = patience is not None and patience < limit
-        self.left = patience if self._impatient and patience is not None else limit
+        self.left = limit
+        self.patience = _ENDLESS if patience is None else patience
 
-    def spend(self, units: int) -> None:
-        """Count; raises CostExceededError, or TooCostlyError beyond what may be spent here."""
+    def spend(self, units: int, steps: int | None = None) -> None:
+        """Count what is charged, and the time that it takes, which is mostly the same.
+
+        Raises CostExceededError, or TooCostlyError beyond what may be spent here.
+        """
         self.left -= units
+        self.patience -= units if steps is None else steps
         if self.left < 0:
-            if self._impatient:
-                raise TooCostlyError("its expressions need more than can be computed at once")
             raise CostExceededError
+        if self.patience < 0:
+            raise TooCostlyError("its expressions need more than can be computed at once")
 
 
 def of_text(size: int) -> int:

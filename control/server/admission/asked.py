@@ -37,6 +37,12 @@ class Asked:
             if kind is not self.resource:
                 yield self.target.as_of(kind.group, kind.version, kind.plural)
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of the objects as the client sent them."""
+        own = self.change.kind
+        return self.resource if own in self.versions else own
+
     def kind_at(self, target: Target) -> Kind:
         """Return the kind of the objects in the version that a target names."""
         if self.change.kind is not self.resource:

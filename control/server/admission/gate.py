@@ -1,7 +1,7 @@
 """What is asked about a write: the webhooks and policies that the cluster has now."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from control.api.kind import Kind
@@ -9,7 +9,10 @@ from control.api.kinds import NAMESPACE, SERVED
 from control.server.admission.asked import Asked, options_of, target_of
 from control.server.admission.hooks.ask import Asking
 from control.server.admission.hooks.config import Hook, read_hooks
+from control.server.admission.inputs import Authorizer
 from control.server.admission.match import Matcher
+from control.server.admission.policies.ask import Bound, Holding, bound
+from control.server.admission.policies.config import read_binding, read_policy
 from control.server.admission.rules import Target
 from control.server.state.gate import Change, Review
 from control.server.state.server import ServerState
@@ -28,6 +31,7 @@ def _kind(name: str) -> Kind:
 _MUTATING, _VALIDATING = map(
     _kind, ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 )
+_POLICY, _BINDING = map(_kind, ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"))
 
 
 class Known(Generic[T]):
@@ -58,16 +62,20 @@ def _differ(one: Item, other: Item) -> bool:
 class AdmissionGate:
     """Asks webhooks and policies."""
 
-    def __init__(self) -> None:
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
         self._mutating = Known(_MUTATING, read_hooks)
         self._validating = Known(_VALIDATING, read_hooks)
-        self._matcher = Matcher()
+        self._policies = Known(_POLICY, read_policy)
+        self._bindings = Known(_BINDING, read_binding)
+        self._matcher = Matcher(authorizer)
 
     def review(self, state: ServerState, request: ApiRequest, operation: str) -> Review | None:
         """Return what is asked about a write on a resource; None for nothing."""
         mutating = self._mutating.of(state)
         validating = self._validating.of(state)
-        if not (mutating or validating):
+        policies = self._policies.of(state)
+        if not (mutating or validating or policies):
             return None
         target = target_of(request, operation)
         if target.exempt:
@@ -75,10 +83,13 @@ class AdmissionGate:
         versions = _versions(state, request.info.kind)
         mutating = _likely(mutating, target, versions)
         validating = _likely(validating, target, versions)
-        if not (mutating or validating):
+        held = bound(policies, self._bindings.of(state)) if policies else []
+        if not (mutating or validating or held):
             return None
-        asking = Asking(state, self._matcher, request.notes)
-        return _Review(asking, request, target, versions, mutating, validating)
+        asking = Asking(state, self._matcher, request)
+        return _Review(
+            asking, request, self._authorizer, target, versions, mutating, validating, held
+        )
 
 
 def _likely(
@@ -112,10 +123,12 @@ def _has_forms(kind: Kind) -> bool:
 class _Review:
     asking: Asking
     request: ApiRequest
+    authorizer: Authorizer
     target: Target
     versions: tuple[Kind, ...]
-    mutating: tuple[Hook, ...] = field(default=())
-    validating: tuple[Hook, ...] = field(default=())
+    mutating: tuple[Hook, ...]
+    validating: tuple[Hook, ...]
+    policies: list[Bound]
 
     @property
     def mutates(self) -> bool:
@@ -126,7 +139,12 @@ class _Review:
         return asked.change.new
 
     async def validate(self, change: Change) -> None:
-        await self.asking.validated(self._asked(change), self.validating)
+        asked = self._asked(change)
+        if self.policies:
+            await Holding(self.asking.state, self.request, self.authorizer, asked).hold(
+                self.policies
+            )
+        await self.asking.validated(asked, self.validating)
 
     def _asked(self, change: Change) -> Asked:
         request, target = self.request, self.target

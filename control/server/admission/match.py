@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from control.api.cel.errors import EvaluationError
+from control.api.policies.compiled import conditions_from
+from control.api.policies.decide import matches
 from control.server.admission.asked import Asked
 from control.server.admission.hooks.config import Hook
+from control.server.admission.inputs import Authorizer, Inputs, compute, inputs_of
 from control.server.admission.rules import Rule, Target
 from control.server.admission.versions import converted
 from control.server.state.server import ServerState
+from control.server.wire import errors
 from control.server.wire.item import Wire
+from control.server.wire.request import ApiRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +58,39 @@ def _labels(wire: Mapping[str, Any]) -> Mapping[str, str]:
 class Matcher:
     """Says which webhooks are asked."""
 
-    async def called(self, state: ServerState, hook: Hook, asked: Asked) -> Called | None:
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def called(
+        self, state: ServerState, request: ApiRequest, hook: Hook, asked: Asked
+    ) -> Called | None:
         """Return how a webhook is asked; None if it is not; raises StatusError."""
         if not selected(hook, asked):
             return None
         target = matched(hook.rules, asked, equivalent=hook.equivalent)
         if target is None:
             return None
-        return Called(hook, target, await converted(state, asked, asked.kind_at(target)))
+        called = Called(hook, target, await converted(state, asked, asked.kind_at(target)))
+        if hook.conditions and not await self._holds(state, request, called):
+            return None
+        return called
+
+    async def _holds(self, state: ServerState, request: ApiRequest, called: Called) -> bool:
+        """Return True if all conditions of a webhook hold; raises StatusError (403)."""
+        hook = called.hook
+        inputs = inputs_of(state, self._authorizer, called.asked, called.target)
+        given = hook.conditions, hook.ignores_failure
+        try:
+            return await compute(state, request, _conditions_hold, inputs, *given)
+        except EvaluationError as err:
+            name = called.asked.target.name
+            raise errors.forbidden(request.info.kind, name, str(err)) from err
 
     async def back(self, state: ServerState, called: Called, made: Wire) -> Wire:
         """Return an object that a webhook has changed in the version of the request."""
         changed = called.asked.with_new(made)
         return (await converted(state, changed, called.asked.resource)).change.new or made
+
+
+def _conditions_hold(inputs: Inputs, patience: int | None, source: bytes, ignores: bool) -> bool:
+    return matches(conditions_from(source), inputs, ignores=ignores, patience=patience)

@@ -32,6 +32,7 @@ from control.server.state.counts import RequestCounts
 from control.server.state.extensions import Extension
 from control.server.state.server import ServerState
 from control.server.streams import relay
+from control.server.streams.asked import about_stream
 from control.server.verbs.table import body_kind, check_watched, forms, is_computed, verb_of
 from control.server.verbs.update import may_create
 from control.server.wire import errors, info
@@ -266,6 +267,8 @@ class HttpHandler:
             return await forward(self._state, web_request, user, extension, name, asked=asked)
 
     async def _stream(self, web_request: ServerRequest, request: ApiRequest) -> web.StreamResponse:
+        web_request.notes = request.notes
+        await about_stream(self._state, web_request, request)
         with self._open(web_request):
             return await relay.answer(self._state, web_request, request)
 

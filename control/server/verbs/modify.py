@@ -11,6 +11,7 @@ from control.api import field
 from control.api.apply.managers import same as same_managers
 from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE, Kind
 from control.api.limits import CLAIM
+from control.api.meta import Object
 from control.api.rules import (
     errors_in_ephemeral,
     errors_in_resize,
@@ -29,6 +30,7 @@ from control.server.verbs.allocation.service import allocate
 from control.server.verbs.marking import finished
 from control.server.verbs.quota import within_quota
 from control.server.verbs.read import find
+from control.server.verbs.scale import scale_of, set_replicas
 from control.server.verbs.write import Charges, Draft, draft, remove, replace, seen
 from control.server.wire import errors
 from control.server.wire.decode import as_stored, parse, read, stored
@@ -38,6 +40,8 @@ from control.server.wire.item import Item, Wire, encode_object, stamp
 from control.server.wire.request import ApiRequest
 
 _T = TypeVar("_T")
+SCALE_NAME = "scale"
+SCALE = Kind("autoscaling", "v1", "Scale", "scales", Object)
 
 # A patch that conflicts with another write is applied again, to the newer version.
 _TRIES = 8
@@ -91,6 +95,8 @@ async def _revised_and_admitted(
         first = await compute(state, open_request, _revised, old, edit)
         with errors.warning(*first.warnings):
             wire = await review.mutate(change_of(state, request, old, first.draft))
+        if request.info.subresource == SCALE_NAME and first.draft is not None:
+            wire = _with_replicas(state, request, first.draft, wire or {})
         made = await compute(state, request, _changed_by_admission, old, first, wire)
     else:
         made = await compute(state, request, _revised, old, edit)
@@ -102,7 +108,18 @@ async def _revised_and_admitted(
 def change_of(state: ServerState, request: ApiRequest, old: Item, new: Draft | None) -> Change:
     """Return an update as it is asked about; without a draft nothing changes."""
     kind, before = request.info.kind, old.whole()
-    return Change(kind, old.whole() if new is None else seen(state, kind, new), before)
+    after = old.whole() if new is None else seen(state, kind, new)
+    if request.info.subresource == SCALE_NAME:
+        return Change(SCALE, scale_of(kind, after), scale_of(kind, before))
+    return Change(kind, after, before)
+
+
+def _with_replicas(state: ServerState, request: ApiRequest, new: Draft, scale: Wire) -> Wire:
+    """Return a workload with the replicas of a Scale that admission has changed."""
+    wire = seen(state, request.info.kind, new)
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    set_replicas(request.info.kind, wire, replicas if type(replicas) is int else 0)
+    return wire
 
 
 async def rewrite(
@@ -179,6 +196,8 @@ def _changed_by_admission(
 ) -> _Revision:
     """Return the next version of an object that admission has changed; raises StatusError."""
     with errors.warning(*first.warnings):
+        if (name := wire["metadata"].get("name")) != request.info.name:
+            raise errors.name_mismatch(str(name or ""), request.info.name)
         new = _named(request, read(request.info.kind, wire)[0])
         managed = Item.of("", 0, first.draft.value).managed if first.draft else old.managed
         return _completed(state, request, old, new, managed, first.warnings)

@@ -1,20 +1,16 @@
 """The subresources that act on their object: binding, finalize and scale."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from control.api import field
 from control.api.kinds import NAMESPACE, POD, Kind
-from control.api.meta import LabelSelector
-from control.api.selectors import format_labels
 from control.server.state.server import ServerState
-from control.server.verbs import custom_scale
 from control.server.verbs.admission import topology_labels
 from control.server.verbs.apply import apply, check_options
-from control.server.verbs.custom_scale import SCALE_METADATA
 from control.server.verbs.modify import Edited, Written, modify, rewrite
 from control.server.verbs.patch import check_method, read_patch
 from control.server.verbs.patches.refused import refusing
+from control.server.verbs.scale import scale_of, set_replicas
 from control.server.wire import errors, media
 from control.server.wire.decode import read, read_message
 from control.server.wire.item import Item, Wire
@@ -104,27 +100,6 @@ async def finalize(state: ServerState, request: ApiRequest) -> Item:
     return await rewrite(state, request, change, manages=True)
 
 
-def scale_of(kind: Kind, wire: Mapping[str, Any]) -> Wire:
-    """Return the autoscaling/v1 Scale of a workload; raises StatusError (500)."""
-    if kind.custom is not None:
-        return custom_scale.scale_of(kind, wire)
-    metadata, spec, status = wire["metadata"], wire["spec"], wire.get("status", {})
-    selector = spec.get("selector", {})
-    if wire["kind"] == "ReplicationController":  # its selector is a map of labels
-        selector = {"matchLabels": selector}
-    return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {key: metadata[key] for key in SCALE_METADATA if key in metadata},
-        "spec": {"replicas": spec.get("replicas", 0)},
-        "status": {"replicas": status.get("replicas", 0), "selector": _shown(selector)},
-    }
-
-
-def _shown(selector: Wire) -> str:
-    return format_labels(LabelSelector.parse(selector))
-
-
 async def update_scale(state: ServerState, request: ApiRequest) -> Written:
     """Replace a workload's Scale; raises StatusError (400, 404, 409, 422)."""
     return await modify(state, request, _replace_scale)
@@ -161,9 +136,6 @@ def _scaled(kind: Kind, item: Item, scale: Wire) -> Wire:
     """Return the workload with the replicas and the resourceVersion of a Scale."""
     scale = read_message("autoscaling.Scale", scale)
     wire = item.fresh()
-    if kind.custom is not None:
-        custom_scale.set_replicas(kind, wire, scale["spec"].get("replicas", 0))
-    else:
-        wire["spec"]["replicas"] = scale["spec"].get("replicas", 0)
+    set_replicas(kind, wire, scale["spec"].get("replicas", 0))
     wire["metadata"]["resourceVersion"] = scale["metadata"].get("resourceVersion", "")
     return wire

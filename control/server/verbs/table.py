@@ -9,6 +9,7 @@ from control.api.kind import Kind
 from control.api.unstored import UNSTORED
 from control.server.state.server import ServerState
 from control.server.verbs import (
+    asked,
     components,
     create,
     delete,
@@ -22,6 +23,7 @@ from control.server.verbs import (
 from control.server.verbs.delete import Deleted
 from control.server.verbs.modify import Written
 from control.server.verbs.render import item_bytes, list_pieces, list_size, made_bytes
+from control.server.verbs.scale import scale_of
 from control.server.verbs.token_request import request_token
 from control.server.wire.accept import EVERY_FORM, WHOLE, RepresentationKind
 from control.server.wire.errors import method_not_allowed, no_such_path, not_watched
@@ -73,7 +75,7 @@ def _deleted(state: ServerState, request: ApiRequest, deleted: Deleted) -> ApiRe
 
 
 def _scale(state: ServerState, request: ApiRequest, written: Written) -> ApiResponse:
-    scale = subresources.scale_of(request.info.kind, written.item.wire)
+    scale = scale_of(request.info.kind, written.item.wire)
     form, include = request.representation, request.query.get("includeObject", "")
     body = made_bytes(form, SCALE, scale, state.now(), include)
     return ApiResponse(body, warnings=written.warnings)
@@ -120,12 +122,12 @@ async def _patch_scale(state: ServerState, request: ApiRequest) -> ApiResponse:
 
 
 async def _bind(state: ServerState, request: ApiRequest) -> ApiResponse:
-    await subresources.bind(state, request)
+    await subresources.bind(state, await asked.about_body(state, request))
     return done()
 
 
 async def _evict(state: ServerState, request: ApiRequest) -> ApiResponse:
-    await eviction.evict(state, request)
+    await eviction.evict(state, await asked.about_body(state, request))
     return done()
 
 
@@ -134,6 +136,7 @@ async def _finalize(state: ServerState, request: ApiRequest) -> ApiResponse:
 
 
 async def _token(state: ServerState, request: ApiRequest) -> ApiResponse:
+    request = await asked.about_body(state, request)
     return ApiResponse(encode(await request_token(state, request)), 201)
 
 

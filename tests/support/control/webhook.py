@@ -44,6 +44,7 @@ class Webhooks:
     answers: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, list[Wire]] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
+    hangs: asyncio.Event = field(default_factory=asyncio.Event)  # one is asked that hangs
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -53,6 +54,7 @@ class Webhooks:
         self.order.append(path)
         given = self.answers.get(path, allow)
         if given == "hang":
+            self.hangs.set()
             await self.release.wait()
             given = allow
         if isinstance(given, web.Response):

@@ -47,12 +47,16 @@ Cost = Callable[..., int]
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """A function for operands of certain types; ``cost`` are the units of a call, before it."""
+    """A function for operands of certain types; ``cost`` are the units of a call, before it.
+
+    ``steps`` is how long it takes, in units, if that is another number.
+    """
 
     name: str
     text: str
     function: Callable[..., Any]
     cost: Cost | None = None
+    steps: int | None = None
 
     @property
     def signature(self) -> Signature:
@@ -87,7 +91,7 @@ class Function:
         chosen = self._chosen[sorts]
         if chosen is None:
             raise EvaluationError(NO_OVERLOAD)
-        meter.spend(1 if chosen.cost is None else chosen.cost(*operands) or 1)
+        meter.spend(1 if chosen.cost is None else chosen.cost(*operands) or 1, chosen.steps)
         return chosen.function(*operands)
 
 

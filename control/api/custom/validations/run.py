@@ -1,7 +1,7 @@
 """Hold an object to the rules of its schema.
 
 A rule about a change is held to only where the old value is known: of the items of a list, that is
-only so for a list of type ``map``. What has not changed may break other rules: ratcheting, KEP-4008.
+only so for a list of type ``map``. What has not changed may break other rules (KEP-4008).
 """
 
 from collections.abc import Iterator, Mapping

@@ -36,7 +36,7 @@ from control.server.wire import errors
 from control.server.wire.body import check_size
 from control.server.wire.errors import StatusError
 from control.server.wire.item import Wire
-from control.server.wire.request import Notes
+from control.server.wire.request import ApiRequest, Notes
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,12 @@ class Asking:
 
     state: ServerState
     matcher: Matcher
-    notes: Notes
+    request: ApiRequest
+
+    @property
+    def notes(self) -> Notes:
+        """What is said of the request besides its answer."""
+        return self.request.notes
 
     async def mutated(self, asked: Asked, hooks: Sequence[Hook]) -> Asked:
         """Return the write of the object as the webhooks want it; raises StatusError."""
@@ -67,7 +72,7 @@ class Asking:
         """Ask webhooks once; return those that a later one's change wants to be asked again."""
         changed, waiting, again = False, list[Hook](), list[Hook]()
         for at, hook in enumerate(hooks):
-            if (called := await self.matcher.called(self.state, hook, asked)) is None:
+            if (called := await self.matcher.called(self.state, self.request, hook, asked)) is None:
                 continue
             made = await self._mutate(called, f"round_{number}_index_{at}")
             if made is not None:
@@ -95,7 +100,7 @@ class Asking:
 
     async def validated(self, asked: Asked, hooks: Sequence[Hook]) -> None:
         """Ask validating webhooks; raises StatusError, the first in their order."""
-        called = [await self.matcher.called(self.state, hook, asked) for hook in hooks]
+        called = [await self.matcher.called(self.state, self.request, it, asked) for it in hooks]
         found = [each for each in called if each is not None]
         works = [self._validate(each, at) for at, each in enumerate(found)]
         for refused in await asyncio.gather(*works, return_exceptions=True):

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from control.api.selectors import Labels
 from control.server.admission.rules import Rule, read_rules, read_selector
 from control.server.remote.webhook import Address, read_address
@@ -11,14 +13,6 @@ from control.server.remote.webhook import Address, read_address
 Wire = Mapping[str, Any]
 _SECONDS = 10
 _SAFE = ("None", "NoneOnDryRun")
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A condition in CEL under which a webhook is asked."""
-
-    name: str
-    expression: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +26,7 @@ class Hook:
     rules: tuple[Rule, ...]
     namespaces: Labels
     objects: Labels
-    conditions: tuple[Condition, ...]
+    conditions: bytes  # in CEL, as JSON; empty for none
     ignores_failure: bool
     equivalent: bool
     dry_run_safe: bool
@@ -60,7 +54,7 @@ def _hook(wire: Wire, configuration: str, uid: str) -> Hook:
         read_rules(wire.get("rules")),
         read_selector(wire.get("namespaceSelector")),
         read_selector(wire.get("objectSelector")),
-        tuple(Condition(each["name"], each["expression"]) for each in conditions),
+        orjson.dumps(conditions) if conditions else b"",
         wire.get("failurePolicy") == "Ignore",
         wire.get("matchPolicy") != "Exact",
         wire.get("sideEffects") in _SAFE,

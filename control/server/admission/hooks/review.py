@@ -55,7 +55,7 @@ def question(uid: str, version: str, asked: Asked, target: Target) -> bytes:
 
 def request_of(uid: str, asked: Asked, target: Target) -> Wire:
     """Return an AdmissionRequest."""
-    own, kind = asked.target, asked.change.kind
+    own, kind = asked.target, asked.kind
     made: Wire = {
         "uid": uid,
         "kind": _kind(asked.kind_at(target)),

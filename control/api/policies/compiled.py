@@ -1,0 +1,130 @@
+"""Compile the conditions of webhooks, and policies with all their expressions.
+
+Source: pkg/admission/plugin/policy/validating/plugin.go of k8s.io/apiserver.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from control.api.cel.errors import CompileError
+from control.api.cel.program import Environment, Program, WrongResultError, compile_source
+from control.api.cel.types import BOOL, NULL, STRING, Type
+from control.api.custom.cost import Spending
+from control.api.policies.environment import environment
+
+Wire = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A named expression: its program, or why it has none."""
+
+    name: str
+    source: str
+    program: Program | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """A condition that an object has to meet, and what is said of one that does not."""
+
+    condition: Expression
+    message: str
+    computed: Expression | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled ValidatingAdmissionPolicy."""
+
+    conditions: tuple[Expression, ...]
+    variables: tuple[Expression, ...]
+    validations: tuple[Validation, ...]
+    annotations: tuple[Expression, ...]
+
+
+_CHARACTERS = 4  # of an expression that cost as much as a check of a value
+
+
+def compiled(name: str, source: str, known: Environment, *wanted: Type) -> Expression:
+    """Compile an expression; what is wrong with it is kept."""
+    try:
+        return Expression(name, source, compile_source(source, known, *wanted))
+    except WrongResultError:
+        return Expression(name, source, None, _must_be(*wanted))
+    except CompileError as err:
+        return Expression(name, source, None, f"compilation failed: {err}")
+
+
+def _must_be(*wanted: Type) -> str:
+    if len(wanted) == 1:
+        return f"must evaluate to {wanted[0]}"
+    return f"must evaluate to one of the types: [{' '.join(map(str, wanted))}]"
+
+
+def conditions_of(wires: Sequence[Wire], *, params: bool = False) -> tuple[Expression, ...]:
+    """Compile match conditions; raises TooCostlyError if that may not take long."""
+    Spending().spend(sum(len(it["expression"]) for it in wires) // _CHARACTERS)
+    known = environment(params=params)
+    return tuple(compiled(it["name"], it["expression"], known, BOOL) for it in wires)
+
+
+@lru_cache(maxsize=512)
+def conditions_from(source: bytes) -> tuple[Expression, ...]:
+    """Compile the match conditions of a webhook in JSON; those of the last ones are kept."""
+    return conditions_of(orjson.loads(source))
+
+
+@lru_cache(maxsize=256)
+def policy_from(source: bytes) -> Policy:
+    """Compile a policy's spec in JSON; those of the last ones are kept."""
+    return policy_of(orjson.loads(source))
+
+
+def policy_of(spec: Wire) -> Policy:
+    """Compile a policy by its spec; raises TooCostlyError if that may not take long."""
+    Spending().spend(len(orjson.dumps(spec)) // _CHARACTERS)
+    params = spec.get("paramKind") is not None
+    variables, types = _variables(spec.get("variables") or (), params=params)
+    full = environment(params=params, variables=types)
+    plain = environment(params=params, authorizer=False, variables=types)
+    return Policy(
+        conditions_of(spec.get("matchConditions") or (), params=params),
+        variables,
+        tuple(_validation(each, full, plain) for each in spec.get("validations") or ()),
+        tuple(
+            compiled(each["key"], each["valueExpression"], plain, STRING, NULL)
+            for each in spec.get("auditAnnotations") or ()
+        ),
+    )
+
+
+def _variables(
+    wires: Sequence[Wire], *, params: bool
+) -> tuple[tuple[Expression, ...], dict[str, Type]]:
+    """Compile variables, of which each may name those before it."""
+    found: list[Expression] = []
+    types: dict[str, Type] = {}
+    for each in wires:
+        known = environment(params=params, variables=types)
+        made = compiled(each["name"], each["expression"], known)
+        found.append(made)
+        if made.program is not None:
+            types[each["name"]] = made.program.type
+    return tuple(found), types
+
+
+def _validation(wire: Wire, full: Environment, plain: Environment) -> Validation:
+    said = wire.get("messageExpression")
+    return Validation(
+        compiled("", wire["expression"], full, BOOL),
+        (wire.get("message") or "").strip(),
+        compiled("", said, plain, STRING) if said else None,
+        wire.get("reason") or "Invalid",
+    )
