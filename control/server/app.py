@@ -24,6 +24,7 @@ from control.server.admission.gate import AdmissionGate
 from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep, leave
 from control.server.bugs import ConnectionLog
+from control.server.conversion.webhook import ConversionWebhooks
 from control.server.http.handler import HttpHandler
 from control.server.http.web_request import request_factory
 from control.server.scrape import scrape
@@ -60,6 +61,7 @@ async def serve(
     authorizer = Authorizer(cache, config.authorization_modes)
     guard, gate = Guard(authorizer, cache), AdmissionGate(authorizer)
     state = ServerState(config, store, cache, guard=guard, gate=gate, tokens=tokens)
+    cache.converter = ConversionWebhooks(state)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)

@@ -45,6 +45,9 @@ class CustomType:
         self.api_version = f"{spec['group']}/{version}"
         stored = next(each["name"] for each in spec["versions"] if each["storage"])
         self.stored_version = f"{spec['group']}/{stored}"
+        conversion = spec.get("conversion") or {}
+        self.converts = conversion.get("strategy") == "Webhook"  # and not by its name alone
+        self.memo: Any = None  # of what the webhook has converted: see the server
         self._own = next(each for each in spec["versions"] if each["name"] == version)
         self.singular = names.get("singular") or names["kind"].lower()
         self.list_name = names.get("listKind") or f"{names['kind']}List"
@@ -143,7 +146,7 @@ def kinds_of(definition: Mapping[str, Any]) -> tuple[Kind, ...]:
 
 
 def _kinds(spec: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[Kind]:
-    served = [each["name"] for each in spec["versions"] if each["served"] and _shown(spec, each)]
+    served = [each["name"] for each in spec["versions"] if each["served"]]
     for version in sorted(served, key=order, reverse=True):
         yield kind_of(spec, names, version)
 
@@ -163,12 +166,6 @@ def kind_of(spec: Mapping[str, Any], names: Mapping[str, Any], version: str) -> 
         tuple(name for name in ("status", "scale") if name in made.subresources),
         made,
     )
-
-
-def _shown(spec: Mapping[str, Any], version: Mapping[str, Any]) -> bool:
-    """Return False for a version that only a webhook could convert objects to: none is called."""
-    strategy = (spec.get("conversion") or {}).get("strategy", "None")
-    return strategy == "None" or bool(version["storage"])
 
 
 def order(version: str) -> tuple[int, int, int, str]:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ from control.server.access.impersonation import impersonated
 from control.server.aggregation.asked import attributes_at
 from control.server.aggregation.forward import forward, require, serving
 from control.server.bugs import RepeatedBugs
+from control.server.conversion.webhook import converting
 from control.server.http import body
 from control.server.http.deadlines import Deadline, Deadlines
 from control.server.http.response import BUSY, in_yaml, json_of, refusal, respond
@@ -136,12 +138,14 @@ class HttpHandler:
         web_request.notes = request.notes
         if asked.verb == "watch":
             check_watched(asked.kind)
-            return await send_watch(self._state, web_request, request, self._cuts)
+            return await converting(
+                self._state, partial(send_watch, self._state, web_request, request, self._cuts)
+            )
         try:
             with Deadline(self._deadlines):
                 with self._holding(user) as holding:
                     request = await self._with_body(web_request, request, holding, wanted)
-                    answer = await verb(self._state, request)
+                    answer = await converting(self._state, partial(verb, self._state, request))
                 return await sent(web_request, answer, as_yaml=request.representation.is_yaml)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err

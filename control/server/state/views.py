@@ -6,15 +6,22 @@ fields.
 Of upstream's kinds, a form shows what its function makes of the object: see ``control/api/forms``.
 """
 
-from collections.abc import Iterator
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from control.api.custom.cost import TooCostlyError
 from control.api.forms.convert import shown
 from control.api.kinds import Kind
 from control.api.types.scalars import WrongTypeError
+from control.server.state.conversion import Converter, NotConvertedError
 from control.server.state.watch_cache import KindCache, ObjectChange
+from control.server.wire.errors import StatusError
 from control.server.wire.item import Item, encode_object, stamp
+
+logger = logging.getLogger(__name__)
 
 
 class VersionView(KindCache):
@@ -88,9 +95,96 @@ def seen(kind: Kind, item: Item, changed: int) -> Item:
     is_own = b'"apiVersion":"%b"' % custom.api_version.encode() in item.head
     if is_own and item.revision > changed:
         return item
+    if custom.converts and not is_own:
+        return _converted(kind, item)
     with suppress(TooCostlyError, WrongTypeError):
         wire = item.fresh()
         made = custom.refreshed(wire)
         if made != wire or not is_own:
             return stamp(item.key, encode_object(made, item.managed), item.revision)
     return item
+
+
+def _converted(kind: Kind, item: Item) -> Item:
+    """Return what a webhook has made of an object; raises NotConvertedError."""
+    made = kind.custom.memo.get(item) if kind.custom and kind.custom.memo is not None else None
+    if made is None:
+        raise NotConvertedError(kind, [item])
+    return stamp(item.key, made, item.revision)
+
+
+class ConvertedView(VersionView):
+    """A version whose objects a webhook converts.
+
+    A change is told once it is converted, one after the other. If that fails, watches start over.
+    """
+
+    def __init__(self, base: KindCache, kind: Kind, changed: int, converter: Converter) -> None:
+        super().__init__(base, kind, changed)
+        self._converter = converter
+        self._waiting: deque[ObjectChange] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def behind(self) -> int | None:  # type: ignore[override]
+        """The revision before the first change that is not told yet; None without any."""
+        return self._waiting[0].item.revision - 1 if self._waiting else None
+
+    def close(self) -> None:
+        """Stop to follow the objects, and to convert them."""
+        self._waiting.clear()
+        if self._task is not None:
+            self._task.cancel()
+        super().close()
+
+    def items(self, prefix: str = "", after: str = "") -> Iterator[Item]:
+        """Return the objects; raises NotConvertedError with all that are not converted yet."""
+        found = list(self._base.items(prefix, after))
+        self._require(found)
+        return map(self.seen, found)
+
+    def changes(self, after: int) -> list[ObjectChange] | None:
+        """Return the changes after a revision; raises NotConvertedError, as ``items``."""
+        found = self._base.changes(after) or ()
+        self._require([each for it in found for each in (it.item, it.old) if each is not None])
+        return super().changes(after)
+
+    def _require(self, items: Sequence[Item]) -> None:
+        missing = []
+        for item in items:
+            try:
+                self.seen(item)
+            except NotConvertedError:
+                missing.append(item)
+        if missing:
+            raise NotConvertedError(self.kind, missing)
+
+    def _heard(self, change: ObjectChange | None) -> None:
+        if change is None or not (self.listeners or self._waiting):
+            self._waiting.clear()
+            super()._heard(change)
+            return
+        self.floor = self._base.floor
+        self._waiting.append(change)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            change = self._waiting[0]
+            items = [each for each in (change.old, change.item) if each is not None]
+            try:
+                try:
+                    self._require(items)
+                except NotConvertedError as err:
+                    await self._converter.show(self.kind, err.items)
+                shown = self._shown(change)
+            except (StatusError, NotConvertedError) as err:
+                logger.error("watches of %s end: %s", self.kind.plural, err)
+                self._waiting.clear()
+                self._seen.clear()
+                self.tell(None)
+                return
+            self._waiting.popleft()
+            self.tell(shown)
+            self._seen.pop(change.item.key, None)

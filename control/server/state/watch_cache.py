@@ -9,11 +9,12 @@ import asyncio
 import logging
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.api.kinds import DEFINITION, SERVED, SERVICE_ADDRESS, Kind
+from control.server.state.conversion import Converter, NotConvertedError
 from control.server.state.kinds import KindTable
 from control.server.wire.info import storage_prefix
 from control.server.wire.item import Item, restamp, stamp
@@ -63,6 +64,7 @@ class KindCache:
     """The objects of one kind, and their newest changes."""
 
     closed = False  # True if the kind is not served any more
+    behind: int | None = None  # the last revision that listeners have heard of, if not all
 
     def __init__(self, prefix: str, floor: int) -> None:
         self.prefix = prefix
@@ -133,6 +135,16 @@ class KindCache:
         return ObjectChange(restamp(old, event.revision), old, removed=True)
 
 
+class _NoConverter:
+    """Converts nothing: there is no server that could ask."""
+
+    async def show(self, kind: Kind, items: Sequence[Item]) -> None:
+        raise NotConvertedError(kind, items)
+
+    async def keep(self, kind: Kind, value: bytes) -> bytes:
+        raise NotConvertedError(kind, [Item.of("", 0, value)])
+
+
 class WatchCache:
     """The cache of all kinds, and the revision that it has reached."""
 
@@ -143,6 +155,7 @@ class WatchCache:
         self._views: dict[tuple[str, str], VersionView] = {}  # by the prefix and the version
         self.kinds = KindTable(self._all)
         self._floor = 0
+        self.converter: Converter = _NoConverter()  # of a server that is not complete yet
         self.claims: set[str] = set()  # keys of the claimed addresses and ports
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -168,9 +181,13 @@ class WatchCache:
 
     def _view(self, kind: Kind, prefix: str) -> "VersionView":
         """Return the objects as a kind shows them; it is kept while the kind is served."""
-        from control.server.state.views import VersionView
+        from control.server.state.views import ConvertedView, VersionView
 
-        made = VersionView(self._under(prefix), kind, self._defined(kind))
+        base, defined = self._under(prefix), self._defined(kind)
+        if kind.custom is not None and kind.custom.converts:
+            made: VersionView = ConvertedView(base, kind, defined, self.converter)
+        else:
+            made = VersionView(base, kind, defined)
         if self.kinds.by_resource.get((kind.group, kind.version, kind.plural)) is kind:
             self._views[prefix, kind.version] = made
         else:

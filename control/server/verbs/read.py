@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from control.api.kinds import Kind
+from control.server.state.conversion import NotConvertedError
 from control.server.state.server import ServerState
 from control.server.verbs.select import Selection, selection
 from control.server.wire import errors
@@ -116,10 +117,8 @@ async def _from_store(
             raise errors.expired(_too_old(start)) from err
         except FutureRevisionError as err:
             raise errors.version_too_large(revision, err.current) from err
-        items = [
-            state.cache.seen(request.info.kind, stamp(record.key, record.value, record.revision))
-            for record in page.records
-        ]
+        stamped = [stamp(each.key, each.value, each.revision) for each in page.records]
+        items = _seen(state, request.info.kind, stamped)
         found += await wanted.choose(items)
         if not page.more or (limit and len(found) >= limit):
             break
@@ -130,6 +129,19 @@ async def _from_store(
     return ObjectListing(
         request.info.kind, found[:limit], page.revision, _make_token(last, page.revision, request)
     )
+
+
+def _seen(state: ServerState, kind: Kind, items: list[Item]) -> list[Item]:
+    """Return stored objects as their kind shows them; raises NotConvertedError."""
+    found, missing = [], list[Item]()
+    for item in items:
+        try:
+            found.append(state.cache.seen(kind, item))
+        except NotConvertedError:
+            missing.append(item)
+    if missing:
+        raise NotConvertedError(kind, missing)
+    return found
 
 
 def _too_old(start: str) -> str:

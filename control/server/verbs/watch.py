@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from control.server.state.server import ServerState
 from control.server.state.strides import ITEMS, strides
@@ -154,15 +154,18 @@ async def watch(
             yield [refused]
             return
         first = _first(state, cache, plan)
+        revision = state.cache.revision
         yield []
         async for signals in first:
             yield signals
-        async for signals in _follow(state, plan, queue):
+        # What a webhook converts is told later: it may be among the first events already.
+        plan = replace(plan, since=max(plan.since, revision))
+        async for signals in _follow(state, plan, queue, cache):
             yield signals
 
 
 async def _follow(
-    state: ServerState, plan: _WatchPlan, queue: _Queue
+    state: ServerState, plan: _WatchPlan, queue: _Queue, cache: KindCache
 ) -> AsyncGenerator[list[WatchNotice], None]:
     clock = asyncio.get_running_loop().time
     end = clock() + plan.seconds
@@ -177,7 +180,8 @@ async def _follow(
                 await asyncio.sleep(0)
         signals: list[WatchNotice] = []
         if not changes and plan.bookmarks and not queue.ended:
-            signals.append(BookmarkNotice(state.cache.revision))
+            told = state.cache.revision if cache.behind is None else cache.behind
+            signals.append(BookmarkNotice(told))
         if not changes:
             next_bookmark = clock() + _BOOKMARK_EVERY
         if signals:

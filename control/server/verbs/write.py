@@ -51,7 +51,7 @@ def draft(kind: Kind, wire: Mapping[str, Any], managed: bytes = b"") -> Draft:
     """Encode an object and its managers; raises StatusError (500) if the store cannot hold them."""
     if kind.form is not None:
         wire = kept(kind, wire)
-    if kind.custom is not None:
+    if kind.custom is not None and not kind.custom.converts:
         wire = dict(wire) | {"apiVersion": kind.custom.stored_version}
     value = encode_object(wire, managed)
     made = Draft(wire["metadata"]["name"], value, claims_of(kind, wire))
@@ -68,6 +68,7 @@ def seen(state: ServerState, kind: Kind, new: Draft) -> dict[str, Any]:
 async def insert(state: ServerState, info: RequestInfo, new: Draft, charges: Charges = ()) -> Item:
     """Store a new object; raises StatusError (409, 500, 503) and ChargeError."""
     key = storage_key(info.kind, info.namespace, new.name)
+    new = await _stored(state, info.kind, new)
     change = Create(key, new.value)
     revision = await _commit(state, info, change, Claims(), new.claims, charges)
     return state.cache.seen(info.kind, stamp(key, new.value, revision))
@@ -80,9 +81,17 @@ async def replace(
 
     Raises StatusError (409, 500, 503) and ChargeError.
     """
+    new = await _stored(state, info.kind, new)
     change = Update(old.key, new.value, old.revision)
     revision = await _commit(state, info, change, _held_by(info, old), new.claims, charges)
     return state.cache.seen(info.kind, stamp(old.key, new.value, revision))
+
+
+async def _stored(state: ServerState, kind: Kind, new: Draft) -> Draft:
+    """Return a draft as it is stored: a webhook may convert it; raises StatusError (500)."""
+    if kind.custom is None or not kind.custom.converts:
+        return new
+    return Draft(new.name, await state.cache.converter.keep(kind, new.value), new.claims)
 
 
 async def remove(state: ServerState, info: RequestInfo, old: Item) -> Item:

@@ -142,6 +142,15 @@ def stamp(key: str, value: bytes, revision: int) -> Item:
     return Item(key, revision, _shared(value[:at]), body)
 
 
+def unstamped(item: Item) -> bytes:
+    """Return the JSON of an object without its resourceVersion, as the store has it."""
+    start = len(_METADATA)
+    if not item.body.startswith(_VERSION, start):
+        return item.head + item.body
+    end = item.body.index(b'"', start + len(_VERSION)) + 2
+    return b"".join((item.head, item.body[:start], item.body[end:]))
+
+
 def restamp(item: Item, revision: int) -> Item:
     """Return the same object at another revision."""
     old, new = (b'"resourceVersion":"%d"' % number for number in (item.revision, revision))

@@ -160,16 +160,6 @@ async def test_versions_show_the_same_objects(api: Api):
     assert group["preferredVersion"]["version"] == "v1"
 
 
-async def test_a_webhook_is_not_called_and_only_the_stored_version_is_served(api: Api):
-    client = {"url": "https://example.com/convert"}
-    webhook = {"clientConfig": client, "conversionReviewVersions": ["v1"]}
-    conversion = {"strategy": "Webhook", "webhook": webhook}
-    old = version("v1alpha1", storage=False)
-    await established(api, definition(old, version(), conversion=conversion))
-    assert (await api("GET", CRONTABS)).code == 200
-    assert (await api("GET", CRONTABS.replace("v1", "v1alpha1"))).code == 404
-
-
 async def test_selectors_name_the_fields_of_the_definition(api: Api):
     fields = [{"jsonPath": ".spec.image"}]
     await established(api, definition(version(selectableFields=fields)))
