@@ -4,7 +4,6 @@ Source: pkg/admission/plugin/cel/{compile,condition}.go of k8s.io/apiserver.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from control.api.cel.functions.authorizer import AUTHORIZATION, AUTHORIZER
 from control.api.cel.functions.table import Table
@@ -85,9 +84,7 @@ BASE = {
 }
 
 
-@lru_cache(maxsize=8)
-def _table(*, authorizer: bool) -> Table:
-    return Table.of(*ROWS, AUTHORIZATION) if authorizer else Table.of(*ROWS)
+_TABLE = Table.of(*ROWS, AUTHORIZATION)
 
 
 def environment(
@@ -105,4 +102,4 @@ def environment(
     if variables is not None:
         fields = {name: Field(of, name) for name, of in variables.items()}
         known[VARIABLES] = object_of("kubernetes.variables", fields)
-    return Environment(known, _table(authorizer=authorizer))
+    return Environment(known, _TABLE)
