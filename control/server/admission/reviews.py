@@ -1,0 +1,166 @@
+"""What is asked about a write: the webhooks and policies that the cluster has now."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from control.api.kind import Kind
+from control.api.kinds import NAMESPACE, SERVED
+from control.server.admission.asked import Asked, options_of, target_of
+from control.server.admission.gate import BINDING, MUTATING, POLICY, VALIDATING
+from control.server.admission.hooks.ask import Asking
+from control.server.admission.hooks.config import Hook, read_hooks
+from control.server.admission.inputs import Authorizer
+from control.server.admission.match import Matcher
+from control.server.admission.policies.ask import Bound, Holding, bound
+from control.server.admission.policies.config import read_binding, read_policy
+from control.server.admission.rules import Target
+from control.server.state.gate import Change, Review
+from control.server.state.server import ServerState
+from control.server.wire.info import storage_key, storage_prefix
+from control.server.wire.item import Item, Wire
+from control.server.wire.request import ApiRequest
+
+T = TypeVar("T")
+
+
+class Known(Generic[T]):
+    """What the objects of one kind say, read anew only when one of them changes."""
+
+    def __init__(self, kind: Kind, read: Callable[[Any], Iterable[T]]) -> None:
+        self._kind = kind
+        self._read = read
+        self._items: tuple[Item, ...] = ()
+        self._found: tuple[T, ...] = ()
+
+    def of(self, state: ServerState) -> tuple[T, ...]:
+        """Return what is known now, in the order of the objects' names."""
+        cache = state.cache.of(self._kind)
+        if not cache.count:
+            return ()
+        items = tuple(cache.items())
+        if len(items) != len(self._items) or any(map(_differ, items, self._items)):
+            self._found = tuple(each for item in items for each in self._read(item.wire))
+            self._items = items
+        return self._found
+
+
+def _differ(one: Item, other: Item) -> bool:
+    return one is not other
+
+
+class Reviews:
+    """Says what is asked about a write."""
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+        self._mutating = Known(MUTATING, read_hooks)
+        self._validating = Known(VALIDATING, read_hooks)
+        self._policies = Known(POLICY, read_policy)
+        self._bindings = Known(BINDING, read_binding)
+        self._matcher = Matcher(authorizer)
+
+    def review(self, state: ServerState, request: ApiRequest, operation: str) -> Review | None:
+        """Return what is asked about a write on a resource; None for nothing."""
+        mutating = self._mutating.of(state)
+        validating = self._validating.of(state)
+        policies = self._policies.of(state)
+        if not (mutating or validating or policies):
+            return None
+        target = target_of(request, operation)
+        if target.exempt:
+            return None
+        versions = _versions(state, request.info.kind)
+        mutating = _likely(mutating, target, versions)
+        validating = _likely(validating, target, versions)
+        held = bound(policies, self._bindings.of(state)) if policies else []
+        if not (mutating or validating or held):
+            return None
+        asking = Asking(state, self._matcher, request)
+        return _Review(
+            asking, request, self._authorizer, target, versions, mutating, validating, held
+        )
+
+
+def _likely(
+    hooks: tuple[Hook, ...], target: Target, versions: tuple[Kind, ...]
+) -> tuple[Hook, ...]:
+    """Return the webhooks whose rules match, whatever their selectors say."""
+    targets = [target.as_of(kind.group, kind.version, kind.plural) for kind in versions]
+    return tuple(
+        hook
+        for hook in hooks
+        if any(rule.matches(each) for rule in hook.rules for each in (target, *targets))
+    )
+
+
+def _versions(state: ServerState, kind: Kind) -> tuple[Kind, ...]:
+    """Return all kinds that show the objects of one, as the matchPolicy Equivalent has them."""
+    prefix = storage_prefix(kind)
+    if kind.custom is None and kind.form is None and not _has_forms(kind):
+        return (kind,)
+    return tuple(each for each in state.cache.kinds.served if storage_prefix(each) == prefix)
+
+
+_SHOWN = {kind.stored for kind in SERVED if kind.form is not None}
+
+
+def _has_forms(kind: Kind) -> bool:
+    return kind in _SHOWN
+
+
+@dataclass(frozen=True, slots=True)
+class _Review:
+    asking: Asking
+    request: ApiRequest
+    authorizer: Authorizer
+    target: Target
+    versions: tuple[Kind, ...]
+    mutating: tuple[Hook, ...]
+    validating: tuple[Hook, ...]
+    policies: list[Bound]
+
+    @property
+    def mutates(self) -> bool:
+        return bool(self.mutating)
+
+    async def mutate(self, change: Change) -> Wire | None:
+        asked = await self.asking.mutated(self._asked(change), self.mutating)
+        return asked.change.new
+
+    async def validate(self, change: Change) -> None:
+        asked = self._asked(change)
+        if self.policies:
+            await Holding(self.asking.state, self.request, self.authorizer, asked).hold(
+                self.policies
+            )
+        await self.asking.validated(asked, self.validating)
+
+    def _asked(self, change: Change) -> Asked:
+        request, target = self.request, self.target
+        named = change.new if change.new is not None else change.old
+        if not target.name and named is not None:
+            request = request.named(str((named.get("metadata") or {}).get("name") or ""))
+            target = target_of(request, target.operation)
+        return Asked(
+            target,
+            change,
+            request.user,
+            request.info.kind,
+            _labels(self.asking.state, request, change),
+            request.dry_run,
+            options_of(request, target.operation),
+            self.versions,
+        )
+
+
+def _labels(state: ServerState, request: ApiRequest, change: Change) -> Any:
+    """Return the labels of the namespace of a request; None if it has none."""
+    info = request.info
+    if info.kind is NAMESPACE and not info.subresource and change.new is not None:
+        return change.new["metadata"].get("labels") or {}
+    name = info.name if info.kind is NAMESPACE else info.namespace
+    if not name:
+        return None
+    item = state.cache.of(NAMESPACE).get(storage_key(NAMESPACE, "", name))
+    return item.labels if item is not None else {}
