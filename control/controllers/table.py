@@ -30,6 +30,7 @@ from control.controllers.loop import Controller
 from control.controllers.nodes.cidr import ClusterRange, Network, PodCIDRController
 from control.controllers.nodes.eviction import TaintEvictionController
 from control.controllers.nodes.lifecycle import Grace, NodeLifecycleController
+from control.controllers.policies import PolicyStatusController
 from control.controllers.quota.controller import QuotaController
 from control.controllers.ranges import ServiceRangeController
 from control.controllers.replicaset import ReplicaSetController, ReplicationControllerController
@@ -84,6 +85,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         StaleDisruptionController(),
         QuotaController(),
         ServiceRangeController(),
+        PolicyStatusController(),
         AutoscalerController(settings.autoscaler),
         ApprovingController(),
         *((SigningController(settings.authority),) if settings.authority else ()),
