@@ -8,11 +8,13 @@ Source: pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go of k8s.
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from control.api.base import drop_nulls
+from control.api.wire import UnreadableError
 from control.server.admission.asked import Asked
 from control.server.admission.hooks.config import Hook
 from control.server.admission.hooks.review import (
@@ -174,10 +176,10 @@ def _patched(hook: Hook, wire: Any, patch: Any) -> Wire | None:
 def denied(name: str, status: Any) -> StatusError:
     """Return the refusal of a webhook, with the code and the reason that it gives."""
     code, reason, why = (status.get(key) for key in ("code", "reason", "message"))
-    code = code if isinstance(code, int) and code >= 400 else 400
+    code = code if isinstance(code, int) and 400 <= code < 600 else 400
     said = f": {why or reason}" if why or reason else " without explanation"
     made = StatusError(code, "", f'admission webhook "{name}" denied the request{said}')
     given = {key: status[key] for key in ("reason", "details") if status.get(key)}
-    if isinstance(given.get("reason", ""), str) and isinstance(given.get("details", {}), dict):
-        made.status = made.status.parse(made.status.wire() | given)
+    with suppress(UnreadableError):  # what is no reason, or no details, is left out
+        made.status = made.status.read(dict(drop_nulls(made.status.wire() | given)))
     return made

@@ -582,3 +582,81 @@ async def test_defaults(api: Api, hooks: Webhooks):
 
 def _replace(path: str, value: Any) -> dict[str, Any]:
     return {"op": "replace", "path": path, "value": value}
+
+
+def raw(body: bytes) -> web.Response:
+    return web.Response(body=body)
+
+
+DEEP = b'{"response": ' + b'{"a":' * 2000 + b"1" + b"}" * 2000 + b"}"
+# Answers that no webhook gives which means well, and what the client reads.
+HOSTILE: dict[str, tuple[Any, int, str]] = {
+    "no JSON": (raw(b"\xff\xfe"), 500, "couldn't decode the answer"),
+    "nothing": (raw(b""), 500, "couldn't decode the answer"),
+    "a list": (raw(b"[]"), 500, "it is no object"),
+    "deep": (raw(DEEP), 500, "received invalid webhook response"),
+    "large": (raw(b" " * (9 * 1024 * 1024)), 500, "its answer has more than 8388608 bytes"),
+    "a text that allows": (lambda _: {"allowed": "true"}, 400, "without explanation"),
+    "a strange status": (
+        lambda _: {"allowed": False, "status": {"code": "x", "reason": [], "details": "y"}},
+        400,
+        "denied the request",
+    ),
+    "strange details": (
+        deny("no", details={"causes": "x", "retryAfterSeconds": "soon"}),
+        400,
+        "denied the request: no",
+    ),
+    "a status of 599": (deny("no", code=10**9), 400, "denied the request: no"),
+    "a message of another type": (deny({"a": 1}), 400, "denied the request"),  # type: ignore[arg-type]
+    "no base64": (
+        lambda _: {"allowed": True, "patchType": "JSONPatch", "patch": "%%"},
+        500,
+        "undecodable patch",
+    ),
+    "another patch type": (
+        lambda _: {"allowed": True, "patchType": "Merge", "patch": "W10="},
+        500,
+        'unsupported patch type "Merge"',
+    ),
+    "an operation that fails": (patching({"op": "remove", "path": "/nothing"}), 500, "nothing"),
+    "no metadata": (patching({"op": "replace", "path": "/metadata", "value": "x"}), 0, ""),
+    "another kind": (patching({"op": "replace", "path": "/kind", "value": "Pod"}), 400, "Pod"),
+    "another name": (patching({"op": "replace", "path": "/metadata/name", "value": "b"}), 400, "b"),
+    "a wrong type": (patching({"op": "replace", "path": "/data", "value": [1]}), 400, "data"),
+    "wrong managers": (
+        patching({"op": "replace", "path": "/metadata/managedFields", "value": "x"}),
+        400,
+        "managedFields",
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "code", "said"), HOSTILE.values(), ids=HOSTILE)
+async def test_hostile_answers(api: Api, hooks: Webhooks, answer: Any, code: int, said: str):
+    hooks.answers["/hostile"] = answer
+    await mutating(api, hooks, hooks.hook("/hostile"))
+    refused = await api("POST", MAPS, config_map(a="1"))
+    assert refused.code == (code or refused.code) and refused.code >= 400
+    assert said in refused["message"]
+    assert "see the API server's log" not in refused["message"]
+    assert (await api("GET", f"{MAPS}/a")).code == 404
+
+
+async def test_hostile_warnings(api: Api, hooks: Webhooks):
+    hooks.answers["/warn"] = lambda _: {
+        "allowed": True,
+        "warnings": ["a\r\nSet-Cookie: b", "x" * 100_000, 7],
+        "auditAnnotations": {"a": 1},
+    }
+    await validating(api, hooks, hooks.hook("/warn"))
+    made = await api("POST", MAPS, config_map())
+    assert made.code == 201 and len(made.warnings) == 2
+    assert sum(map(len, made.warnings)) < 5000
+
+
+async def test_a_redirect_is_not_followed(api: Api, hooks: Webhooks):
+    hooks.answers["/away"] = web.Response(status=302, headers={"Location": hooks.url})
+    await validating(api, hooks, hooks.hook("/away"))
+    refused = await api("POST", MAPS, config_map())
+    assert refused.code == 500 and "an error on the server" in refused["message"]
