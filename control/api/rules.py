@@ -289,11 +289,19 @@ _RULES = {
     "ValidatingAdmissionPolicy": Rules(
         stored.default_policy, validate=check_policies.validate_policy, generation=True
     ),
-    "MutatingAdmissionPolicy": Rules(stored.default_policy, generation=True),
+    "MutatingAdmissionPolicy": Rules(
+        stored.default_policy,
+        validate=check_policies.validate_mutating_policy,
+        generation=True,
+    ),
     "ValidatingAdmissionPolicyBinding": Rules(
         stored.default_policy_binding, validate=check_policies.validate_binding, generation=True
     ),
-    "MutatingAdmissionPolicyBinding": Rules(stored.default_policy_binding, generation=True),
+    "MutatingAdmissionPolicyBinding": Rules(
+        stored.default_policy_binding,
+        validate=check_policies.validate_mutating_binding,
+        generation=True,
+    ),
     "APIService": Rules(
         stored.default_api_service,
         stored.begin_api_service,

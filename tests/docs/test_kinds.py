@@ -21,6 +21,8 @@ ROWS = {
 # By what the API server itself does with them.
 ACTED_ON = {
     "APIService",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
     "MutatingWebhookConfiguration",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",

@@ -12,7 +12,7 @@ from control.api.cel.functions.table import Function, Table, name_of
 from control.api.cel.macros import MACROS
 from control.api.cel.meter import Meter
 from control.api.cel.nodes import Call, Const, Entries, Ident, Items, Macro, Node, Select, qualified
-from control.api.cel.values import NONE, Optional, TypeName
+from control.api.cel.values import NONE, Made, Optional, TypeName
 
 Scope = dict[str, Any]
 Step = Callable[[Scope, Meter], Any]
@@ -114,7 +114,7 @@ class Builder:
             (self._step(key, local), self._step(value, local), optional)
             for key, value, optional in node.entries
         ]
-        cost = _OBJECT if node.name else _MAP
+        cost, name = (_OBJECT if node.name else _MAP), node.name
 
         def step(scope: Scope, meter: Meter) -> Any:
             meter.spend(cost)
@@ -126,7 +126,7 @@ class Builder:
                 if at in made:
                     raise EvaluationError(f"insert failed: key '{at}' already exists")
                 made[at] = item.value if optional else item
-            return made
+            return Made(name, made) if name else made
 
         return step
 
@@ -248,7 +248,7 @@ def _unwrapped(value: Any) -> Optional:
 def _has(value: Any, name: str, meter: Meter) -> bool:
     if value.__class__ is Optional:
         return value.present and _has(value.value, name, meter)
-    if value.__class__ is dict:
+    if isinstance(value, dict):
         return name in value
     if hasattr(value, "field"):
         return bool(value.has(name))

@@ -184,7 +184,7 @@ class Checker:
         return map_of(key or DYN, value or DYN)
 
     def _object(self, node: Entries, known: Variables) -> Type:
-        found = self._table.objects.get(node.name)
+        found = self._table.objects(node.name)
         if found is None:
             why = f"undeclared reference to '{node.name}' (in container '')"
             return self._wrong(node.at, why)

@@ -68,6 +68,20 @@ class MapList(list[Any]):
         return tuple(hashed(item.get(key)) for key in self.keys) if type(item) is dict else ()
 
 
+class Made(dict[str, Any]):
+    """An object of a type with a name, as ``Object.spec{…}`` makes it."""
+
+    __slots__ = ("name",)
+    CEL = "object"
+
+    def __init__(self, name: str, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Made, (self.name, dict(self))
+
+
 _NUMBERS = (int, float, UInt)
 _LISTS = (list, SetList, MapList)
 

@@ -14,7 +14,7 @@ from control.api.cel.errors import CompileError
 from control.api.cel.program import Environment, Program, WrongResultError, compile_source
 from control.api.cel.types import BOOL, NULL, STRING, Type
 from control.api.custom.cost import Spending
-from control.api.policies.environment import environment
+from control.api.policies.environment import APPLIED, OPERATIONS, environment
 
 Wire = Mapping[str, Any]
 
@@ -73,6 +73,41 @@ def conditions_of(wires: Sequence[Wire], *, params: bool = False) -> tuple[Expre
     Spending().spend(sum(len(it["expression"]) for it in wires) // _CHARACTERS)
     known = environment(params=params)
     return tuple(compiled(it["name"], it["expression"], known, BOOL) for it in wires)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutating:
+    """A compiled MutatingAdmissionPolicy; ``mutations`` have the types of their patches."""
+
+    conditions: tuple[Expression, ...]
+    variables: tuple[Expression, ...]
+    mutations: tuple[tuple[str, Expression], ...]
+
+
+JSON_PATCH, APPLY = "JSONPatch", "ApplyConfiguration"
+_MUTATIONS = {JSON_PATCH: ("jsonPatch", OPERATIONS), APPLY: ("applyConfiguration", APPLIED)}
+
+
+@lru_cache(maxsize=256)
+def mutating_from(source: bytes) -> Mutating:
+    """Compile a mutating policy's spec in JSON; those of the last ones are kept."""
+    return mutating_of(orjson.loads(source))
+
+
+def mutating_of(spec: Wire) -> Mutating:
+    """Compile a mutating policy by its spec; raises TooCostlyError if that may not take long."""
+    Spending().spend(len(orjson.dumps(spec)) // _CHARACTERS)
+    params = spec.get("paramKind") is not None
+    variables, types = _variables(spec.get("variables") or (), params=params)
+    known = environment(params=params, variables=types, mutates=True)
+    mutations = []
+    for each in spec.get("mutations") or ():
+        sort = each.get("patchType") or ""
+        name, wanted = _MUTATIONS.get(sort, ("", OPERATIONS))
+        source = ((each.get(name) or {}).get("expression") or "").strip()
+        mutations.append((sort, compiled("", source, known, wanted)))
+    conditions = conditions_of(spec.get("matchConditions") or (), params=params)
+    return Mutating(conditions, variables, tuple(mutations))
 
 
 @lru_cache(maxsize=512)

@@ -4,13 +4,16 @@ Source: pkg/admission/plugin/policy/validating/validator.go and .../webhook/matc
 k8s.io/apiserver.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from control.api.cel.errors import CostExceededError, EvaluationError
+from control.api.cel.functions.strings import text_of
 from control.api.cel.meter import PER_CALL, PER_CONDITIONS, PER_OBJECT, Meter
-from control.api.policies.compiled import Expression, Policy, Validation
+from control.api.cel.values import Made, Optional
+from control.api.policies.compiled import APPLY, Expression, Mutating, Policy, Validation
 from control.api.policies.environment import VARIABLES
 
 Inputs = dict[str, Any]
@@ -193,3 +196,54 @@ def _annotations(
         if isinstance(value, str) and value.strip():
             found.append((each.name, value.strip()))
     return found, failures
+
+
+def mutation(policy: Mutating, number: int, inputs: Inputs, *, patience: int | None = None) -> Any:
+    """Return what one mutation of a policy says, as JSON: operations, or a part of an object.
+
+    Raises EvaluationError, TooCostlyError.
+    """
+    known = dict(inputs)
+    known[VARIABLES] = Variables({each.name: each for each in policy.variables}, known)
+    sort, expression = policy.mutations[number]
+    try:
+        value = Budget(PER_OBJECT, patience).compute(expression, known)
+    except OutOfBudgetError as err:
+        raise EvaluationError(str(err)) from err
+    if sort == APPLY:
+        check_names(value, "Object")
+    return as_json(value)
+
+
+def check_names(value: Any, path: str) -> None:
+    """Refuse an object whose type does not have the name of its place; raises EvaluationError."""
+    if isinstance(value, Made):
+        if value.name != path:
+            why = (
+                f'unexpected type name "{value.name}", expected "{path}", which matches field name'
+            )
+            raise EvaluationError(f"type mismatch: {why} path from root Object type")
+        for name, item in value.items():
+            check_names(item, f"{path}.{name}")
+    elif isinstance(value, list):
+        for item in value:
+            check_names(item, path)
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it; raises EvaluationError."""
+    if isinstance(value, dict):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if isinstance(value, Optional):
+        return as_json(value.value) if value.present else None
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, bool | str | float):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    return b64encode(value).decode() if isinstance(value, bytes) else text_of(value)

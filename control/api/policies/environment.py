@@ -6,7 +6,8 @@ Source: pkg/admission/plugin/cel/{compile,condition}.go of k8s.io/apiserver.
 from collections.abc import Mapping
 
 from control.api.cel.functions.authorizer import AUTHORIZATION, AUTHORIZER
-from control.api.cel.functions.table import Table
+from control.api.cel.functions.table import Overload, Table
+from control.api.cel.meter import traversal
 from control.api.cel.program import ROWS, Environment
 from control.api.cel.types import BOOL, DYN, INT, STRING, Field, Type, list_of, map_of, object_of
 
@@ -85,12 +86,39 @@ BASE = {
 
 
 _TABLE = Table.of(*ROWS, AUTHORIZATION)
+_OPERATION = object_of(
+    "JSONPatch",
+    {name: Field(STRING, name) for name in ("op", "path", "from")} | {"value": Field(DYN, "value")},
+)
+# What mutations evaluate to.
+OPERATIONS, APPLIED = list_of(_OPERATION), Type("Object")
+
+
+def _object_type(name: str) -> Type | None:
+    """Return the type of an object that a mutation makes: a part of an object has any fields."""
+    if name == "JSONPatch":
+        return _OPERATION
+    return Type(name) if name == "Object" or name.startswith("Object.") else None
+
+
+def _escape(key: str) -> str:
+    """Write a key for a JSON pointer, as upstream does."""
+    return "".join({"/": "~1", "~": "~0"}.get(sign, sign) for sign in key)
+
+
+_MUTATING = Table.of(
+    *ROWS,
+    AUTHORIZATION,
+    [Overload("jsonpatch.escapeKey", "(string) string", _escape, traversal)],
+    objects=_object_type,
+)
 
 
 def environment(
     *,
     params: bool = False,
     authorizer: bool = True,
+    mutates: bool = False,
     variables: Mapping[str, Type] | None = None,
 ) -> Environment:
     """Return what expressions may name."""
@@ -102,4 +130,4 @@ def environment(
     if variables is not None:
         fields = {name: Field(of, name) for name, of in variables.items()}
         known[VARIABLES] = object_of("kubernetes.variables", fields)
-    return Environment(known, _TABLE)
+    return Environment(known, _MUTATING if mutates else _TABLE)

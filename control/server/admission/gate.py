@@ -26,6 +26,10 @@ MUTATING, VALIDATING = map(
     _kind, ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 )
 POLICY, BINDING = map(_kind, ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"))
+CHANGING, CHANGING_BINDING = map(
+    _kind, ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding")
+)
+_ASKING = (MUTATING, VALIDATING, POLICY, CHANGING)
 
 
 class AdmissionGate:
@@ -37,8 +41,7 @@ class AdmissionGate:
 
     def review(self, state: ServerState, request: ApiRequest, operation: str) -> Review | None:
         """Return what is asked about a write on a resource; None for nothing."""
-        of = state.cache.of
-        if not (of(MUTATING).count or of(VALIDATING).count or of(POLICY).count):
+        if not any(state.cache.of(kind).count for kind in _ASKING):
             return None
         if self._reviews is None:
             from control.server.admission.reviews import Reviews

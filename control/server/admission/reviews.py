@@ -7,14 +7,27 @@ from typing import Any, Generic, TypeVar
 from control.api.kind import Kind
 from control.api.kinds import NAMESPACE, SERVED
 from control.server.admission.asked import Asked, options_of, target_of
-from control.server.admission.gate import BINDING, MUTATING, POLICY, VALIDATING
+from control.server.admission.gate import (
+    BINDING,
+    CHANGING,
+    CHANGING_BINDING,
+    MUTATING,
+    POLICY,
+    VALIDATING,
+)
 from control.server.admission.hooks.ask import Asking
 from control.server.admission.hooks.config import Hook, read_hooks
 from control.server.admission.inputs import Authorizer
 from control.server.admission.match import Matcher
 from control.server.admission.policies.ask import Bound, Holding, bound
-from control.server.admission.policies.config import read_binding, read_policy
-from control.server.admission.rules import Target
+from control.server.admission.policies.config import (
+    Binding,
+    PolicyConfig,
+    read_binding,
+    read_policy,
+)
+from control.server.admission.policies.mutate import Changing
+from control.server.admission.rules import Rule, Target
 from control.server.state.gate import Change, Review
 from control.server.state.server import ServerState
 from control.server.wire.info import storage_key, storage_prefix
@@ -56,42 +69,53 @@ class Reviews:
         self._authorizer = authorizer
         self._mutating = Known(MUTATING, read_hooks)
         self._validating = Known(VALIDATING, read_hooks)
-        self._policies = Known(POLICY, read_policy)
-        self._bindings = Known(BINDING, read_binding)
+        self._policies = Known(POLICY, read_policy), Known(BINDING, read_binding)
+        self._changing = Known(CHANGING, read_policy), Known(CHANGING_BINDING, read_binding)
         self._matcher = Matcher(authorizer)
 
     def review(self, state: ServerState, request: ApiRequest, operation: str) -> Review | None:
         """Return what is asked about a write on a resource; None for nothing."""
-        mutating = self._mutating.of(state)
-        validating = self._validating.of(state)
-        policies = self._policies.of(state)
-        if not (mutating or validating or policies):
-            return None
         target = target_of(request, operation)
         if target.exempt:
             return None
         versions = _versions(state, request.info.kind)
-        mutating = _likely(mutating, target, versions)
-        validating = _likely(validating, target, versions)
-        held = bound(policies, self._bindings.of(state)) if policies else []
-        if not (mutating or validating or held):
+        mutating = _likely(self._mutating.of(state), target, versions)
+        validating = _likely(self._validating.of(state), target, versions)
+        held = _bound(state, *self._policies, target, versions)
+        changing = _bound(state, *self._changing, target, versions)
+        if not (mutating or validating or held or changing):
             return None
         asking = Asking(state, self._matcher, request)
+        change = Changing(state, request, self._authorizer, changing)
         return _Review(
-            asking, request, self._authorizer, target, versions, mutating, validating, held
+            asking, request, self._authorizer, target, versions, mutating, validating, held, change
         )
+
+
+def _bound(
+    state: ServerState,
+    policies: Known[PolicyConfig],
+    bindings: Known[Binding],
+    target: Target,
+    versions: tuple[Kind, ...],
+) -> list[Bound]:
+    """Return the policies whose rules match, with their bindings."""
+    known = policies.of(state)
+    found = bound(known, bindings.of(state)) if known else []
+    return [it for it in found if _names(it.policy.match.rules, target, versions)]
+
+
+def _names(rules: tuple[Rule, ...], target: Target, versions: tuple[Kind, ...]) -> bool:
+    """Return True if rules name a write, or another version of it; there may be none."""
+    targets = [target.as_of(kind.group, kind.version, kind.plural) for kind in versions]
+    return not rules or any(rule.concerns(each) for rule in rules for each in (target, *targets))
 
 
 def _likely(
     hooks: tuple[Hook, ...], target: Target, versions: tuple[Kind, ...]
 ) -> tuple[Hook, ...]:
     """Return the webhooks whose rules match, whatever their selectors say."""
-    targets = [target.as_of(kind.group, kind.version, kind.plural) for kind in versions]
-    return tuple(
-        hook
-        for hook in hooks
-        if any(rule.matches(each) for rule in hook.rules for each in (target, *targets))
-    )
+    return tuple(it for it in hooks if it.rules and _names(it.rules, target, versions))
 
 
 def _versions(state: ServerState, kind: Kind) -> tuple[Kind, ...]:
@@ -119,13 +143,21 @@ class _Review:
     mutating: tuple[Hook, ...]
     validating: tuple[Hook, ...]
     policies: list[Bound]
+    changing: Changing
 
     @property
     def mutates(self) -> bool:
-        return bool(self.mutating)
+        return bool(self.mutating or self.changing.policies)
 
     async def mutate(self, change: Change) -> Wire | None:
-        asked = await self.asking.mutated(self._asked(change), self.mutating)
+        asked = await self.changing.change(self._asked(change))
+        asked, again, others = await self.asking.round(asked, self.mutating)
+        once = asked.change.new
+        asked = await self.changing.again(asked)
+        if asked.change.new != once:
+            again = [it for it in self.mutating if it in again or it in others]
+        if again:
+            asked, _, _ = await self.asking.round(asked, again, 1)
         return asked.change.new
 
     async def validate(self, change: Change) -> None:

@@ -58,13 +58,16 @@ class Rule:
 
     def matches(self, target: Target) -> bool:
         """Return True if a request is one of those."""
+        return self.concerns(target) and (not self.names or target.name in self.names)
+
+    def concerns(self, target: Target) -> bool:
+        """Return True if a request is one of those, whatever the name of its object."""
         return (
             _has(self.operations, target.operation)
             and _has(self.groups, target.group)
             and _has(self.versions, target.version)
             and any(_is_one(each, target) for each in self.resources)
             and self._in_scope(target)
-            and (not self.names or target.name in self.names)
         )
 
     def _in_scope(self, target: Target) -> bool:

@@ -86,6 +86,11 @@ def _type_of(kind: Kind) -> tuple[MapShape, Mapping[str, Any]]:
     return shape, zero_of(message)
 
 
+def shape_for(kind: Kind) -> MapShape:
+    """Return how the objects of a kind merge."""
+    return _type_of(kind)[0]
+
+
 def _ignored(kind: Kind, subresource: str) -> FieldSet:
     if subresource == "status" and kind.custom is not None:
         return _NO_CUSTOM_STATUS

@@ -95,21 +95,27 @@ class Function:
         return chosen.function(*operands)
 
 
+def _no_object(_: str) -> Type | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The functions of an environment; ``objects`` are the types that it can make objects of."""
+    """The functions of an environment; ``objects`` finds a type that it can make objects of."""
 
     functions: Mapping[tuple[str, bool], Function] = field(default_factory=dict)
-    objects: Mapping[str, Type] = field(default_factory=dict)
+    objects: Callable[[str], Type | None] = _no_object
 
     @staticmethod
-    def of(*rows: Iterable[Overload], objects: Mapping[str, Type] | None = None) -> "Table":
+    def of(
+        *rows: Iterable[Overload], objects: Callable[[str], Type | None] | None = None
+    ) -> "Table":
         """Return the table of overloads."""
         found: dict[tuple[str, bool], list[Overload]] = {}
         for each in (each for row in rows for each in row):
             found.setdefault((each.name, each.signature.member), []).append(each)
         made = {key: Function(key[0], tuple(each)) for key, each in found.items()}
-        return Table(made, objects or {})
+        return Table(made, objects or _no_object)
 
     def overloads(self, name: str, *, member: bool) -> tuple[Overload, ...]:
         """Return the overloads of a function; none if there is no such function."""

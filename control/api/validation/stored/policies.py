@@ -39,6 +39,11 @@ _BOTH = (
 def validate_policy(policy: Object) -> list[FieldError]:
     """Check a policy, new or not, and compile its expressions."""
     spec: Wire = policy.wire().get("spec") or {}
+    return _common_errors(spec) + list(_content_errors(spec, policy.metadata.name))
+
+
+def _common_errors(spec: Wire) -> list[FieldError]:
+    """Return what is wrong with what both sorts of policies have."""
     found = one_of("spec.failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
     if (kind := spec.get("paramKind")) is not None:
         found += _kind_errors(kind, "spec.paramKind")
@@ -50,8 +55,51 @@ def validate_policy(policy: Object) -> list[FieldError]:
         if not match.get("resourceRules"):
             found.append(field.required("spec.matchConstraints.resourceRules"))
     conditions = spec.get("matchConditions") or ()
-    found += condition_errors(conditions, "spec.matchConditions", params=kind is not None)
-    return found + list(_content_errors(spec, policy.metadata.name))
+    return found + list(
+        condition_errors(conditions, "spec.matchConditions", params=kind is not None)
+    )
+
+
+def validate_mutating_policy(policy: Object) -> list[FieldError]:
+    """Check a mutating policy, new or not, and compile its expressions."""
+    spec: Wire = policy.wire().get("spec") or {}
+    return _common_errors(spec) + list(_mutation_errors(spec))
+
+
+_PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+_REINVOCATIONS = ("IfNeeded", "Never")
+
+
+def _mutation_errors(spec: Wire) -> Iterator[FieldError]:
+    from control.api.policies.compiled import mutating_of
+
+    made, mutations = mutating_of(spec), spec.get("mutations") or ()
+    yield from _variable_errors(spec.get("variables") or (), made.variables)
+    if not mutations:
+        yield field.required("spec.mutations", "mutations must contain at least one item")
+    for at, each in enumerate(mutations):
+        path, sort = f"spec.mutations[{at}]", each.get("patchType") or ""
+        if not sort:
+            yield field.required(f"{path}.patchType")
+            continue
+        if sort not in _PATCHES:
+            yield field.not_supported(f"{path}.patchType", sort, _PATCHES)
+            continue
+        for other, name in _PATCHES.items():
+            if other == sort and each.get(name) is None:
+                yield field.required(
+                    f"{path}.{name}", f"must be specified when patchType is {sort}"
+                )
+            elif other == sort:
+                yield from _expression_errors(made.mutations[at][1], f"{path}.{name}.expression")
+            elif each.get(name) is not None:
+                why = f"must not be specified when patchType is {sort}"
+                yield field.invalid(f"{path}.{name}", f"{{{name}}}", why)
+    again = spec.get("reinvocationPolicy") or ""
+    if not again:
+        yield field.required("spec.reinvocationPolicy")
+    else:
+        yield from one_of("spec.reinvocationPolicy", again, _REINVOCATIONS)
 
 
 def _content_errors(spec: Wire, name: str) -> Iterator[FieldError]:
@@ -153,6 +201,16 @@ def _kind_errors(kind: Wire, path: str) -> Iterator[FieldError]:
 def validate_binding(binding: Object) -> list[FieldError]:
     """Check a binding, new or not."""
     spec: Wire = binding.wire().get("spec") or {}
+    actions = _action_errors(spec.get("validationActions") or [], "spec.validationActions")
+    return _bound_errors(spec) + list(actions)
+
+
+def validate_mutating_binding(binding: Object) -> list[FieldError]:
+    """Check a binding of a mutating policy, new or not."""
+    return _bound_errors(binding.wire().get("spec") or {})
+
+
+def _bound_errors(spec: Wire) -> list[FieldError]:
     name, found = spec.get("policyName") or "", list[FieldError]()
     if not name:
         found.append(field.required("spec.policyName"))
@@ -162,10 +220,7 @@ def validate_binding(binding: Object) -> list[FieldError]:
         found += _params_errors(params, "spec.paramRef")
     if (match := spec.get("matchResources")) is not None:
         found += match_errors(match, "spec.matchResources")
-    return found + list(_action_errors(spec.get("validationActions") or [], _AT))
-
-
-_AT = "spec.validationActions"
+    return found
 
 
 def _action_errors(actions: list[str], path: str) -> Iterator[FieldError]:

@@ -60,31 +60,26 @@ class Asking:
         """What is said of the request besides its answer."""
         return self.request.notes
 
-    async def mutated(self, asked: Asked, hooks: Sequence[Hook]) -> Asked:
-        """Return the write of the object as the webhooks want it; raises StatusError."""
-        asked, changed, again = await self._round(asked, hooks, 0)
-        if not changed or not again:
-            return asked
-        asked, _, _ = await self._round(asked, again, 1)
-        return asked
+    async def round(
+        self, asked: Asked, hooks: Sequence[Hook], number: int = 0
+    ) -> tuple[Asked, list[Hook], list[Hook]]:
+        """Return the write of the object as mutating webhooks want it; raises StatusError.
 
-    async def _round(
-        self, asked: Asked, hooks: Sequence[Hook], number: int
-    ) -> tuple[Asked, bool, list[Hook]]:
-        """Ask webhooks once; return those that a later one's change wants to be asked again."""
-        changed, waiting, again = False, list[Hook](), list[Hook]()
+        Of those that want to be asked again, return first whose object a later one has changed,
+        then all others.
+        """
+        waiting, again = list[Hook](), list[Hook]()
         for at, hook in enumerate(hooks):
             if (called := await self.matcher.called(self.state, self.request, hook, asked)) is None:
                 continue
             made = await self._mutate(called, f"round_{number}_index_{at}")
             if made is not None:
-                changed = True
                 again += [each for each in waiting if each not in again]
                 waiting = []
                 asked = asked.with_new(await self.matcher.back(self.state, called, made))
             if hook.reinvoked:
                 waiting.append(hook)
-        return asked, changed, again
+        return asked, again, waiting
 
     async def _mutate(self, called: Called, key: str) -> Wire | None:
         """Return the object as one webhook changes it; None if it does not."""

@@ -35,6 +35,7 @@ class PolicyConfig:
     ignores_failure: bool
     params: tuple[str, str] | None  # apiVersion and kind
     source: bytes
+    reinvoked: bool = False  # a mutating one that wants to see later changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Binding:
 
 
 def read_policy(wire: Wire) -> Iterator[PolicyConfig]:
-    """Yield the policy of a ValidatingAdmissionPolicy."""
+    """Yield the policy of a ValidatingAdmissionPolicy, or of a mutating one."""
     spec = wire.get("spec") or {}
     kind = spec.get("paramKind")
     yield PolicyConfig(
@@ -68,11 +69,12 @@ def read_policy(wire: Wire) -> Iterator[PolicyConfig]:
         spec.get("failurePolicy") == "Ignore",
         (kind.get("apiVersion") or "", kind.get("kind") or "") if kind else None,
         orjson.dumps(spec),
+        spec.get("reinvocationPolicy") == "IfNeeded",
     )
 
 
 def read_binding(wire: Wire) -> Iterator[Binding]:
-    """Yield the binding of a ValidatingAdmissionPolicyBinding."""
+    """Yield the binding of a policy."""
     spec = wire.get("spec") or {}
     yield Binding(
         wire["metadata"]["name"],
