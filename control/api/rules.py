@@ -230,7 +230,6 @@ _RULES = {
         validate=check_persistent.validate_class,
         validate_update=check_persistent.validate_class_update,
     ),
-    # The kinds that podwire stores.
     "PodTemplate": Rules(
         batch.default_pod_template, validate=check_templates.validate_pod_template, generation=True
     ),
@@ -290,9 +289,7 @@ _RULES = {
         stored.default_policy, validate=check_policies.validate_policy, generation=True
     ),
     "MutatingAdmissionPolicy": Rules(
-        stored.default_policy,
-        validate=check_policies.validate_mutating_policy,
-        generation=True,
+        stored.default_policy, validate=check_policies.validate_mutating_policy, generation=True
     ),
     "ValidatingAdmissionPolicyBinding": Rules(
         stored.default_policy_binding, validate=check_policies.validate_binding, generation=True

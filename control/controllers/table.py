@@ -92,14 +92,15 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         CleaningController(),
         BootstrapSigner(),
         TokenCleaner(),
-        VolumeBinder(),
-        ClaimProtection(),
-        VolumeProtection(),
-        EphemeralVolumes(),
+        *_volumes(),
         NamespaceController(),
         GarbageCollector(),
         PodGarbageCollector(),
     )
+
+
+def _volumes() -> tuple[Controller, ...]:
+    return VolumeBinder(), ClaimProtection(), VolumeProtection(), EphemeralVolumes()
 
 
 def _token_secrets(settings: ControllerSettings) -> tuple[Controller, ...]:

@@ -59,9 +59,7 @@ async def serve(
     """Serve the API of a store on bound sockets, until the context ends."""
     config, cache = config or ApiServerConfig(), WatchCache(store)
     authorizer = Authorizer(cache, config.authorization_modes)
-    guard, gate = Guard(authorizer, cache), AdmissionGate(authorizer)
-    state = ServerState(config, store, cache, guard=guard, gate=gate, tokens=tokens)
-    cache.converter = ConversionWebhooks(state)
+    state = _state(config, store, cache, authorizer, tokens)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(state.workers.close)
         stack.push_async_callback(state.cache.stop)
@@ -86,6 +84,20 @@ async def serve(
         for work in (*works, definitions.follow(state), aggregate(state), legacy.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
+
+
+def _state(
+    config: ApiServerConfig,
+    store: Store,
+    cache: WatchCache,
+    authorizer: Authorizer,
+    tokens: TokenSigner | None,
+) -> ServerState:
+    """Return the state of a server that asks others about writes, and about versions."""
+    guard, gate = Guard(authorizer, cache), AdmissionGate(authorizer)
+    state = ServerState(config, store, cache, guard=guard, gate=gate, tokens=tokens)
+    cache.converter = ConversionWebhooks(state)
+    return state
 
 
 def _knowing(known: Authenticator, state: ServerState, legacy: LegacyTokens) -> Authenticator:
