@@ -1,7 +1,7 @@
 """An admission webhook in one file, of Python's standard library: see docs/admission.md.
 
-``/label`` gives a new Pod the label of the user who made it. ``/hosts`` refuses an Ingress, or a
-Service with an external name, that names a host outside of example.com.
+``/label`` gives a new Pod the name of the user who made it as a label. ``/hosts`` refuses a Service
+whose external name is outside of example.com, and warns of any other one.
 """
 
 import base64
@@ -9,9 +9,10 @@ import json
 import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
-def label(request):
+def label(request: dict[str, Any]) -> dict[str, Any]:
     """Give a Pod the label ``made-by``; what no label may have becomes a dash."""
     user = request["userInfo"]["username"]
     value = "".join(sign if sign.isalnum() else "-" for sign in user)[:63].strip("-")
@@ -23,7 +24,7 @@ def label(request):
     return {"allowed": True, "patchType": "JSONPatch", "patch": text}
 
 
-def hosts(request):
+def hosts(request: dict[str, Any]) -> dict[str, Any]:
     """Refuse names of other domains."""
     name = request["object"]["spec"].get("externalName", "")
     if not name or name.endswith(".example.com"):
@@ -39,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         request = review.pop("request")
         answer = ANSWERS[self.path.partition("?")[0]](request)
