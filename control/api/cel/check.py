@@ -5,6 +5,7 @@ github.com/google/cel-go, whose messages these are.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from control.api.cel.errors import Complaint
 from control.api.cel.functions.table import Overload, Table
@@ -50,6 +51,7 @@ class Checker:
         self._table = table
         self._variables = variables
         self.complaints: list[Complaint] = []
+        self.types: dict[Node, Type] = {}
         self._mixes = False  # inside the operands of what takes items of any types
         self.names: dict[Node, str] = {}  # of typed fields, in JSON
 
@@ -63,7 +65,8 @@ class Checker:
         return DYN
 
     def _type(self, node: Node, known: Variables) -> Type:
-        return _CHECKS[type(node)](self, node, known)
+        found = self.types[node] = _CHECKS[type(node)](self, node, known)
+        return found
 
     def _const(self, node: Const, _: Variables) -> Type:
         return _CONSTANTS[type(node.value)]
@@ -88,7 +91,8 @@ class Checker:
 
     def _field(self, node: Select, of: Type) -> Type:
         if of.name == "map":
-            return of.params[1] if of.params else DYN
+            # As upstream's estimates, which know the sizes of indexed values only.
+            return replace(of.params[1], most=None) if of.params else DYN
         if of.fields is not None:
             if node.name not in of.fields:
                 return self._wrong(node.at, f"undefined field '{node.name}'")

@@ -10,6 +10,7 @@ from typing import Any
 from control.api.cel.build import Builder, Step
 from control.api.cel.check import Checker, fits
 from control.api.cel.errors import CelSyntaxError, CompileError, Complaint
+from control.api.cel.estimate import Estimator
 from control.api.cel.functions.amounts import AMOUNTS, VERSIONS
 from control.api.cel.functions.formats import NAMED_FORMATS
 from control.api.cel.functions.lists import LISTS
@@ -55,14 +56,20 @@ class Program:
     type: Type
     step: Step
     names: frozenset[str]
+    most: int = 0  # units that it can cost, by the sizes of its variables' types
 
     def compute(self, values: dict[str, Any], meter: Meter) -> Any:
         """Return the value of the expression; raises EvaluationError, TooCostlyError."""
         return self.step(values, meter)
 
 
-def compile_source(source: str, environment: Environment, *wanted: Type) -> Program:
-    """Compile an expression; raises CompileError, also if its type is none of the wanted."""
+def compile_source(
+    source: str, environment: Environment, *wanted: Type, estimates: bool = False
+) -> Program:
+    """Compile an expression; raises CompileError, also if its type is none of the wanted.
+
+    ``estimates``: say what it can cost.
+    """
     try:
         root = parse(source)
     except CelSyntaxError as err:
@@ -73,8 +80,9 @@ def compile_source(source: str, environment: Environment, *wanted: Type) -> Prog
         raise CompileError(source, checker.complaints)
     if wanted and not any(fits(found, each) for each in wanted):
         raise WrongResultError(found)
-    builder = Builder(environment.table, checker.names, environment.variables)
-    return Program(source, found, builder.build(root), frozenset(_names(root)))
+    step = Builder(environment.table, checker.names, environment.variables).build(root)
+    most = Estimator(environment.table, checker.types).cost(root) if estimates else 0
+    return Program(source, found, step, frozenset(_names(root)), most)
 
 
 class WrongResultError(CompileError):

@@ -10,13 +10,16 @@ from functools import lru_cache
 class Type:
     """A type with its parameters; of a type parameter, ``name`` is a letter.
 
-    ``fields`` are those of an object, by the names that expressions use; they have no part in what
-    makes two types the same.
+    ``fields`` are those of an object, by the names that expressions use; ``most`` is the greatest
+    size of a value (characters, items), None if it is not known, and ``least`` are the bytes of
+    the smallest one as JSON. These have no part in what makes two types the same.
     """
 
     name: str
     params: "tuple[Type, ...]" = ()
     fields: "Mapping[str, Field] | None" = field(default=None, compare=False, repr=False)
+    most: int | None = field(default=None, compare=False, repr=False)
+    least: int = field(default=1, compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return the type as upstream's messages have it."""

@@ -7,7 +7,7 @@ k8s.io/apiextensions-apiserver.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from control.api import field
 from control.api.cel.errors import CompileError
@@ -15,7 +15,8 @@ from control.api.cel.program import Environment, Program, WrongResultError, comp
 from control.api.cel.types import BOOL, STRING, Type, optional_of
 from control.api.custom.cost import Spending
 from control.api.custom.place import Place
-from control.api.custom.validations.declared import type_of
+from control.api.custom.validations.costs import Total
+from control.api.custom.validations.declared import MOST_BYTES, type_of
 from control.api.field import FieldError
 
 Schema = Mapping[str, Any]
@@ -53,7 +54,7 @@ def compile_rule(rule: Schema, of: Type) -> Rule:
     optional = bool(rule.get("optionalOldSelf"))
     known = {"self": of, "oldSelf": optional_of(of) if optional else of}
     environment = Environment(known)
-    program = compile_source(rule["rule"], environment, BOOL)
+    program = compile_source(rule["rule"], environment, BOOL, estimates=True)
     given = rule.get("messageExpression")
     said = (rule.get("message") or "").strip()
     shown = said or rule["rule"].strip()
@@ -78,7 +79,7 @@ class MessageError(CompileError):
 
 def _message(source: str, environment: Environment) -> Program:
     try:
-        return compile_source(source, environment, STRING)
+        return compile_source(source, environment, STRING, estimates=True)
     except WrongResultError as err:
         raise MessageError("messageExpression must evaluate to a string") from err
     except CompileError as err:
@@ -97,37 +98,63 @@ def _unescaped(text: str) -> str:
 
 def rule_errors(schema: Schema, where: str) -> Iterator[FieldError]:
     """Yield what is wrong with the rules of a valid schema; raises TooCostlyError."""
-    yield from _errors(schema, Place(None, where), Spending(), None, root=True)
+    total = Total()
+    path = Place(None, where)
+    yield from _errors(schema, path, Spending(), _Above(1), total, root=True)
+    yield from total.errors(path)
+
+
+class _Above(NamedTuple):
+    """Where a schema is: how many such values an object has (None: nobody knows).
+
+    ``apart`` is the list whose old items cannot be told, if there is one above.
+    """
+
+    times: int | None
+    apart: Place | None = None
+
+    def below(self, schema: Schema, most: str, apart: Place | None = None) -> "_Above":
+        """Return the same for the items, or the members, of a list or a map."""
+        given = schema.get(most)
+        times = None if given is None or self.times is None else self.times * max(0, given)
+        return _Above(times, self.apart or apart)
 
 
 def _errors(
-    schema: Schema, path: Place, cost: Spending, apart: Place | None, *, root: bool = False
+    schema: Schema,
+    path: Place,
+    cost: Spending,
+    above: _Above,
+    total: Total,
+    *,
+    root: bool = False,
 ) -> Iterator[FieldError]:
-    """``apart`` is the list whose old items cannot be told, if there is one above."""
     cost.spend()
     if rules := schema.get("x-kubernetes-validations"):
         of = type_of(schema, root=root)
         for number, rule in enumerate(rules):
             cost.spend(sum(len(rule.get(name) or "") for name in _TEXTS) // _CHARACTERS)
             here = path.at("x-kubernetes-validations").item(number)
-            yield from _rule_errors(rule, of, here, apart)
+            yield from _rule_errors(rule, of, here, above, total)
     for name, below in (schema.get("properties") or {}).items():
-        yield from _errors(below, path.at("properties").key(name), cost, apart)
+        yield from _errors(below, path.at("properties").key(name), cost, above, total)
     more, items = schema.get("additionalProperties"), schema.get("items")
     if isinstance(more, dict):
-        yield from _errors(more, path.at("additionalProperties"), cost, apart)
+        inside = above.below(schema, "maxProperties")
+        yield from _errors(more, path.at("additionalProperties"), cost, inside, total)
     if isinstance(items, dict):
         known = schema.get("x-kubernetes-list-type") == "map"
-        yield from _errors(items, path.at("items"), cost, apart if known else apart or path)
+        inside = above.below(schema, "maxItems", None if known else path)
+        yield from _errors(items, path.at("items"), cost, inside, total)
     for number, each in enumerate(schema.get("allOf") or ()):
-        yield from _errors(each, path.at("allOf").item(number), cost, apart)
+        yield from _errors(each, path.at("allOf").item(number), cost, above, total)
 
 
 _TEXTS = ("rule", "messageExpression")
 
 
 def _rule_errors(
-    rule: Schema, of: Type | None, path: Place, apart: Place | None
+    rule: Schema, of: Type | None, path: Place, above: _Above, total: Total
 ) -> Iterator[FieldError]:
     if of is None:
         why = "failed to convert to declType for CEL validation rules"
@@ -144,12 +171,21 @@ def _rule_errors(
     except CompileError as err:
         yield field.invalid(f"{path}.rule", rule, f"compilation failed: {err}")
         return
-    if made.uses_old and apart is not None:
+    yield from total.add(made.program.most * _count(above, of), f"{path}.rule", "rule cost")
+    if made.message is not None:
+        most, where = made.message.most, f"{path}.messageExpression"
+        yield from total.add(most, where, "messageExpression cost")
+    if made.uses_old and (apart := above.apart) is not None:
         why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}"
         yield field.invalid(f"{path}.rule", rule["rule"], why)
     if not made.uses_old and rule.get("optionalOldSelf") is not None:
         why = "may not be set if oldSelf is not used in rule"
         yield field.invalid(f"{path}.optionalOldSelf", rule["optionalOldSelf"], why)
+
+
+def _count(above: _Above, of: Type) -> int:
+    """Return how many such values an object may have, at most as many as fit into a request."""
+    return MOST_BYTES // (of.least + 1) if above.times is None else above.times
 
 
 def form_errors(rules: Sequence[Schema], schema: Schema, path: Place) -> Iterator[FieldError]:

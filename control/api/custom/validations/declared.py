@@ -7,6 +7,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from control.api.cel.functions.times import duration_nanos, timestamp_nanos
@@ -36,7 +37,17 @@ _TEXTS = {
     "date": TIMESTAMP,
     "date-time": TIMESTAMP,
 }
-_PLAIN = {"boolean": BOOL, "integer": INT, "number": DOUBLE}
+# Characters of the longest, and bytes of the shortest values of a format as JSON.
+_MOST_TEXTS = {"duration": 32, "date": 12, "date-time": 32}
+_LEAST_TEXTS = {"duration": 3, "date": 12, "date-time": 21}
+MOST_BYTES = 3 * 1024 * 1024  # of a request
+# As upstream's estimates: a value without a size of its own has none.
+_PLAIN = {
+    "boolean": replace(BOOL, most=0, least=4),
+    "integer": replace(INT, most=0),
+    "number": replace(DOUBLE, most=0),
+}
+_KEY = replace(STRING, most=0)
 _ESCAPED = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
 _SPECIAL = re.compile(r"__|[-./]")
 _NAME = re.compile(r"[a-zA-Z_.\-/][a-zA-Z0-9_.\-/]*")
@@ -71,32 +82,66 @@ def with_head(schema: Schema) -> Schema:
 def type_of(schema: Schema, name: str = "selfType", *, root: bool = False) -> Type | None:
     """Return the type of a schema's values; None if rules cannot see them."""
     if schema.get("x-kubernetes-int-or-string"):
-        return DYN
+        return replace(DYN, most=_most_text(schema), least=1)
     if root or is_resource(schema):
         schema = with_head(schema)
     kind = schema.get("type", "")
     if kind == "array":
-        items = schema.get("items")
-        inner = type_of(items, f"{name}.@idx") if isinstance(items, dict) else None
-        return list_of(inner) if inner else None
+        return _list(schema, name)
     if kind == "object":
         return _object(schema, name)
     if kind == "string":
-        return _TEXTS.get(schema.get("format") or "", STRING)
+        return _text(schema)
     return _PLAIN.get(kind)
+
+
+def _text(schema: Schema) -> Type:
+    form = schema.get("format") or ""
+    least = _LEAST_TEXTS.get(form, 2)
+    return replace(_TEXTS.get(form, STRING), most=_most_text(schema), least=least)
+
+
+def _most_text(schema: Schema) -> int:
+    """Return the most characters of a text, as upstream estimates them: four bytes for each."""
+    form = schema.get("format") or ""
+    most: int | None = schema.get("maxLength")
+    if form in _MOST_TEXTS:
+        return _MOST_TEXTS[form]
+    if most is not None:
+        return max(0, most) * (1 if form == "byte" else 4)
+    if schema.get("enum") and not schema.get("x-kubernetes-int-or-string"):
+        return max((len(it) for it in schema["enum"] if isinstance(it, str)), default=0)
+    return MOST_BYTES - 2
+
+
+def _list(schema: Schema, name: str) -> Type | None:
+    items = schema.get("items")
+    inner = type_of(items, f"{name}.@idx") if isinstance(items, dict) else None
+    if inner is None:
+        return None
+    most = schema.get("maxItems")
+    most = (MOST_BYTES - 2) // (inner.least + 1) if most is None else max(0, most)
+    return replace(list_of(inner), most=most, least=2)
 
 
 def _object(schema: Schema, name: str) -> Type | None:
     more = schema.get("additionalProperties")
     if isinstance(more, dict) and not schema.get("properties"):
-        inner = type_of(more, f"{name}.@elem")
-        return map_of(STRING, inner) if inner else None
-    fields = {}
+        inner, most = type_of(more, f"{name}.@elem"), schema.get("maxProperties")
+        if inner is None:
+            return None
+        most = (MOST_BYTES - 2) // (inner.least + 6) if most is None else max(0, most)
+        return replace(map_of(_KEY, inner), most=most, least=2)
+    fields, least, required = {}, 2, schema.get("required") or ()
     for each, below in (schema.get("properties") or {}).items():
         inner, shown = type_of(below, f"{name}.{each}"), escaped(each)
-        if inner is not None and shown:
+        if inner is None:
+            continue
+        if shown:
             fields[shown] = Field(inner, each)
-    return object_of("object", fields) if not fields else object_of(name, fields)
+        if each in required and below.get("default") is None:
+            least += len(each) + inner.least + 4
+    return replace(object_of(name if fields else "object", fields), most=0, least=least)
 
 
 def converter(schema: Schema, *, root: bool = False) -> Convert | None:

@@ -227,7 +227,8 @@ async def test_wrong_rules_are_refused(api: Api, rule: Any, where: str, why: str
 
 
 async def test_old_items_of_a_list_are_known_by_keys_only(api: Api):
-    items = {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+    rules = {"x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+    items = {"type": "string", "maxLength": 9} | rules
     fields = SPEC["properties"]
     spec = SPEC | {"properties": fields | {"tags": {"type": "array", "items": items}}}
     refused = await api("POST", DEFINITIONS, definition(spec))
@@ -310,12 +311,3 @@ async def test_rules_wait_for_a_valid_object(api: Api):
     refused = await api("POST", OBJECTS, thing(replicas="x"))
     blind = "some validation rules were not checked because the object was invalid"
     assert len(causes(refused)) == 2 and blind in causes(refused)[1]
-
-
-async def test_a_costly_rule_is_cut_off(api: Api):
-    each = "self.tags.all(a, self.tags.all(b, self.tags.all(c, a + b + c != 'x')))"
-    await served(api, with_rules({"rule": each, "message": "never"}))
-    tags = [str(number) for number in range(200)]
-    refused = await api("POST", OBJECTS, thing(tags=tags))
-    said = "operation cancelled: actual cost limit exceeded"
-    assert refused.code == 422 and said in causes(refused)[0], refused
