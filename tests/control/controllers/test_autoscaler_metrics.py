@@ -36,7 +36,7 @@ from control.controllers.autoscaler.replicas import (
 )
 from control.controllers.autoscaler.settings import AutoscalerSettings
 from control.controllers.loop import Manager
-from control.server.aggregation import client as backend
+from control.server.remote import services as backend
 from control.server.aggregation import follow
 from tests.support.control.cluster import running, until
 from tests.support.control.extension import Wardle, certificates, endpoints, extension

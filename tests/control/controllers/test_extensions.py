@@ -20,8 +20,8 @@ from control.controllers.extensions import ExtensionKinds
 from control.controllers.garbage.collector import GarbageCollector
 from control.controllers.garbage.namespaces import NamespaceController
 from control.controllers.loop import Manager
-from control.server.aggregation import client as extension_client
 from control.server.aggregation import follow
+from control.server.remote import services
 from tests.support.control.cluster import running
 from tests.support.control.definitions import definition, until_gone
 from tests.support.control.extension import certificates, endpoints, no_endpoints
@@ -41,7 +41,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A server whose Greetings an extension server serves, and the two controllers."""
-    monkeypatch.setattr(extension_client, "is_allowed", lambda _: True)
+    monkeypatch.setattr(services, "is_allowed", lambda _: True)
     monkeypatch.setattr(follow, "_SOON", 0.02)
     found = certificates(tmp_path, (HOST,))
     async with AsyncExitStack() as stack:

@@ -21,7 +21,23 @@ def template(**spec: Any) -> dict[str, Any]:
 
 SELECTOR = {"matchLabels": {"a": "b"}}
 _STORAGE = {"storage": "1Gi"}
+_PODS = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+_MATCHED = {"resourceRules": [{"operations": ["CREATE"], **_PODS}]}
 VALID = {
+    "ValidatingAdmissionPolicy": {
+        "spec": {"matchConstraints": _MATCHED, "validations": [{"expression": "true"}]}
+    },
+    "ValidatingAdmissionPolicyBinding": {
+        "spec": {"policyName": "p", "validationActions": ["Deny"]}
+    },
+    "MutatingAdmissionPolicy": {
+        "spec": {
+            "matchConstraints": _MATCHED,
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "reinvocationPolicy": "Never",
+        }
+    },
+    "MutatingAdmissionPolicyBinding": {"spec": {"policyName": "p"}},
     "PersistentVolume": {
         "spec": {
             "capacity": _STORAGE,
