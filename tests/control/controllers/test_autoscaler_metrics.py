@@ -36,8 +36,8 @@ from control.controllers.autoscaler.replicas import (
 )
 from control.controllers.autoscaler.settings import AutoscalerSettings
 from control.controllers.loop import Manager
-from control.server.remote import services as backend
 from control.server.aggregation import follow
+from control.server.remote import services as backend
 from tests.support.control.cluster import running, until
 from tests.support.control.extension import Wardle, certificates, endpoints, extension
 from tests.support.control.requests import APPS, CORE, MERGE, Api, deployment, pod
