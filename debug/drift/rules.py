@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from debug.cluster import Names
 from debug.doctor.rules import line
 from debug.drift.model import Drift, State
@@ -26,7 +28,13 @@ _LOST = {
     "map": "rules that ask it match nothing",
 }
 _ADDED = "packets may go another way than the API's objects say"
+_TEXT = msgspec.json.Encoder(order="sorted")
 _VOLATILE = ("handle", "index", "counter", "elem", "comment")
+
+
+def as_text(value: Any) -> str:
+    """Return nft's JSON as a text that is the same for equal values."""
+    return _TEXT.encode(value).decode()
 
 
 def nft_drift(
@@ -37,12 +45,14 @@ def nft_drift(
     for (sort, where, text), number in (wanted - present).items():
         del number
         owner = _owner(text, names)
-        yield Drift(node, State.MISSING, sort, f"{where}: {_short(sort, text)}", owner, _LOST[sort])
+        yield Drift(
+            node, State.MISSING, sort, f"{where}: {shown_as(sort, text)}", owner, _LOST[sort]
+        )
     for (sort, where, text), number in (present - wanted).items():
         del number
         state = State.STALE if sort == "element" else State.FOREIGN
         owner = _owner(text, names) or "nobody of podwire"
-        yield Drift(node, state, sort, f"{where}: {_short(sort, text)}", owner, _ADDED)
+        yield Drift(node, state, sort, f"{where}: {shown_as(sort, text)}", owner, _ADDED)
 
 
 def _counted(objects: Objects, tables: set[tuple[str, str]]) -> Counter[tuple[str, str, str]]:
@@ -57,26 +67,27 @@ def _parts(sort: str, one: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     table = f"{one['family']} {one['table']}"
     if sort == "rule":
         expressions = [part for part in one["expr"] if "counter" not in part]
-        yield "rule", f"chain {table} {one['chain']}", json.dumps(expressions, sort_keys=True)
+        yield "rule", f"chain {table} {one['chain']}", as_text(expressions)
     elif sort in ("chain", "set", "map"):
         kept = {key: value for key, value in one.items() if key not in _VOLATILE}
-        yield sort, f"{sort} {table} {one['name']}", json.dumps(kept, sort_keys=True)
+        yield sort, f"{sort} {table} {one['name']}", as_text(kept)
         for member in one.get("elem", ()) if one["name"] != CLIENTS else ():
             where = f"{sort} {table} {one['name']}"
-            yield "element", where, json.dumps(_plain(member), sort_keys=True)
+            yield "element", where, as_text(plain_member(member))
 
 
-def _plain(member: Any) -> Any:
+def plain_member(member: Any) -> Any:
     """A set's member without its counter and its comment, which names its Service's port."""
     match member:
         case [key, value]:
-            return [_plain(key), value]
+            return [plain_member(key), value]
         case {"elem": {"val": value}}:
             return value
     return member
 
 
-def _short(sort: str, text: str) -> str:
+def shown_as(sort: str, text: str) -> str:
+    """A rule's or an element's JSON in short words."""
     value = json.loads(text)
     if sort == "rule":
         return line({"expr": value})
@@ -88,12 +99,20 @@ def _short(sort: str, text: str) -> str:
 def _words(value: Any) -> str:
     match value:
         case {"concat": parts}:
-            return " . ".join(_words(part) for part in parts)
+            found = " . ".join(_words(part) for part in parts)
         case {"goto": {"target": target}}:
-            return f"goto {target}"
+            found = f"goto {target}"
         case str() | int():
-            return str(value)
-    return json.dumps(value)
+            found = str(value)
+        case {"accept": None} | {"drop": None} | {"return": None}:
+            found = str(next(iter(value)))
+        case {"prefix": {"addr": address, "len": length}}:
+            found = f"{address}/{length}"
+        case {"range": [first, last]}:
+            found = f"{_words(first)}-{_words(last)}"
+        case _:
+            found = json.dumps(value)
+    return found
 
 
 def _owner(text: str, names: Names) -> str:

@@ -14,15 +14,25 @@ from control.node_network.plan import (
 from control.node_network.render import nft_script
 from debug.doctor.look import Look, NodeLook, peer_of
 from debug.views.decided import tracked
+from proxy.backends.ebpf.contents import MapContents
+from proxy.backends.ebpf.installed.tables import Entries, Tables
+from proxy.backends.ebpf.layout import (
+    PRESENT,
+    pack_address,
+    pack_frontend,
+    pack_settings,
+    unpack_options,
+)
 from proxy.backends.iptables.ruleset import ChainChanges, IptablesRuleset
 from proxy.backends.nftables.ruleset import NftablesRuleset
 from proxy.backends.nftables.transaction import table_name
 from proxy.config import pods_of
-from proxy.desired.claims import ClaimResolver
+from proxy.desired.claims import ClaimResolver, WinnerChange
 from proxy.desired.desired import Desired
 from proxy.model.settings import ProxySettings
 from proxy.model.values import Family, Network, NodeView
 
+Served = tuple[Desired, NodeView]
 _SECTIONS = {"iptables": "iptables", "nftables": "nftables", "ebpf": "nftables"}
 
 
@@ -50,7 +60,7 @@ def ranges(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part, strict=False) for part in text.split(",") if part)
 
 
-def services(look: Look, node: NodeLook) -> tuple[Desired, NodeView]:
+def services(look: Look, node: NodeLook) -> Served:
     """The desired state of all Services on a node, and the node as its proxy sees it."""
     tracker = tracked(look.cluster, node.name)
     cidrs = sorted({text for one in look.cluster.ranges for text in one.spec.cidrs})
@@ -58,9 +68,9 @@ def services(look: Look, node: NodeLook) -> tuple[Desired, NodeView]:
     return tracker.desired(), tracker.node
 
 
-def nft_tables(look: Look, node: NodeLook) -> str:
+def nft_tables(node: NodeLook, served: Served) -> str:
     """The text that makes the proxy's tables of mode nftables, which mode ebpf has too."""
-    want, view = services(look, node)
+    want, view = served
     found = settings(node)
     claims = ClaimResolver(found)
     claims.update(want)
@@ -72,9 +82,37 @@ def nft_tables(look: Look, node: NodeLook) -> str:
     return "".join(text)
 
 
-def iptables_rules(look: Look, node: NodeLook, family: Family) -> bytes:
+def service_tables(node: NodeLook, served: Served, have: Tables) -> tuple[Tables, dict[bytes, str]]:
+    """The tables of mode ebpf's programs, and the Service of each frontend, by its key.
+
+    Which options the programs have, and the node's cookie, is read from the present settings.
+    """
+    want, view = served
+    found = settings(node)
+    cookie, options = unpack_options(dict(have["settings"])[bytes(4)])
+    claims = ClaimResolver(found)
+    claims.update(want)
+    won = list(claims.winners())
+    made = MapContents(options).advance(WinnerChange(at, None, claim) for at, claim in won)
+    names = ("frontends", "endpoints", "seats", "members", "ranges")
+    tables: dict[str, Entries] = {name: tuple(getattr(made, name).items()) for name in names}
+    ours = (one for one in view.addresses if found.is_node_port_address(one))
+    tables["node_addresses"] = tuple((pack_address(one), PRESENT) for one in ours)
+    tables["settings"] = ((bytes(4), pack_settings(found, options, cookie)),)
+    owners = {
+        pack_frontend(at.family, at.address, at.port, at.protocol): _owner(claim.portal.name)
+        for at, claim in won
+    }
+    return tables, owners
+
+
+def _owner(name: str) -> str:
+    return f"Service {name.partition(':')[0]}"
+
+
+def iptables_rules(node: NodeLook, served: Served, family: Family) -> bytes:
     """The input for iptables-restore that makes the proxy's rules of one family."""
-    want, view = services(look, node)
+    want, view = served
     ruleset = IptablesRuleset(family, settings(node))
     ruleset.update(want, view)
     put = {**ruleset.common(), **ruleset.own_chains(ruleset.keys())}

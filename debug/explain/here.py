@@ -89,6 +89,10 @@ class Here:
         return found is not None and found != flow.closed
 
 
+Then = Callable[[Here], Branch]
+"""What leads a packet on."""
+
+
 def answer(packet: Packet) -> Packet:
     """Return the first reply of who received a packet."""
     flags = SYN | ACK

@@ -4,7 +4,7 @@ Source: ip_output.c, ip_input.c, ip_forward.c; the order of a packet's way is th
 https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from ipaddress import ip_address
@@ -12,13 +12,14 @@ from ipaddress import ip_address
 import msgspec
 
 from debug.cluster import Names
-from debug.explain.here import Here, answer, prefixed
+from debug.explain.bridges import Bridges, Steps
+from debug.explain.here import Here, Then, answer, prefixed
 from debug.explain.naming import closed_text, entry_text, packet_text, rule_lines
 from debug.explain.programs import Call, Programs
 from debug.explain.refusal import refusal
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
-from debug.explain.wires import Aim, Bridge, Post, Wires
+from debug.explain.wires import Aim, Post, Wires
 from debug.places import Place
 from debug.ruleset.packet import UDP, Address, Device, Packet, State, Tuple, make
 from debug.ruleset.read.fib import LinkFact, RouteFact
@@ -30,7 +31,6 @@ from proxy.backends.installed import Share
 _DEEPEST = 32  # namespaces; a packet that turns in circles ends by its TTL
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
 _TUNNELED = 40_000  # the source port of a tunnel's packets, which the kernel draws from a hash
-Then = Callable[[Here], Branch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Walk:
         self._spaces, self._names, self._most = spaces, names, most
         self._outside = outside or Outside()
         self._wires, self._programs = Wires(spaces), programs or Programs(spaces.places)
+        steps = Steps(self._hook, self._receive, self._routed, self._hop)
+        self._bridges = Bridges(self._programs, steps)
 
     def begin(self, space: Space, state: State) -> Branch:
         """Send a packet, and its answer back."""
@@ -77,10 +79,12 @@ class Walk:
 
     def _called(self, here: Here, call: Call) -> Branch:
         """Send what a process calls to the endpoint that a program chooses at its socket."""
-        hop = self._hop(here, "socket", f"eBPF: a call of {call.name}")
+        note = f" ({call.note})" if call.note else ""
+        hop = self._hop(here, "socket", f"eBPF: a call of {call.name}{note}")
         if call.unknown:
             return prefixed([hop], self._end(here, UNKNOWN, f"eBPF: {call.unknown}"))
-        made = [self._replaced(here, call.name, share) for share in call.shares[: self._most]]
+        name = f"{call.name}{note}"
+        made = [self._replaced(here, name, share) for share in call.shares[: self._most]]
         if rest := call.shares[self._most :]:
             left = here.at(weight=sum((Fraction(share.part) for share in rest), Fraction(0)))
             why = f"{len(rest)} more endpoints, which were not followed: --most"
@@ -296,49 +300,8 @@ class Walk:
         hop = self._hop(here, "wire", f"{oif.name} to {post.space.name} {device.name}{by}")
         arrive: Then = lambda one: self._receive(one, post.space, device, port)  # noqa: E731
         for bridge in reversed(post.bridges):
-            arrive = self._over_bridge(bridge, arrive)
+            arrive = self._bridges.over(bridge, arrive)
         return prefixed([hop], arrive(here))
-
-    def _over_bridge(self, passed: Bridge, then: Then) -> Then:
-        """Return what leads a frame over a bridge: through the rules, if the bridge calls them."""
-        space, bridge = passed.space, passed.link.device
-
-        def go(here: Here) -> Branch:
-            if not space.calls_rules(bridge, here.state.packet.version):
-                if self._programs.run_on(space) and self._needs_node(space, here):
-                    hop = self._hop(here.at(space=space), "bridge", "eBPF: to the node's rules")
-                    return prefixed([hop], self._receive(here, space, bridge))
-                return then(here)
-            state = State(
-                here.state.packet,
-                iif=bridge,
-                open_port=here.state.open_port,
-                bridged=True,
-                port_in=passed.port_in.device,
-            )
-            before = here.at(space=space, state=state)
-            on = lambda one: self._bridged(before, one, passed, then)  # noqa: E731
-            return self._hook(before, Hook.PREROUTING, on)
-
-        return go
-
-    def _needs_node(self, space: Space, here: Here) -> bool:
-        """Return True if a bridge's program gives a frame to the node's rules (neighbors.h).
-
-        Where there are policies it does so only with what it does not admit, as the rules do not.
-        """
-        from proxy.policy.render import TABLE  # only in mode ebpf
-
-        tables = {name for _, name in space.rules.tables}
-        return here.at(space=space).is_translated() or TABLE in tables
-
-    def _bridged(self, before: Here, here: Here, passed: Bridge, then: Then) -> Branch:
-        """Go on over a bridge, unless a rule has sent the packet elsewhere."""
-        if here.state.packet.destination != before.state.packet.destination:
-            return self._routed(here.with_state(bridged=False, port_in=None))
-        on = here.with_state(oif=here.state.iif, port_out=passed.port_out.device)
-        last = lambda one: then(one.remembering())  # noqa: E731
-        return self._hook(on, Hook.FORWARD, lambda one: self._hook(one, Hook.POSTROUTING, last))
 
     def _tunneled(self, here: Here, oif: Device, mac: bytes | None) -> Branch:
         """Go through a VXLAN device: the other node gets a packet that holds this one."""

@@ -1,7 +1,7 @@
 """What podwire's eBPF programs have of each frontend, as values that a JSON file can hold."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 
@@ -9,9 +9,10 @@ from debug.places import Place, inside
 from proxy.backends.ebpf.mounts import MAPS
 from proxy.backends.installed import Installed, InstalledKind, Share, Shares
 from proxy.desired.portals import Frontend, Masquerade
-from proxy.model.values import Family, Protocol, Target
+from proxy.model.values import Address, Family, Protocol, Target
 
 _PINNED = MAPS.relative_to("/") / "frontends"
+Entries = tuple[tuple[bytes, bytes], ...]  # of one map, key and value
 SavedShares = tuple[tuple[str, int, float], ...]  # address, port, part of the new connections
 
 
@@ -27,7 +28,38 @@ class SavedFrontend(Struct, frozen=True, omit_defaults=True):
     inside: SavedShares | None = None
     affinity: int | None = None  # seconds
     has_sources: bool = False
+    sources: tuple[str, ...] = ()  # ranges
     masquerade: str = ""
+
+
+class SavedClient(Struct, frozen=True, omit_defaults=True):
+    """A client of a Service with session affinity, and the endpoint that programs remember."""
+
+    portal: int
+    address: str
+    endpoint: str
+    port: int
+    age: float  # seconds since it called
+
+
+def clients(node: Place) -> Iterator[SavedClient]:
+    """Yield what a node's programs remember of clients. Raises KernelRefusedError."""
+    from proxy.backends.ebpf.installed.clients import sticky_clients  # only in mode ebpf
+
+    for one in sticky_clients(node.root):
+        ends = str(one.address), one.endpoint.host, one.endpoint.port
+        yield SavedClient(one.portal, *ends, one.age)
+
+
+def client(node: Place, portal: int, address: Address) -> SavedClient | None:
+    """Return what a node's programs remember of one client. Raises KernelRefusedError."""
+    from proxy.backends.ebpf.installed.clients import sticky_client  # only in mode ebpf
+
+    found = sticky_client(portal, address, node.root)
+    if found is None:
+        return None
+    ends = str(found.address), found.endpoint.host, found.endpoint.port
+    return SavedClient(found.portal, *ends, found.age)
 
 
 def has_programs(node: Place) -> bool:
@@ -45,6 +77,18 @@ def frontends(node: Place) -> Mapping[Frontend, Installed]:
     return layer.frontends if layer else {}
 
 
+def tables(node: Place) -> dict[str, Entries]:
+    """Read the tables of a node's programs, each by its name; none without programs.
+
+    Raises KernelRefusedError.
+    """
+    if not has_programs(node):
+        return {}
+    from proxy.backends.ebpf.installed.tables import read_tables  # only in mode ebpf
+
+    return dict(read_tables(node.root))
+
+
 def saved(found: Mapping[Frontend, Installed]) -> Iterator[SavedFrontend]:
     """Yield frontends as values of a file."""
     for key, one in found.items():
@@ -58,6 +102,7 @@ def saved(found: Mapping[Frontend, Installed]) -> Iterator[SavedFrontend]:
             None if one.inside is None else _saved_shares(one.inside),
             one.affinity,
             one.sources is not None,
+            tuple(map(str, one.sources or ())),
             one.masquerade.name if one.masquerade else "",
         )
 
@@ -78,7 +123,7 @@ def restored(saved: SavedFrontend) -> tuple[Frontend, Installed]:
         None if saved.inside is None else _restored_shares(saved.inside),
         affinity=saved.affinity,
         masquerade=Masquerade[saved.masquerade] if saved.masquerade else None,
-        sources=() if saved.has_sources else None,
+        sources=tuple(map(ip_network, saved.sources)) if saved.has_sources else None,
     )
     return key, made
 

@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 
 from debug.kernel.conntrack import table
 from debug.machine import files
-from debug.machine.programs import SavedFrontend, frontends, has_programs, saved
+from debug.machine.programs import (
+    SavedClient,
+    SavedFrontend,
+    clients,
+    frontends,
+    has_programs,
+    saved,
+    tables,
+)
 from debug.machine.values import (
     MachineState,
     PodFacts,
@@ -45,6 +53,7 @@ _DECISIVE: Mapping[str, type] = {  # parts of a KubeProxyConfiguration
     **{"conntrack": dict, "iptables": dict, "nftables": dict},
 }
 _PROC = Path("/proc/thread-self")  # /proc/net is of the process's first thread
+_OWN_PAGE = "/policy/drops"  # of podwire's proxy
 _PINS = "sys/fs/bpf/podwire-proxy"
 _MOST_PINS = 4096
 
@@ -92,6 +101,8 @@ def read_machine(
         pods=tuple(reader.part(one.name, partial(_pod, one), PodFacts("")) for one in pods),
         pinned=reader.part("pins", lambda: tuple(_pins(root)), ()),
         programs=reader.part("programs", partial(_programs, place, wanted=with_programs), None),
+        clients=reader.part("clients", partial(_clients, place, wanted=with_programs), ()),
+        maps=reader.part("maps", partial(tables, place), {}),
         unread=reader.unread,
     )
 
@@ -102,7 +113,8 @@ def _proxy() -> ProxyFacts | None:
         if mode := _mode_at(host):
             document: Any = json.loads(_page(host, "/configz") or b"{}")
             parts = document if isinstance(document, dict) else {}
-            return ProxyFacts(mode, _decisive(parts.get("kubeproxy.config.k8s.io")))
+            config = _decisive(parts.get("kubeproxy.config.k8s.io"))
+            return ProxyFacts(mode, config, _status(host, _OWN_PAGE) != http.client.OK)
     return None
 
 
@@ -128,12 +140,21 @@ def _decisive(config: Any) -> dict[str, Any]:
 
 def _page(host: str, path: str) -> bytes:
     """Return a page, empty if there is no such one. Raises OSError."""
+    status, body = _asked(host, "GET", path)
+    return body if status == http.client.OK else b""
+
+
+def _status(host: str, path: str) -> int:
+    """Return whether there is a page, as HTTP tells it. Raises OSError."""
+    return _asked(host, "HEAD", path)[0]
+
+
+def _asked(host: str, method: str, path: str) -> tuple[int, bytes]:
     asking = http.client.HTTPConnection(host, _PROXY_PORT, timeout=_SECONDS)
     try:
-        asking.request("GET", path)
+        asking.request(method, path)
         answer = asking.getresponse()
-        body = answer.read(_LONGEST_PAGE)
-        return body if answer.status == http.client.OK else b""
+        return answer.status, answer.read(_LONGEST_PAGE)
     except http.client.HTTPException as err:
         raise OSError(f"port {_PROXY_PORT} of {host} does not speak HTTP") from err
     finally:
@@ -207,6 +228,10 @@ def _filtered() -> Iterator[tuple[str, bool]]:
 
 def _programs(place: Place, *, wanted: bool) -> tuple[SavedFrontend, ...] | None:
     return tuple(saved(frontends(place))) if wanted and has_programs(place) else None
+
+
+def _clients(place: Place, *, wanted: bool) -> tuple[SavedClient, ...]:
+    return tuple(clients(place)) if wanted and has_programs(place) else ()
 
 
 def _pins(root: Path) -> Iterator[str]:

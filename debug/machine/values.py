@@ -7,14 +7,18 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from debug.machine.programs import SavedFrontend
+from debug.machine.programs import Entries, SavedClient, SavedFrontend
 
 
 class ProxyFacts(Struct, frozen=True, omit_defaults=True):
-    """A proxy, as its own pages tell: /proxyMode and /configz, which kube-proxy has too."""
+    """A proxy, as its own pages tell: /proxyMode and /configz, which kube-proxy has too.
+
+    ``foreign``: it is not podwire's, whose page of policies it has not.
+    """
 
     mode: str
     config: dict[str, Any] = field(default_factory=dict)  # parts of a KubeProxyConfiguration
+    foreign: bool = False
 
 
 class TrackedFlow(Struct, frozen=True, omit_defaults=True):
@@ -101,6 +105,8 @@ class MachineState(Struct, frozen=True, omit_defaults=True, dict=True):
     pods: tuple[PodFacts, ...] = ()
     pinned: tuple[str, ...] = ()  # below /sys/fs/bpf/podwire-proxy
     programs: tuple[SavedFrontend, ...] | None = None  # None: podwire's eBPF is not in use
+    clients: tuple[SavedClient, ...] = ()  # that podwire's eBPF programs remember
+    maps: dict[str, Entries] = field(default_factory=dict)  # of podwire's eBPF programs
     unread: dict[str, str] = field(default_factory=dict)  # what could not be read, and why
 
     @cached_property

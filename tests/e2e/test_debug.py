@@ -103,6 +103,17 @@ def findings(lab: Lab, *args: str) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.fixture
+def friendly(lab: Lab) -> Iterator[None]:
+    """A policy that admits everybody who asks now: its rules are compared one by one."""
+    path = str(CHECKOUT / "examples/policy/web-from-friends.yaml")
+    lab.kubectl("label", "pods", "-l", "app=web", "role=friend")
+    lab.kubectl("apply", "-f", path)
+    yield
+    lab.kubectl("delete", "-f", path)
+
+
+@pytest.mark.usefixtures("friendly")
 def test_a_healthy_lab_is_well_and_has_no_drift(lab: Lab, mode: str, tmp_path: Path) -> None:
     path = tmp_path / "taken.json"
 

@@ -36,7 +36,9 @@ _NUMBER = struct.Struct("=I")
 _TARGET_V4 = struct.Struct("!12s4sHH")
 _PORTS = struct.Struct("!HH")
 _FORWARD = struct.Struct("=IIIIQIIBBBBBB2x")
+_CHOICES = struct.Struct("=Q6B2x")
 FORWARD, TARGET, SLOT, ADMITTED = _FORWARD.size, 20, 8, 24  # bytes
+SETTINGS = _CHOICES.size + 2 * 32
 
 
 class Pool(Frozen, frozen=True):
@@ -223,9 +225,21 @@ def pack_settings(settings: ProxySettings, options: EbpfOptions, node: int) -> b
     )
     loopback = settings.is_node_port_address(IPv4Address("127.0.0.1"))
     choices = (options.by_hash, options.direct, options.counts_packets)
-    head = struct.pack("=Q6B2x", node, loopback, by_range, by_interface, *choices)
+    head = _CHOICES.pack(node, loopback, by_range, by_interface, *choices)
     ranges = (detector.network if detector else None for detector in detectors.values())
     return head + b"".join(_pack_range(network) for network in ranges)
+
+
+def unpack_options(data: bytes) -> tuple[int, EbpfOptions]:
+    """Return the node's cookie, and the options that ``struct settings`` has."""
+    node, _, _, _, by_hash, direct, counts = _CHOICES.unpack_from(data)
+    options = EbpfOptions(by_hash=bool(by_hash), direct=bool(direct), counts_packets=bool(counts))
+    return node, options
+
+
+def unpack_member(data: bytes) -> tuple[int, Target]:
+    """Return the number of the pool and the target of ``struct member``."""
+    return int.from_bytes(data[:4], sys.byteorder), Target.of(*unpack_target(data[4:])[:2])
 
 
 def _pack_range(network: Network | None) -> bytes:

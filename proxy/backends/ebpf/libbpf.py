@@ -218,6 +218,16 @@ class BpfMap:
         self._library.check(done, f"reading map {self._name}")
         return value.raw
 
+    def find(self, key: bytes, size: int) -> bytes | None:
+        """Return the value of ``key``, of ``size`` bytes; None if there is none."""
+        value = ctypes.create_string_buffer(size)
+        done = self._library.bpf.bpf_map_lookup_elem(self.fd, key, value)
+        if done == -errno.ENOENT:
+            self._library.forget_messages()
+            return None
+        self._library.check(done, f"reading map {self._name}")
+        return value.raw
+
     def keys(self, size: int) -> list[bytes]:
         """Return every key, of ``size`` bytes. Nobody else may write meanwhile."""
         found: list[bytes] = []

@@ -40,7 +40,7 @@ class SharedMaps:
         for name, entries in asdict(room).items():
             fresh.resize(name, max(_LEAST, entries * _SPARE))
         for name in _MEMORIES:
-            fresh.share(name, MAPS / _pin_name(name))
+            fresh.share(name, MAPS / memory_pin(name))
 
     def open(self, loaded: BpfObject, library: Libbpf) -> None:
         """Write to the maps of a loaded object from now on."""
@@ -82,11 +82,12 @@ class SharedMaps:
         """
         for name in _TABLES:
             self._maps[name].pin(MAPS / name)
-        ours = {*_TABLES, *map(_pin_name, _MEMORIES), *map(policy.pin_name, policy.NAMES)}
+        ours = {*_TABLES, *map(memory_pin, _MEMORIES), *map(policy.pin_name, policy.NAMES)}
         for path in MAPS.iterdir():
             if path.name not in ours:
                 path.unlink()
 
 
-def _pin_name(name: str) -> str:
+def memory_pin(name: str) -> str:
+    """Return the name of a memory's pin."""
     return f"{name}-{_LAYOUT}"

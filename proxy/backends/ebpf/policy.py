@@ -21,13 +21,15 @@ from proxy.model.values import PROTOCOL_NUMBERS, Address, Protocol
 
 POSTS, PEERS = "policy_posts", "policy_peers"
 DOORS, BLOCKS = "policy_doors", "policy_blocks"
-_GUARD, _FLOWS = "policy_guard", "policy_flows"
-NAMES = (_GUARD, POSTS, PEERS, DOORS, BLOCKS, _FLOWS)
+GUARD, _FLOWS = "policy_guard", "policy_flows"
+NAMES = (GUARD, POSTS, PEERS, DOORS, BLOCKS, _FLOWS)
 _LAYOUT = 1  # of their structures; a proxy with another layout begins with new maps
-_SIZES = {POSTS: (16, 16), PEERS: (20, 1), DOORS: (12, 4), BLOCKS: (24, 1)}  # bytes
+SIZES = {POSTS: (16, 16), PEERS: (20, 1), DOORS: (12, 4), BLOCKS: (24, 1)}  # bytes
 _ADDRESS, _TARGET = 16, 20  # bytes of struct address, struct target
 _FLOW = 2 * _TARGET, 16  # bytes of struct flow, struct known
 _BEFORE_PORT = 48  # bits of ``struct door`` before the port
+
+_PROTOCOLS = {number: str(protocol) for protocol, number in PROTOCOL_NUMBERS.items()}
 
 NOBODY, EVERYBODY = 0, 0xFFFFFFFF  # groups
 MEMBER = PRESENT
@@ -82,6 +84,21 @@ def pack_peer(group: int, address: Address) -> AdmissionKey:
     return AdmissionKey(PEERS, pack_number(group) + pack_address(address))
 
 
+def unpack_post(data: bytes) -> tuple[int, int, int, int]:
+    """The way back from ``pack_post``: egress, then ingress."""
+    egress, egress_always, ingress, ingress_always = struct.unpack("=4I", data)
+    return egress, egress_always, ingress, ingress_always
+
+
+def unpack_door(data: bytes) -> tuple[int, str]:
+    """Return a profile's number and its ports in words, such as "TCP 80-81", of ``struct door``."""
+    bits, profile = struct.unpack("=I", data[:4])[0], int.from_bytes(data[4:8], "big")
+    number, first = struct.unpack("!BxH", data[8:12])
+    last = first + (1 << (16 + _BEFORE_PORT - bits)) - 1
+    protocol = _PROTOCOLS.get(number, str(number))
+    return profile, f"{protocol} {first}" if first == last else f"{protocol} {first}-{last}"
+
+
 class AdmissionMaps:
     """The pinned maps. Methods raise KernelRefusedError, also where no program has made them."""
 
@@ -90,11 +107,11 @@ class AdmissionMaps:
 
     def set_guard(self, guard: Guard) -> None:
         """Have the programs decide, or learn, or let all pass."""
-        self._update(_GUARD, {bytes(4): pack_number(guard)})
+        self._update(GUARD, {bytes(4): pack_number(guard)})
 
     def guard(self) -> Guard:
         """Return what the programs do now."""
-        with self._open(_GUARD) as found:
+        with self._open(GUARD) as found:
             return Guard(found.lookup(bytes(4), 4)[0])
 
     def put(self, entries: Admissions) -> None:
@@ -124,7 +141,7 @@ class AdmissionMaps:
         """Remove every entry. Flows that the programs know go on."""
         for store in (POSTS, DOORS, BLOCKS, PEERS):
             with self._open(store) as opened:
-                opened.delete(opened.keys(_SIZES[store][0]))
+                opened.delete(opened.keys(SIZES[store][0]))
 
     def _update(self, store: str, entries: Mapping[bytes, bytes]) -> None:
         if entries:
@@ -142,7 +159,7 @@ class AdmissionMaps:
 
 def are_pinned() -> bool:
     """Return True if there are such maps: programs of this or an earlier process made them."""
-    return (MAPS / pin_name(_GUARD)).exists()
+    return (MAPS / pin_name(GUARD)).exists()
 
 
 def close_bridges() -> None:

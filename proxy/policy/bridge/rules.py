@@ -17,13 +17,13 @@ from proxy.backends.nftables.transaction import elements_of
 from proxy.policy.render import LINK_KEEPING, LOGS, UNKNOWN_FROM, UNKNOWN_TO
 
 _NAME = f"bridge {TABLE}"
-_FOREIGN = "foreign"
+FOREIGN = "foreign"
 _RULES = {
     "forward": (
         # First of all most frames.
         f"meta iif @{GUARDED} meta oif @{GUARDED} meta pkttype other ether type ip accept",
         f"meta iif @{GUARDED} meta oif @{GUARDED} goto guarded",
-        f"meta iif @{_FOREIGN} accept",
+        f"meta iif @{FOREIGN} accept",
         LINK_KEEPING,
         f"meta iif @{GUARDED} ether type {{ ip, ip6 }} goto {UNKNOWN_TO}",
         f"ether type {{ ip, ip6 }} goto {UNKNOWN_FROM}",
@@ -48,7 +48,7 @@ class BridgeRules:
 
     def restart(self, guarded: frozenset[int], foreign: frozenset[int]) -> str:
         """Return the transaction that makes the table anew."""
-        self._held = {GUARDED: frozenset(), _FOREIGN: frozenset()}
+        self._held = {GUARDED: frozenset(), FOREIGN: frozenset()}
         lines = [f"{verb} table {_NAME}" for verb in ("add", "delete", "add")]
         lines += (f"add set {_NAME} {name} {{ type iface_index; }}" for name in self._held)
         hook = " { type filter hook forward priority 0; policy accept; }"
@@ -60,7 +60,7 @@ class BridgeRules:
     def advance(self, guarded: frozenset[int], foreign: frozenset[int]) -> str:
         """Return the change from the ports before."""
         lines: list[str] = []
-        for name, ports in ((GUARDED, guarded), (_FOREIGN, foreign)):
+        for name, ports in ((GUARDED, guarded), (FOREIGN, foreign)):
             before, self._held[name] = self._held[name], ports
             for verb, which in (("delete", before - ports), ("add", ports - before)):
                 lines += elements_of(verb, _NAME, name, [str(one) for one in sorted(which)])

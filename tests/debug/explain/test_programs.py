@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import msgspec
 
@@ -24,7 +24,7 @@ def test_a_frontend_comes_back_as_it_was() -> None:
         inside=(),
         affinity=10800,
         masquerade=Masquerade.ALWAYS,
-        sources=(),
+        sources=(ip_network("192.0.2.0/24"),),
     )
     anywhere = Frontend(Family.V6, None, 30080, Protocol.UDP)
     bare = Installed(anywhere, InstalledKind.EXTERNAL, "default/dns")

@@ -31,7 +31,7 @@ def with_rules(snapshot: Snapshot) -> Snapshot:
         assert node.machine
         plan = wanted.network(look, node)
         assert plan
-        text = wanted.nft_tables(look, node) + wanted.masquerading(plan)
+        text = wanted.nft_tables(node, wanted.services(look, node)) + wanted.masquerading(plan)
         items = [{sort: one} for sort, one in listed(text)]
         machines.append(replace(node.machine, nft=json.dumps({"nftables": items})))
     return replace(snapshot, machines=tuple(machines))
@@ -122,7 +122,8 @@ def test_iptables_rules_are_compared_row_by_row() -> None:
     node = look_at(shown).nodes[0]
     texts = {
         f"nft {int(family)}": saved(
-            IptablesTool(family, Flavor.NFT), wanted.iptables_rules(look, node, family)
+            IptablesTool(family, Flavor.NFT),
+            wanted.iptables_rules(node, wanted.services(look, node), family),
         )
         for family in Family
     }

@@ -196,6 +196,10 @@ class _Pages(BaseHTTPRequestHandler):
 
     mode: ClassVar[str] = ""
 
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
     def do_GET(self) -> None:
         config = {"clusterCIDR": PODS, "mode": self.mode, "iptables": {}, "nftables": {}}
         pages = {
