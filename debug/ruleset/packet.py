@@ -166,6 +166,7 @@ class State(Struct, frozen=True):
     bridged: bool = False  # a bridge shows it to the rules (br_netfilter), which know its ports:
     port_in: Device | None = None
     port_out: Device | None = None
+    recent: tuple[tuple[str, bytes], ...] = ()  # tables of iptables' recent that it has entered
 
 
 class Fib(Protocol):

@@ -5,8 +5,9 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from debug.ruleset.registers import UnknownError
 from debug.ruleset.stores import Contents
-from debug.ruleset.values import Chain, Element, Rule, Store, Table
+from debug.ruleset.values import Chain, Element, InSet, Rule, SetProbe, Store, Table
 
 
 class SavedChain(Struct, frozen=True, array_like=True):
@@ -24,6 +25,24 @@ class SavedStore(Struct, frozen=True, array_like=True):
     elements: tuple[Element, ...]
 
 
+class SavedLists:
+    """Implements values.Lists: tables of recent, as they were. Elements of ipsets are not kept."""
+
+    def __init__(self, recents: Mapping[str, Mapping[str, tuple[float, ...]]]) -> None:
+        self._recents = recents
+
+    def recent(self, name: str) -> Mapping[str, tuple[float, ...]]:
+        """How many seconds before the snapshot each address was seen."""
+        if name not in self._recents:
+            raise UnknownError(f"recent {name}: the snapshot has no such table")
+        return self._recents[name]
+
+    def in_set(self, number: int, probe: SetProbe) -> InSet:
+        """Raises UnknownError."""
+        del probe
+        raise UnknownError(f"ipset {number}, of which a snapshot has no elements")
+
+
 class SavedRules(Struct, frozen=True, dict=True):
     """All rules of one network namespace. Implements values.Rules.
 
@@ -33,6 +52,12 @@ class SavedRules(Struct, frozen=True, dict=True):
     hanging: tuple[Chain, ...] = ()
     chains: tuple[SavedChain, ...] = ()
     stores: tuple[SavedStore, ...] = ()
+    recents: Mapping[str, Mapping[str, tuple[float, ...]]] = {}
+
+    @property
+    def lists(self) -> "SavedLists":
+        """What matches of iptables ask beside rules."""
+        return SavedLists(self.recents)
 
     def bases(self) -> Sequence[Chain]:
         """The chains that hang in a hook."""

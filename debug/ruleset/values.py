@@ -1,6 +1,6 @@
 """What is installed: tables, chains, rules, sets and their elements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -75,8 +75,49 @@ class Element(Struct, frozen=True):
     comment: str = ""
 
 
+class SetProbe(Struct, frozen=True):
+    """What a packet shows to an ipset. Pairs are (source, destination), devices (in, out).
+
+    ``sides`` has for each dimension whether it is the source's. ``ports`` is None without ports;
+    an ICMP packet's are its type and code.
+    """
+
+    version: int
+    sides: tuple[bool, ...]
+    ends: tuple[bytes, bytes]
+    ports: tuple[int, int] | None
+    protocol: int
+    mark: int = 0
+    devices: tuple[str, ...] = ("", "")
+    open_port: str = ""
+
+
+class InSet(Struct, frozen=True):
+    """An ipset's name, and whether it has what it was asked for."""
+
+    name: str
+    found: bool
+
+
+class Lists(Protocol):
+    """Lists of addresses that iptables' matches ask, beside rules. Methods raise UnknownError."""
+
+    def recent(self, name: str) -> Mapping[str, tuple[float, ...]]:
+        """How many seconds ago each address of a table of ``recent`` was seen, each time."""
+        ...
+
+    def in_set(self, number: int, probe: SetProbe) -> InSet:
+        """Whether the ipset with this number has what a packet shows."""
+        ...
+
+
 class Rules(Protocol):
     """What is installed in one network namespace, read when it is asked for."""
+
+    @property
+    def lists(self) -> Lists:
+        """What matches of iptables ask beside rules."""
+        ...
 
     def bases(self) -> Sequence[Chain]:
         """The chains that hang in a hook, in the order in which the kernel calls them."""

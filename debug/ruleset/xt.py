@@ -7,11 +7,13 @@ addresses and the ports of ranges.
 import struct
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 from msgspec.structs import replace
 
 from debug.ruleset import nat
 from debug.ruleset.frames import ACCEPT, BREAK, DROP, RETURN, Frame, Next, World
+from debug.ruleset.lists import ip_set, recent
 from debug.ruleset.packet import DNAT, SNAT, TCP, UDP, Device, Flow
 from debug.ruleset.registers import UnknownError, from_host
 from debug.ruleset.steps import Verdict, XtMatch, XtTarget
@@ -246,6 +248,9 @@ _MATCHES: dict[tuple[str, int], Callable[[bytes, Frame, World], bool | Next]] = 
     ("physdev", 0): _physdev,
     ("nfacct", 0): _counted,
     ("nfacct", 1): _counted,
+    ("recent", 0): recent,
+    ("recent", 1): recent,
+    **{("set", number): partial(ip_set, revision=number) for number in (1, 2, 3, 4)},
 }
 
 

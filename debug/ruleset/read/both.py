@@ -5,6 +5,7 @@ from functools import cached_property
 
 from debug.ruleset.read import legacy
 from debug.ruleset.read.kernel import KernelRules
+from debug.ruleset.read.lists import KernelLists
 from debug.ruleset.saved import SavedChain, SavedRules, SavedStore
 from debug.ruleset.values import Chain, Rule, Table
 
@@ -20,7 +21,13 @@ class AllRules(KernelRules):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lists: KernelLists = KernelLists()
         self._legacy = tuple(legacy.read())
+
+    def close(self) -> None:
+        """Close the sockets."""
+        super().close()
+        self.lists.close()
 
     @cached_property
     def _hanging(self) -> tuple[Chain, ...]:
@@ -47,4 +54,5 @@ class AllRules(KernelRules):
         chains = tuple(SavedChain(*place, tuple(self.rules(*place))) for place in wanted)
         known = (one for one in self.stores if one.table.family in _FAMILIES)
         stores = tuple(SavedStore(one, tuple(self.elements(one))) for one in known)
-        return SavedRules(tuple(self.bases()), chains, stores)
+        recents = {name: self.lists.recent(name) for name in self.lists.names()}
+        return SavedRules(tuple(self.bases()), chains, stores, recents)
