@@ -50,6 +50,9 @@ def main(
 ) -> None:
     """Show the map in a browser, live, until Ctrl-C: on this machine alone, and only to read.
 
+    Beside it doctor's findings, Services, the mesh when it is asked for, a trace, and packets as
+    they happen.
+
     The address that it prints opens the page once, in one browser. To look from another machine:
     ssh -L PORT:127.0.0.1:PORT MACHINE, with the same PORT at both ends.
     """

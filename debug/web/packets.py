@@ -83,13 +83,14 @@ class Packets:
         self._listen = listen
         self._kept: OrderedDict[int, PacketTrace] = OrderedDict()
         self._number = 0
-        self._asked = 0
+        self._asked, self._why = 0, ""
         self._one_at_a_time = asyncio.Lock()
         self._stop = Event()
 
-    def close(self) -> None:
-        """End the listening."""
+    def close(self, why: str = "podwire web ends") -> None:
+        """End the listening, and say why."""
         self._asked += 1
+        self._why = why
         self._stop.set()
 
     def packet(self, number: int) -> PacketTrace | None:
@@ -104,11 +105,11 @@ class Packets:
         if self._listen is None:
             yield Batch(end="nothing can be heard here")
             return
-        self.close()
+        self.close(_OTHER)
         mine = self._asked
         async with self._one_at_a_time:
             if mine != self._asked:
-                yield Batch(end=_OTHER)
+                yield Batch(end=self._why)
                 return
             self._stop, inbox = Event(), Inbox()
             hearing = asyncio.to_thread(self._listen, text, inbox.put, self._stop)
@@ -130,7 +131,7 @@ class Packets:
             done = thread.done()  # before what it has put is taken
             packets, notes, missed = inbox.take()
             shown += len(packets)
-            end = _why(thread) if done else _ENOUGH if shown >= _MOST_PACKETS else ""
+            end = _told(thread) or self._why if done else _ENOUGH if shown >= _MOST_PACKETS else ""
             if packets or notes or missed or end:
                 yield Batch(tuple(self._keep(one) for one in packets), tuple(notes), missed, end)
             if end:
@@ -144,10 +145,11 @@ class Packets:
         return _line(self._number, packet)
 
 
-def _why(thread: asyncio.Task[None]) -> str:
+def _told(thread: asyncio.Task[None]) -> str:
+    """Return why a thread has failed; "" if it has not."""
     err = thread.exception()
     if err is None:
-        return _OTHER
+        return ""
     if isinstance(err, ReportedError | OSError):
         return str(err)
     return f"a defect of podwire, please report it: {type(err).__name__}: {err}"

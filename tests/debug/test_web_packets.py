@@ -143,6 +143,16 @@ async def test_a_window_that_goes_ends_the_listening() -> None:
     assert heard.asked == heard.ended == ["host a"]
 
 
+async def test_the_listening_ends_with_the_command() -> None:
+    heard = Heard()
+    packets = Packets(heard)
+    async with aclosing(packets.heard("host a")) as found:
+        await anext(found)
+        packets.close()
+        assert [batch.end async for batch in found] == ["podwire web ends"]
+    assert heard.ended == ["host a"]
+
+
 async def test_only_packets_that_are_kept_are_drawn() -> None:
     async with listening(Heard()) as (session, root):
         for wrong in ("", "1", "x", "-1", "²", "9" * 999):
