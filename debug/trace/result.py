@@ -18,7 +18,8 @@ from debug.trace.watch.rulebook import ChainKey, ChainRules, RuleText
 Rules = Mapping[Place, Mapping[ChainKey, ChainRules]]
 Namer = Callable[[str], str]  # "Pod default/web" of an address; "" for a stranger
 
-_RECEIVED = ("TCP_RESET", "NOT_SPECIFIED")  # reasons of a reset that did what it was for
+_UNNAMED, _TIME_WAIT = "NOT_SPECIFIED", ("tcp_v4_rcv", "tcp_v6_rcv")
+_RECEIVED = ("TCP_RESET", _UNNAMED)  # reasons of a reset that did what it was for
 _HINTS = {  # what a kernel means that says little
     "NETFILTER_DROP": "by a rule that no event shows",
     "ip_error": "no route, or one that refuses",
@@ -127,8 +128,8 @@ class _Hops:
     def _drop(self, one: Passage) -> None:
         """Tell a drop; that the probe's source has no socket for an answer is so by design."""
         at_source = self._stay is not None and self._stay.place == self.teller.source
-        reset = "RST" in one.packet.kind and one.dropped in _RECEIVED
-        if reset or (at_source and self.is_answer):
+        function = self.teller.function(one.function)
+        if _is_received(one, function) or (at_source and self.is_answer):
             return
         self._steps.append(
             Step(
@@ -136,7 +137,7 @@ class _Hops:
                 time=self.teller.after(one.time),
                 link=one.link,
                 reason=one.dropped,
-                function=self.teller.function(one.function),
+                function=function,
             )
         )
 
@@ -231,6 +232,21 @@ def _ruled(event: NftTrace, hook: str, said: RuleText) -> Step:
         target=event.target,
         state=event.state,
     )
+
+
+def _is_received(one: Passage, function: str) -> bool:
+    """Return True for what a kernel calls a drop, and is the end of a packet that has arrived.
+
+    A reset, once it has reset; what waited in the queue of a socket that is closed; what comes
+    for a connection in TIME_WAIT (tcp_v4_rcv); an echo reply that a raw socket, as ping's, was
+    given already (ping_rcv). Source: net/ipv4/tcp_ipv4.c, ping.c, icmp.c of Linux 6.18.
+    """
+    kind = one.packet.kind
+    if one.dropped == _UNNAMED and function in _TIME_WAIT:
+        return "SYN" not in kind
+    if one.dropped == "NO_SOCKET" and function == "ping_rcv":
+        return kind == "echo reply"
+    return one.dropped == "QUEUE_PURGE" or ("RST" in kind and one.dropped in _RECEIVED)
 
 
 def _shown(flow: Flow) -> str:

@@ -172,8 +172,9 @@ def test_the_mesh_of_a_lab_loses_nothing(lab: Lab) -> None:
     assert all(way["received"] == way["sent"] and way["largest"] == way["mtu"] for way in ways)
 
 
-def test_the_page_of_a_lab_opens_by_its_token(lab: Lab) -> None:
-    argv = [str(CHECKOUT / "bin" / "podwire"), "web", "--name", lab.name]
+def test_the_page_of_a_lab_opens_by_its_token_and_ends_while_it_listens(lab: Lab) -> None:
+    argv = [str(CHECKOUT / "bin" / "podwire"), "web", "--name", lab.name, "--live"]
+    argv.append("host service/web")
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as page:
         try:
             assert page.stdout is not None
@@ -182,9 +183,18 @@ def test_the_page_of_a_lab_opens_by_its_token(lab: Lab) -> None:
             assert b"<title>podwire</title>" in opener.open(url, timeout=60).read()
             drawn = opener.open(urljoin(url, "/map.svg"), timeout=60).read().decode()
             assert "Node node2" in drawn
+            packets = opener.open(urljoin(url, "/packets?filter=host+service/web"), timeout=60)
+            assert packets.readline() == b"event: packets\n"
+            assert b"listening in" in packets.readline()
+            assert "podwire-trace" in tables(lab)
         finally:
             page.send_signal(signal.SIGINT)
         assert page.wait(60) == 0
+    assert "podwire-trace" not in tables(lab)
+
+
+def tables(lab: Lab) -> str:
+    return str(run(*lab.exec_argv("node1", "nft", "list", "tables")).stdout)
 
 
 def shown(lab: Lab, *args: str) -> Any:

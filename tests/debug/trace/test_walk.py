@@ -1,13 +1,18 @@
 """The order of what was met, where only links tell the time."""
 
+from dataclasses import replace
+
+import pytest
+
 from debug.places import Place
-from debug.trace.packet import Flow
+from debug.trace.packet import Flow, Packet
 from debug.trace.probe import Direction, Identity, Probe, Recognizer
 from debug.trace.result import Teller
 from debug.trace.send import build
-from debug.trace.walk import Passage, Visit, walk
+from debug.trace.walk import Passage, Stay, Visit, walk
 from debug.trace.watch.connections import Connection
 from debug.trace.watch.nftrace import NftTrace
+from debug.trace.watch.routes import Leads
 from debug.trace.watch.rulebook import ChainRules, RuleText
 from debug.trace.watch.spaces import Seen
 from debug.trace.watch.taps import Tapped
@@ -96,6 +101,31 @@ def test_a_packet_that_ends_in_a_rule_met_it_last() -> None:
     told = Teller({}, lambda _: "", 0).packet(1, SYN, way)
     assert (told.outcome, told.where) == ("dropped", "Node n1")
     assert "chain forward" in told.why
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "function", "outcome"),
+    [
+        ("FIN-ACK", "NOT_SPECIFIED", "tcp_v4_rcv", "arrived"),  # in TIME_WAIT
+        ("SYN", "NOT_SPECIFIED", "tcp_v4_rcv", "dropped"),
+        ("FIN-ACK", "NOT_SPECIFIED", "ip_forward", "dropped"),
+        ("RST", "TCP_RESET", "tcp_validate_incoming", "arrived"),
+        ("ACK", "QUEUE_PURGE", "sk_stream_kill_queues", "arrived"),
+        ("echo reply", "NO_SOCKET", "ping_rcv", "arrived"),  # a raw socket has it
+        ("echo reply", "NETFILTER_DROP", "nf_hook_slow", "dropped"),
+        ("", "NO_SOCKET", "__udp4_lib_rcv", "dropped"),
+    ],
+)
+def test_what_has_arrived_is_not_dropped_whatever_the_kernel_calls_it(
+    kind: str, reason: str, function: str, outcome: str
+) -> None:
+    found = Packet(SENT, 1, 64, 40, kind)
+    coming = Passage(1, "eth0", False, found, b"")
+    way = [Stay(NODE, (coming, replace(coming, time=2, dropped=reason, function=7)))]
+    teller = Teller(
+        {}, lambda _: "", 0, function=lambda _: function, leads=lambda *_: Leads("local")
+    )
+    assert teller.packet(1, SYN, way).outcome == outcome
 
 
 def test_the_rule_that_translated_is_named_with_both_flows() -> None:

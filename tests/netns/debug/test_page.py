@@ -235,6 +235,7 @@ async def test_packets_arrive_as_they_happen_can_be_paused_and_opened(
         await _keep(page, "live", "#live")
         text = await page.value("document.getElementById('packets').textContent")
         assert "● ICMP echo request" in text and "arrived at Pod default/web-2" in text
+        assert "✗" not in text, "that ping reads replies by a raw socket is no loss"
         await page.value("document.querySelector('#packets li:last-child button').click()")
         await page.until("document.querySelector('#detail svg [role=listitem]')")
         await page.press("Escape")
