@@ -24,12 +24,25 @@ def _many(size: int, factor: float = 1.0) -> int:
     return ENDLESS if size >= ENDLESS else min(ENDLESS, ceil(size * factor))
 
 
-class Estimator:
-    """Estimates one expression; ``types`` are those of its parts, with their greatest sizes."""
+def _is_path(node: Node) -> bool:
+    """Return True for what leads to a part of a variable."""
+    if isinstance(node, Call):
+        return node.name == "_[_]"
+    return isinstance(node, Ident | Select)
 
-    def __init__(self, table: Table, types: Mapping[Node, Type]) -> None:
+
+class Estimator:
+    """Estimates one expression; ``types`` are those of its parts, with their greatest sizes.
+
+    ``whole`` is the greatest size of ``self``. As upstream, an item of a list that is computed is
+    thought to be no larger: ``self.split('.')`` has such items.
+    """
+
+    def __init__(self, table: Table, types: Mapping[Node, Type], whole: int | None) -> None:
         self._table = table
         self._types = types
+        self._whole = ENDLESS if whole is None else whole
+        self._computed: frozenset[str] = frozenset()  # names of items of lists that are computed
 
     def cost(self, node: Node) -> int:
         """Return the greatest cost of an expression."""
@@ -46,10 +59,11 @@ class Estimator:
         if isinstance(node, Call) and (known := _SIZES.get(node.name)) is not None:
             operands = ([node.target] if node.target is not None else []) + list(node.args)
             return min(ENDLESS, known(self, operands))
+        most = self._whole if isinstance(node, Ident) and node.name in self._computed else ENDLESS
         found = self._types.get(node)
         if found is None or (found.most is None and found.name in _SIZED):
-            return ENDLESS
-        return 1 if found.most is None else found.most
+            return most
+        return 1 if found.most is None else min(most, found.most)
 
     def sort(self, node: Node) -> str:
         """Return the name of the type of an expression; empty for an unknown one."""
@@ -88,7 +102,10 @@ class Estimator:
         if node.name in ("optMap", "optFlatMap"):
             return target + 3 + self.cost(node.args[0])
         each, around = _STEPS[node.name]
+        outer = self._computed
+        self._computed = outer - {*node.names} if _is_path(node.target) else outer | {*node.names}
         inner = each + sum(map(self.cost, node.args))
+        self._computed = outer
         return target + around + min(ENDLESS, self.size(node.target) * inner)
 
 

@@ -81,8 +81,13 @@ def compile_source(
     if wanted and not any(fits(found, each) for each in wanted):
         raise WrongResultError(found)
     step = Builder(environment.table, checker.names, environment.variables).build(root)
-    most = Estimator(environment.table, checker.types).cost(root) if estimates else 0
+    most = _estimated(environment, checker, root) if estimates else 0
     return Program(source, found, step, frozenset(_names(root)), most)
+
+
+def _estimated(environment: Environment, checker: Checker, root: Node) -> int:
+    whole = environment.variables.get("self")
+    return Estimator(environment.table, checker.types, whole and whole.most).cost(root)
 
 
 class WrongResultError(CompileError):

@@ -157,6 +157,14 @@ def test_all_rules_together_may_cost_so_much():
     assert len(found) == 5 and "exceeds budget by factor of 1.038090x" in found[-1]
 
 
+def test_items_of_a_computed_list_are_no_larger_than_what_has_the_rule():
+    """So is a definition of the Operator Lifecycle Manager, which upstream accepts."""
+    rule = _rules("!self.split('.').exists(x, x.matches('^0[0-9]+$'))")
+    assert list(rule_errors(TEXT | {"maxLength": 20} | rule, "schema")) == []
+    within = {"type": "object", "properties": {"it": TEXT | {"maxLength": 20} | rule}}
+    assert list(rule_errors(within, "schema")) == []
+
+
 def test_a_rule_is_cut_off_where_it_costs_more_than_was_thought():
     """A definition of an older server may have such a rule: nobody has estimated it."""
     schema = array("string") | _rules("self.all(a, self.all(b, self.all(c, a + b + c != 'x')))")
