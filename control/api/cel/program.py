@@ -87,7 +87,8 @@ def compile_source(
 
 def _estimated(environment: Environment, checker: Checker, root: Node) -> int:
     whole = environment.variables.get("self")
-    return Estimator(environment.table, checker.types, whole and whole.most).cost(root)
+    most = None if whole is None else whole.most
+    return Estimator(environment.table, checker.types, most).cost(root)
 
 
 class WrongResultError(CompileError):
