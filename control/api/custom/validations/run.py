@@ -87,23 +87,33 @@ class Rules:
         return found
 
     def _hold(
-        self, value: Any, old: Any, path: Place, found: list[FieldError], budget: Budget
+        self,
+        value: Any,
+        old: Any,
+        path: Place,
+        found: list[FieldError],
+        budget: Budget,
+        within: bool = False,
     ) -> None:
+        """Hold a value to the rules; ``within`` an unchanged one if its own old one is unknown."""
         if value is None:
             return
         if self._rules or self._broken:
-            self._hold_here(value, old, path, found, budget)
+            same = within if old is None else old == value
+            self._hold_here(value, old, path, found, budget, same)
         for each in self._all:
-            each._hold(value, old, path, found, budget)
+            each._hold(value, old, path, found, budget, within)
         if value.__class__ is list and self._items is not None:
             known = self._by_keys(old)
+            within = within if old is None else old == value
             for number, item in enumerate(value):
                 before = known.get(self._named(item)) if known else None
-                self._items._hold(item, before, path.item(number), found, budget)
+                self._items._hold(item, before, path.item(number), found, budget, within)
         elif value.__class__ is dict:
+            within = within and old is None
             for name, item, rules, here in self._members(value, path):
                 before = old.get(name) if isinstance(old, dict) else None
-                rules._hold(item, before, here, found, budget)
+                rules._hold(item, before, here, found, budget, within)
 
     def _members(
         self, value: dict[str, Any], path: Place
@@ -125,14 +135,19 @@ class Rules:
         return tuple(hashed(item.get(key)) for key in self._keys)
 
     def _hold_here(
-        self, value: Any, old: Any, path: Place, found: list[FieldError], budget: Budget
+        self,
+        value: Any,
+        old: Any,
+        path: Place,
+        found: list[FieldError],
+        budget: Budget,
+        unchanged: bool,
     ) -> None:
         if budget.left <= 0:
             found.append(field.invalid(_shown(path), self._type, _SPENT))
             raise _SpentError
         for why in self._broken:
             found.append(field.invalid(_shown(path), self._type, f"rule compile error: {why}"))
-        unchanged = old is not None and old == value
         convert = self._convert or (lambda it: it)
         this = convert(value)
         before = None if old is None else convert(old)
