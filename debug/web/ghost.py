@@ -14,6 +14,7 @@ from debug.trace.model import Comparison, Hop, PacketTrace, Row, Step, Trace
 from debug.trace.text import says_much
 
 _PLACES = ("Node ", "Pod ")  # how a fact begins that is a place; a rule begins with its family
+_AHEAD = 4  # facts
 _RULE, _AT = " → ", " at "  # in a fact that is a rule; in one that is an end, before its place
 
 
@@ -88,18 +89,19 @@ def _is_same(row: Row) -> bool:
 
 
 def _marked(steps: Sequence[Seen], same: Sequence[Row], *, ends: bool) -> Iterator[Seen]:
-    """Yield the steps, and mark those that show a fact of ``same``; the last one shows the end."""
+    """Yield the steps, and mark those that show a fact of ``same``; the last one shows the end.
+
+    Some facts are no step's: up to ``_AHEAD`` of them are passed over.
+    """
     waiting = [row.observed for row in same if row.observed]
     at, hop = 0, None
     for number, one in enumerate(steps):
-        shows = ends and number == len(steps) - 1
-        if one.hop is not hop:
-            hop = one.hop
-            if at < len(waiting) and waiting[at] == hop.place:
-                at, shows = at + 1, True
-        if at < len(waiting) and waiting[at] == fact_of(one.step):
-            at, shows = at + 1, True
-        yield Seen(one.hop, one.step, shows)
+        facts = [fact_of(one.step)] if one.hop is hop else [one.hop.place, fact_of(one.step)]
+        hop, before = one.hop, at
+        for fact in facts:
+            near = waiting[at : at + _AHEAD]
+            at += near.index(fact) + 1 if fact in near else 0
+        yield Seen(one.hop, one.step, at > before or (ends and number == len(steps) - 1))
 
 
 def _predicted(rows: Sequence[Row], place: str) -> Iterator[Predicted]:

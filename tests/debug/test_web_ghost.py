@@ -32,6 +32,15 @@ def test_an_agreed_way_has_all_its_facts_at_steps() -> None:
     assert all(isinstance(one, Seen) and one.predicted for one in shown)
 
 
+def test_facts_that_are_no_step_are_passed_over() -> None:
+    facts = (*FACTS[:2], "policies admit it", *FACTS[2:])
+    found = Comparison("forward", 1.0, True, tuple(Row(one, one) for one in facts))
+    shown = [one for one in slots(PACKET, found) if isinstance(one, Seen)]
+    assert [(one.step, one.predicted) for one in shown] == [
+        *((OUT, True), (IN, True), (RULE, True), (IN, True))
+    ]
+
+
 def test_ways_that_part_take_turns_and_the_prediction_keeps_its_place() -> None:
     shown = beside("Pod a", "Node n", "ip nat c #9 → drop", "dropped at Node n")
     assert shown[2:] == [
