@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from control.agent.pods.context import WorkerContext
@@ -11,10 +12,14 @@ from control.api import kinds
 from control.api.pod import Pod, PodStatus
 from control.api.types.conform import conform_message
 from control.client import ApiError, ClientError
+from control.client.cache import version_of
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+# How long a step on the way to Running waits for the next one, so that both are one write. kubelet
+# sees such steps once a second.
+_GATHER_SECONDS = 0.2
 
 
 class Publisher:
@@ -22,7 +27,8 @@ class Publisher:
 
     def __init__(self, context: WorkerContext, wrote: Callable[[], None]) -> None:
         self._context, self._wrote = context, wrote
-        self._wanted: tuple[Pod, dict[str, Any]] | None = None  # and its status patch
+        self._wanted: tuple[Pod, PodStatus] | None = None
+        self._written: Pod | None = None  # as the server answered the last write
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -30,14 +36,23 @@ class Publisher:
 
     def publish(self, pod: Pod, status: PodStatus) -> None:
         """Write a status, unless the object has it already."""
-        patch = patch_for(pod, status)
-        if not patch:
+        if not patch_for(self._newest(pod), status):
             return
-        self._wanted = (pod, patch)
+        self._wanted = (pod, status)
         self._idle.clear()
         self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
+
+    def _newest(self, pod: Pod) -> Pod:
+        """Return the newer one of what the informer and what the last write brought.
+
+        The informer hears of a write later than the writer.
+        """
+        last = self._written
+        if last is None or last.metadata.uid != pod.metadata.uid:
+            return pod
+        return last if version_of(last.resource_version) > version_of(pod.resource_version) else pod
 
     async def flush(self) -> None:
         """Return when the last status is written, or can no longer be written."""
@@ -55,15 +70,25 @@ class Publisher:
             self._changed.clear()
             if self._wanted is None:
                 continue
-            pod, patch = self._wanted
-            if await self._write(pod, patch) and not self._changed.is_set():
+            pod, status = self._wanted
+            if _is_passing(self._newest(pod), status):
+                await self._gather()
+            pod, status = self._wanted
+            patch = patch_for(self._newest(pod), status)
+            if (not patch or await self._write(pod, patch)) and not self._changed.is_set():
                 self._idle.set()
+
+    async def _gather(self) -> None:
+        """Wait a moment for a newer status."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), _GATHER_SECONDS)
+        self._changed.clear()
 
     async def _write(self, pod: Pod, changes: dict[str, Any]) -> bool:
         meta = pod.metadata
         patch = {"metadata": {"uid": meta.uid}, "status": changes}
         try:
-            await self._context.client.patch(
+            self._written = await self._context.client.patch(
                 kinds.POD,
                 meta.namespace,
                 meta.name,
@@ -86,6 +111,11 @@ class Publisher:
         logger.debug("status not written, trying again: %s", err)
         await asyncio.sleep(_RETRY_SECONDS)
         self._changed.set()
+
+
+def _is_passing(pod: Pod, status: PodStatus) -> bool:
+    """True for a status between the first one, which says that the Pod has begun, and Running."""
+    return status.phase in (None, "Pending") and pod.status.start_time is not None
 
 
 def _conditions(have: list[dict[str, Any]], want: list[dict[str, Any]]) -> list[dict[str, Any]]:
