@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import page
+from bench.api import fairness
 from bench.api.clients import Request, asking, watching
 from bench.api.requests import pod
 from bench.api.servers import STORES, Peer, Server, Start, ours
@@ -241,7 +242,9 @@ def main() -> None:
     rounds = Rounds(starts)
     for number in range(options.rounds):
         rounds.run(number)
-    text = report(rounds)
+    micros = fairness.measure() * 1e6
+    cost = f"To find a request's flow, and a free seat for it, takes {micros:.1f} us."
+    text = f"{report(rounds)}\n{cost}\n"
     print(text)
     missed = verdict(rounds)
     if options.write:

@@ -26,6 +26,7 @@ from control.api.ranges import DEFAULT_RANGE, READY
 from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server import trust
 from control.server.aggregation.register import register
+from control.server.fairness import defaults
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
@@ -68,6 +69,7 @@ async def bootstrap(state: ServerState) -> None:
     for name, value in SYSTEM_PRIORITIES.items():
         content = {"value": value, "description": _USED_FOR[name]}
         await _ensure(state, PRIORITY_CLASS, "", name, content)
+    await _make_flows(state)
     await register(state)
     if data := _trusted(state):
         await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
@@ -93,6 +95,24 @@ async def leave(state: ServerState) -> None:
                 await _publish(state, rest)
     except (StatusError, StoreError, TimeoutError) as err:
         logger.warning("leaving the endpoints of the Service kubernetes: %s", err)
+
+
+async def _make_flows(state: ServerState) -> None:
+    """Create or correct flow schemas and priority levels; a suggested one may be its user's."""
+    for kind, specs in (
+        (defaults.PRIORITY_LEVEL, defaults.levels()),
+        (defaults.FLOW_SCHEMA, defaults.schemas()),
+    ):
+        for name, spec in specs.items():
+            item = state.cache.of(kind).get(storage_key(kind, "", name))
+            notes = (item.wire["metadata"].get("annotations") or {}) if item else {}
+            follows = notes.get(defaults.AUTO_UPDATE, "true") == "true"
+            if item and item.wire.get("spec") == spec:
+                continue
+            if name in defaults.MANDATORY or follows:
+                annotations = {} if item else {defaults.AUTO_UPDATE: "true"}
+                content = {"metadata": {"annotations": annotations}} if annotations else {}
+                await _ensure(state, kind, "", name, content | {"spec": spec})
 
 
 def _is_reachable(state: ServerState) -> bool:

@@ -183,6 +183,16 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     show_default=True,
     help=f"asked in their order: {', '.join(MODES)}",
 )
+@click.option(
+    "--max-requests-inflight",
+    type=click.IntRange(0),
+    default=80,
+    show_default=True,
+    help="with the next one the seats of all priority levels",
+)
+@click.option(
+    "--max-mutating-requests-inflight", type=click.IntRange(0), default=40, show_default=True
+)
 @click.option("--advertise-address", default="127.0.0.1", callback=_ip, show_default=True)
 def main(**given: Any) -> None:
     """Serve the Kubernetes API."""
@@ -217,6 +227,8 @@ class Flags:
     client_ca: Path | None
     token_auth_file: Path | None
     enable_bootstrap_token_auth: bool
+    max_requests_inflight: int
+    max_mutating_requests_inflight: int
     service_account_signing_key_file: Path | None
     service_account_key_file: tuple[Path, ...]
     service_account_issuer: str
@@ -249,6 +261,7 @@ class Flags:
             authorization_modes=self.authorization_mode,
             mounts_tokens=self.service_account_signing_key_file is not None,
             bootstrap_tokens=self.enable_bootstrap_token_auth,
+            most_requests=self.max_requests_inflight + self.max_mutating_requests_inflight,
         )
 
     def _front_proxy(self) -> FrontProxy:

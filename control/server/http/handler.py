@@ -22,6 +22,8 @@ from control.server.aggregation.asked import attributes_at
 from control.server.aggregation.forward import forward, require, serving
 from control.server.bugs import RepeatedBugs
 from control.server.conversion.webhook import converting
+from control.server.fairness.control import FlowControl, seats_of
+from control.server.fairness.schemas import Flow
 from control.server.http import body
 from control.server.http.deadlines import Deadline, Deadlines
 from control.server.http.response import BUSY, in_yaml, json_of, refusal, respond
@@ -70,6 +72,7 @@ class HttpHandler:
         self._bugs = RepeatedBugs()
         self._counts = RequestCounts(state.metrics, state.cache)
         self._deadlines = Deadlines(_SECONDS)
+        self._fairness = FlowControl(state.cache, state.config.most_requests, state.metrics)
         self._cuts: set[Callable[[], None]] = set()  # one for each open watch and stream
 
     async def __call__(self, web_request: web.BaseRequest) -> web.StreamResponse:
@@ -129,10 +132,12 @@ class HttpHandler:
         asked = self._asked(web_request, user)
         wanted = attributes_of(asked, web_request.query)
         _begin(web_request, user, wanted, asked.kind.version)
+        flow = self._fairness.flow(user, wanted)
+        web_request.flow = self._fairness.uids(flow)
         self._authorizer.check(user, asked, wanted)
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
-        verb = verb_of(asked)
+        verb_of(asked)  # raises for a verb that its kind does not have
         web_request.deprecation = deprecation(asked.kind)
         request = _request(web_request, asked, user, accept)
         web_request.notes = request.notes
@@ -143,12 +148,21 @@ class HttpHandler:
             )
         try:
             with Deadline(self._deadlines):
-                with self._holding(user) as holding:
-                    request = await self._with_body(web_request, request, holding, wanted)
-                    answer = await converting(self._state, partial(verb, self._state, request))
-                return await sent(web_request, answer, as_yaml=request.representation.is_yaml)
+                seats = seats_of(asked.verb, self._state.cache.count(asked.kind))
+                async with self._fairness.turn(flow, seats):
+                    return await self._carry_out(web_request, request, flow, wanted)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
+
+    async def _carry_out(
+        self, web_request: ServerRequest, request: ApiRequest, flow: Flow, wanted: AccessAttributes
+    ) -> web.StreamResponse:
+        """Read a request's body, do what it asks, and send the answer."""
+        with self._holding(request.user, flow) as holding:
+            request = await self._with_body(web_request, request, holding, wanted)
+            verb = verb_of(request.info)
+            answer = await converting(self._state, partial(verb, self._state, request))
+        return await sent(web_request, answer, as_yaml=request.representation.is_yaml)
 
     async def _authenticated(self, web_request: ServerRequest) -> User:
         """Return the user as whom a request acts; raises StatusError (401, 403)."""
@@ -256,8 +270,10 @@ class HttpHandler:
         answer = ApiResponse(encode(reviews.review(reviewer, target, received)), 201)
         return in_yaml(web_request, answer) if form.is_yaml else answer
 
-    def _holding(self, user: User) -> Holding:
-        return self._state.bodies.holding(user.name, is_master=MASTERS in user.groups)
+    def _holding(self, user: User, flow: Flow | None = None) -> Holding:
+        """Return what counts a body among those of its flow, or of its user."""
+        whose = f"{flow.schema}/{flow.distinguisher or user.name}" if flow else user.name
+        return self._state.bodies.holding(whose, is_master=MASTERS in user.groups)
 
     async def _extended(
         self, web_request: ServerRequest, user: User, extension: Extension

@@ -14,7 +14,10 @@ from control.server.wire.request import Notes
 from control.server.wire.response import warning_headers
 
 # aiohttp warns of other attributes in Python's development mode.
-_OWN = ("asked", "audit_id", "deprecation", "entry", "json_said", "notes", "visit", "warning")
+_OWN = (
+    *("asked", "audit_id", "deprecation", "entry", "flow", "json_said", "notes", "visit"),
+    "warning",
+)
 
 
 class ServerRequest(web.Request):
@@ -30,6 +33,7 @@ class ServerRequest(web.Request):
     audit_id: str = ""
     deprecation: str = ""  # the warning of its kind
     entry: AuditEntry | None = None  # None: there is no audit log
+    flow: tuple[str, str] = ("", "")  # the UIDs of its flow schema and priority level
     json_said: bytes = b""  # the JSON of an answer in YAML
     notes: Notes | None = None  # what admission says
     visit: Visit | None = None  # its connection
@@ -57,6 +61,9 @@ class ServerRequest(web.Request):
         headers[AUDIT_ID] = self.audit_id or audit_id("")
         if self.notes is not None and self.notes.warnings:
             headers.extend(warning_headers(self.notes.warnings))
+        if self.flow[0]:
+            headers["X-Kubernetes-PF-FlowSchema-UID"] = self.flow[0]
+            headers["X-Kubernetes-PF-PriorityLevel-UID"] = self.flow[1]
         if self.deprecation or self.warning:
             others = headers.popall("Warning", [])  # upstream's filter speaks first
             headers.extend(warning_headers([self.warning, self.deprecation]))

@@ -37,6 +37,11 @@ class FrontProxy:
     allowed_names: tuple[str, ...] = ()
 
 
+# Upstream has 600. One process computes one request at a time: more that have begun only wait, and
+# a user who has begun many is ahead of all others.
+MOST_REQUESTS = 120
+
+
 @dataclass(frozen=True, slots=True)
 class ApiServerConfig:
     """The settings of an API server, as its flags give them."""
@@ -50,6 +55,7 @@ class ApiServerConfig:
     front_proxy: FrontProxy = field(default_factory=FrontProxy)
     authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
     mounts_tokens: bool = False  # True if the server issues tokens of ServiceAccounts
+    most_requests: int = MOST_REQUESTS  # that are answered at a time, but for watches and streams
     bootstrap_tokens: bool = False  # True if new nodes may log in with tokens in Secrets
 
 

@@ -204,6 +204,11 @@ class WatchCache:
             self._kinds[prefix] = KindCache(prefix, self._floor)
         return self._kinds[prefix]
 
+    def count(self, kind: Kind) -> int:
+        """Return the number of objects of a kind in all namespaces; 0 for one without a store."""
+        found = self._kinds.get(storage_prefix(kind))
+        return found.count if found is not None else 0
+
     def counts(self) -> dict[str, int]:
         """Return the number of objects by resource: ``pods``, ``deployments.apps``."""
         found = {}
