@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from debug.doctor.checks import (
     filtered,
     filters,
+    ipv6,
     nodes,
     pods,
     policies,
@@ -54,6 +55,8 @@ CHECKS: dict[str, Check] = {
     "policy-denies": policies.denies,
     "policy-no-dns": policies.no_dns,
     "ipv6-dad": nodes.ipv6_dad,
+    "ipv6-disabled": ipv6.disabled,
+    "ipv6-accept-ra": ipv6.accept_ra,
     "wrong-neighbor": nodes.wrong_neighbor,
 }
 

@@ -12,6 +12,8 @@ _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 def _address(_: object, __: object, given: str | None) -> str | None:
     """Return an address in its usual form; raises BadParameter."""
+    if given and "%" in given:
+        raise click.BadParameter(f"{given[:60]}: a zone is of one host, and a packet has none")
     try:
         return str(ip_address(given)) if given else None
     except ValueError as err:

@@ -58,6 +58,7 @@ SYSCTLS = (
 _OF_LINKS = (
     *("net/ipv4/conf/{}/rp_filter", "net/ipv4/conf/{}/route_localnet"),
     "net/ipv4/conf/{}/forwarding",
+    *("net/ipv6/conf/{}/disable_ipv6", "net/ipv6/conf/{}/accept_ra"),
 )
 
 

@@ -31,13 +31,16 @@ def bridge_filter(look: Look) -> Iterator[Finding]:
             yield ok(check, node.name, "no bridge of Pods on this node")
             continue
         own = machine.filtered.get(bridge.name, False)
-        every = node.sysctl("net/bridge/bridge-nf-call-iptables")
+        versions = sorted({cidr.version for cidr in node.peer.cidrs} or {4})
+        names = [f"net/bridge/bridge-nf-call-{_SAVERS[version]}" for version in versions]
+        every = all(node.sysctl(name) == "1" for name in names)
+        absent = "absent: br_netfilter is not loaded"
         evidence = (
-            f"bridge {bridge.name}: nf_call_iptables {int(own)}",
-            f"net/bridge/bridge-nf-call-iptables: {every or 'absent: br_netfilter is not loaded'}",
+            f"bridge {bridge.name}: nf_call_iptables and nf_call_ip6tables {int(own)}",
+            *(f"{name}: {node.sysctl(name) or absent}" for name in names),
             f"the proxy's mode: {node.mode or 'unknown'}",
         )
-        if own or every == "1" or (node.mode == "ebpf" and machine.pinned):
+        if own or every or (node.mode == "ebpf" and machine.pinned):
             yield ok(check, node.name, "answers between neighbors are translated back", *evidence)
         elif node.mode in _BY_RULES or node.mode == "ebpf":
             yield found(
@@ -50,7 +53,8 @@ def bridge_filter(look: Look) -> Iterator[Finding]:
                 cause="the module br_netfilter is not loaded, or the setting was taken back",
                 consequence="a Pod that calls a Service and reaches a neighbor on its node "
                 "gets the answer from the neighbor's address, and refuses it",
-                fix="modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1",
+                fix="modprobe br_netfilter; "
+                + "; ".join(f"sysctl -w {name.replace('/', '.')}=1" for name in names),
             )
         else:
             yield unknown(check, node.name, "no proxy's mode is known", *evidence)
@@ -102,7 +106,9 @@ def _dropped(
             about=where,
             cause="Docker or a firewall set the policy of FORWARD to drop",
             consequence="Pods reach nothing beyond their node, and nobody there reaches them",
-            fix=f"iptables -I FORWARD -s {net} -j ACCEPT; iptables -I FORWARD -d {net} -j ACCEPT",
+            fix="; ".join(
+                f"{_SAVERS[net.version]} -I FORWARD {side} {net} -j ACCEPT" for side in ("-s", "-d")
+            ),
         )
     elif None in admitted:
         why = "its rules are not plain; ask podwire explain"

@@ -213,33 +213,43 @@ def _filter_of(node: NodeLook, link: str) -> int:
 
 
 def neighbors(look: Look) -> Iterator[Finding]:
-    """The neighbor tables have room (kops#4533)."""
+    """The neighbor tables of both families have room (kops#4533)."""
     for node in look.nodes:
-        limit = node.sysctl("net/ipv4/neigh/default/gc_thresh3")
-        count = sum(one.state not in ("noarp", "permanent") for one in node.space.neighbors)
-        counted = node.machine.statistics if node.machine else {}
-        full = counted.get("arp_cache/table_fulls", 0)
-        evidence = (
-            f"neighbors: {count} entries of {limit or 'unknown'} (gc_thresh3)",
-            f"arp_cache/table_fulls: {full if 'arp_cache/table_fulls' in counted else 'unknown'}",
+        for version in sorted({cidr.version for cidr in node.peer.cidrs} or {4}):
+            yield _neighbors(node, version)
+
+
+def _neighbors(node: NodeLook, version: int) -> Finding:
+    """Tell of the table of IPv4 (ARP) or of IPv6 (NDP)."""
+    family, table = {4: ("ipv4", "arp_cache"), 6: ("ipv6", "ndisc_cache")}[version]
+    limit = node.sysctl(f"net/{family}/neigh/default/gc_thresh3")
+    count = sum(
+        one.state not in ("noarp", "permanent")
+        for one in node.space.neighbors
+        if (":" in one.ip) == (version == 6)
+    )
+    counted = node.machine.statistics if node.machine else {}
+    full = counted.get(f"{table}/table_fulls")
+    evidence = (
+        f"neighbors of IPv{version}: {count} entries of {limit or 'unknown'} (gc_thresh3)",
+        f"{table}/table_fulls: {'unknown' if full is None else full}",
+    )
+    if limit.isdecimal() and count >= int(limit) * 0.9:
+        return found(
+            "neighbor-overflow",
+            Level.FAIL if full or count >= int(limit) else Level.WARN,
+            node.name,
+            f"the neighbor table of IPv{version} is (nearly) full",
+            *evidence,
+            about=f"Node {node.name}",
+            cause="more Pods and hosts on one link than gc_thresh3 allows",
+            consequence="new neighbors cannot be resolved: packets to them are dropped",
+            fix=f"sysctl -w net.{family}.neigh.default.gc_thresh3=16384 (and thresh1, thresh2)",
         )
-        if limit.isdecimal() and count >= int(limit) * 0.9:
-            yield found(
-                "neighbor-overflow",
-                Level.FAIL if full or count >= int(limit) else Level.WARN,
-                node.name,
-                "the neighbor table is (nearly) full",
-                *evidence,
-                about=f"Node {node.name}",
-                cause="more Pods and hosts on one link than gc_thresh3 allows",
-                consequence="new neighbors cannot be resolved: packets to them are dropped",
-                fix="sysctl -w net.ipv4.neigh.default.gc_thresh3=16384 (and thresh1, thresh2)",
-            )
-        elif not limit.isdecimal():
-            why = "the limit is readable in the machine's first network namespace only"
-            yield unknown("neighbor-overflow", node.name, why, *evidence)
-        else:
-            yield ok("neighbor-overflow", node.name, "there is room", *evidence)
+    if not limit.isdecimal():
+        why = "the limit is readable in the machine's first network namespace only"
+        return unknown("neighbor-overflow", node.name, why, *evidence)
+    return ok("neighbor-overflow", node.name, f"there is room for IPv{version}", *evidence)
 
 
 def ipv6_dad(look: Look) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 
 from debug.doctor.look import Look, NodeLook, found, is_alive, ok, unread
+from debug.kernel.values import SpaceState
 from debug.machine.values import Attachment, MachineState, Reservation
 from debug.model import Finding, Level
 
@@ -198,12 +199,21 @@ def _inside_problems(node: NodeLook) -> list[tuple[str, str, str]]:
         have = {str(ip_interface(one.ip).ip) for one in state.addresses}
         for ip in sorted(addresses.get(key, set()) - have):
             found_.append((about, f"its namespace lacks {ip}", f"addresses: {', '.join(have)}"))
-        if not any(route.destination in ("0.0.0.0/0", "::/0") for route in state.routes):
-            found_.append((about, "it has no default route", "main table: no default"))
+        for every in _lacking_defaults(addresses.get(key, set()), state):
+            found_.append((about, "it has no default route", f"main table: no {every}"))
         for link in state.links:
             if link.kind == "veth" and not link.up:
                 found_.append((about, f"its link {link.name} is down", f"link {link.name}: down"))
     return found_
+
+
+def _lacking_defaults(addresses: set[str], state: SpaceState) -> list[str]:
+    """Return the default routes that a Pod lacks: one for each family that the API tells of."""
+    present = {route.destination for route in state.routes}
+    wanted = {"::/0" if ":" in ip else "0.0.0.0/0" for ip in addresses if ip}
+    if not wanted:
+        return [] if present & {"0.0.0.0/0", "::/0"} else ["default"]
+    return sorted(wanted - present)
 
 
 def hairpin(look: Look) -> Iterator[Finding]:

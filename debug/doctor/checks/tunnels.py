@@ -141,7 +141,8 @@ def _is_alike(route: Route, whole: list[Route]) -> bool:
 
 
 def _no_route(node: NodeLook, peer: str, cidr: str, address: str) -> Finding:
-    default = next((one for one in node.space.routes if one.destination == "0.0.0.0/0"), None)
+    every = "::/0" if ":" in cidr else "0.0.0.0/0"
+    default = next((one for one in node.space.routes if one.destination == every), None)
     instead = f"default via {default.gateway}" if default else "no route at all"
     return found(
         "routes",

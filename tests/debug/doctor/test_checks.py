@@ -421,3 +421,31 @@ def test_findings_are_json() -> None:
 def test_every_fault_is_explained() -> None:
     page = (CHECKOUT / "docs/debug/doctor.md").read_text()
     assert [name for name in (*CHECKS, *ALSO) if f'<a id="{name}"></a>' not in page] == []
+
+
+def dual(**parts: Any) -> Snapshot:
+    """The cluster with IPv6 beside IPv4, and other parts of node1's namespace."""
+    nodes = tuple(
+        node(number, podCIDRs=[f"10.244.{number}.0/24", f"fd00:244:{number}::/64"])
+        for number in (1, 2)
+    )
+    return replace(with_node(**parts), cluster=with_objects(nodes=nodes).cluster)
+
+
+def test_each_family_has_its_own_neighbor_table() -> None:
+    many = tuple(Neighbor(2, f"fd00::{one:x}", "stale", "02::1") for one in range(1, 1020))
+    limits = {f"net/{one}/neigh/default/gc_thresh3": "1024" for one in ("ipv4", "ipv6")}
+    shown = dual(neighbors=many, sysctls={**SPACE.sysctls, **limits})
+    found = examine(shown, "node1", ["neighbor-overflow"])
+    assert [(one.level, "IPv6" in one.summary) for one in found] == [
+        (Level.OK, False),
+        (Level.WARN, True),
+    ]
+
+
+def test_a_link_that_is_too_short_for_ipv6_has_none() -> None:
+    links = tuple(replace(one, mtu=1200) if one.name == "podwire0" else one for one in SPACE.links)
+    assert [one.level for one in examine(dual(), "node1", ["ipv6-disabled"])] == [Level.OK]
+    (found,) = examine(dual(links=links), "node1", ["ipv6-disabled"])
+    assert (found.level, found.about) == (Level.FAIL, "link podwire0")
+    assert "1200, less than 1280" in found.summary

@@ -134,6 +134,8 @@ def test_a_source_address_is_only_of_what_comes_from_outside(lab: Spaces, alone:
         explain(alone, "outside", "203.0.113.2", source_address="2001:db8::7")
     done = CliRunner().invoke(main, ["--source-address", "home", "outside", "web"])
     assert done.exit_code == 2 and "does not appear to be" in done.output
+    done = CliRunner().invoke(main, ["--source-address", "fe80::1%eth0", "outside", "web"])
+    assert done.exit_code == 2 and "a packet has none" in done.output
 
 
 SERVICE = {
