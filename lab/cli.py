@@ -252,6 +252,20 @@ def counters(name: str, detail: str) -> None:
     light_commands.set_counters(name, detail)
 
 
+@set_.command()
+@name_option
+@click.argument("kind", type=click.Choice(STORES))
+def store(name: str, kind: str) -> None:
+    """Keep the objects in a store of this KIND from now on; Pods go on running.
+
+    The API server ends, its objects are copied, and it starts again: who asks meanwhile waits. For
+    labs with one control plane.
+    """
+    from lab import commands
+
+    commands.set_store(name, kind)
+
+
 @main.command()
 @name_option
 @click.option("-n", "--namespace", default="default", show_default=True, help="Ask as a Pod of it.")

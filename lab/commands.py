@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from lab import addons, halt, join, needs, resume
+from lab import addons, halt, join, needs, resume, store_change
 from lab import demo as demonstration
 from lab import dns as cluster_dns
 from lab import publish as publishing
@@ -222,6 +222,16 @@ def stop(name: str) -> None:
     with plain_errors(), lab.changing():
         halt.stop_lab(lab, running(name)[1])
     click.echo(f"lab {name} is stopped; start it with: podwire lab start{named(lab)}")
+
+
+def set_store(name: str, kind: str) -> None:
+    """Move a running lab's objects into a store of another kind."""
+    need_root()
+    lab, _ = running(name)
+    steps = Steps(Console())
+    with plain_errors(), lab.changing():
+        store_change.set_store(lab, running(name)[1], kind, steps)
+    click.echo(f"lab {name} keeps its objects in {kind}")
 
 
 def show_names(name: str, asked: str, output: str, **how: Any) -> None:

@@ -33,10 +33,10 @@ def to_file(lab: LabDir, spec: LabSpec, file: Path, *, running: bool) -> None:
     """Copy a lab's etcd into a file of SQLite; raises StoreError, OSError."""
 
     def act(url: str) -> None:
-        asyncio.run(_copied(url, f"sqlite:{file}?sync=normal"))
+        asyncio.run(copied(url, f"sqlite:{file}?sync=normal"))
 
     if running:
-        return _inside(lab, spec, act)
+        return inside(lab, spec, act)
     with tempfile.TemporaryDirectory(prefix="podwire-etcd-") as folder:
         data = {machine.name: Path(folder) / machine.name for machine in control_machines(spec)}
         for name, copied in data.items():
@@ -52,7 +52,7 @@ def from_file(lab: LabDir, spec: LabSpec) -> None:
     """
     file = file_of(lab)
     data = {m.name: lab.machine(m.name) / "var" / _FOLDER for m in control_machines(spec)}
-    _apart(lab, spec, data, lambda url: asyncio.run(_copied(f"sqlite:{file}", url)))
+    _apart(lab, spec, data, lambda url: asyncio.run(copied(f"sqlite:{file}", url)))
     for left in file.parent.glob(f"{file.name}*"):
         left.unlink()
 
@@ -62,7 +62,8 @@ def file_of(lab: LabDir) -> Path:
     return lab.path / head.STORE
 
 
-async def _copied(source: str, target: str) -> None:
+async def copied(source: str, target: str) -> None:
+    """Copy a store into an empty one, by their URLs; raises StoreError."""
     old = await open_when_ready(source)
     try:
         new = await open_when_ready(target)
@@ -74,7 +75,7 @@ async def _copied(source: str, target: str) -> None:
         await old.close()
 
 
-def _inside(lab: LabDir, spec: LabSpec, act: Callable[[str], T]) -> T:
+def inside(lab: LabDir, spec: LabSpec, act: Callable[[str], T]) -> T:
     """Carry out ``act`` in the network of a control plane that runs, with the URL of its etcd."""
     pids = {machine.name: machine.pid for machine in look(lab).machines}
     name = next((name for name in spec.controls if pids.get(name)), None)

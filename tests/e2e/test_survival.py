@@ -1,5 +1,6 @@
 """kill -9 of any component: established connections continue, and the cluster converges."""
 
+import json
 import os
 import signal
 import socket
@@ -239,3 +240,38 @@ def test_a_lab_stops_and_starts_again(web):
     assert addresses(web) == before
     assert web.get("service", "web")["spec"]["clusterIP"] == service
     eventually(lambda: set(web.ask_from_node("node4", service, 80, 90)) == set(before))
+
+
+def version(lab):
+    """Return the resourceVersion of a list."""
+    listed = json.loads(lab.kubectl("get", "--raw", "/api/v1/nodes"))
+    return int(listed["metadata"]["resourceVersion"])
+
+
+def test_the_store_is_moved_to_etcd_and_back_under_running_pods(web):
+    before, service = identity(web), web.get("service", "web")["spec"]["clusterIP"]
+    secret = web.kubectl("create", "secret", "generic", "kept", "--from-literal=a=b", "-o", "name")
+    uids = {
+        one["metadata"]["uid"] for one in web.get("deployments,secrets,services,nodes")["items"]
+    }
+    newest = version(web)
+    with web.load("node1", service, 80, 0.02) as load:
+        for kind, parts in (("etcd", {"etcd"}), ("sqlite", set())):
+            said = podwire("lab", "set", "store", kind, "--name", web.name)
+            assert f"lab {web.name} keeps its objects in {kind}" in said
+            control = web.status()["machines"][0]
+            running = {part["name"] for part in control["components"] if part["pid"]}
+            assert running & {"etcd"} == parts
+            assert version(web) > newest  # clients never see it go back
+            newest = version(web)
+            replicas = 5 if kind == "etcd" else 4
+            web.kubectl("scale", "deployment", "web", f"--replicas={replicas}")
+            web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+            eventually(lambda n=replicas: len(web.pods()) == n)
+    assert load["failures"] == [], load
+    after = identity(web)
+    assert sum(after.get(uid) == before[uid] for uid in before) >= 3  # none was made anew
+    assert {uid: seen for uid, seen in after.items() if uid in before}.items() <= before.items()
+    assert web.kubectl("get", "secret", "kept", "-o", "name") == secret
+    again = web.get("deployments,secrets,services,nodes")["items"]
+    assert uids <= {one["metadata"]["uid"] for one in again}

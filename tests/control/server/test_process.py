@@ -4,11 +4,8 @@ import asyncio
 import base64
 import re
 import signal
-import socket
-import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -20,54 +17,10 @@ from control.server.access.authn import Authenticator, TokenFileError, load_toke
 from control.server.cli import main
 from tests.support.control.requests import CORE, config_map
 from tests.support.control.secured import Secured
+from tests.support.control.server_process import Process
 from tests.support.parts import program
 
 MAPS = f"{CORE}/configmaps"
-
-
-class Process:
-    """A ``podwire apiserver`` in a directory with certificates and a store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        self.running: asyncio.subprocess.Process | None = None
-        authority = create_authority("test")
-        authority.save(folder, "ca")
-        issue(authority, Identity("server", hosts=("127.0.0.1",))).save(folder, "server")
-        issue(authority, Identity("admin", ("system:masters",))).save(folder, "admin")
-
-    async def start(self, *more: str) -> None:
-        fd = self.listening.fileno()
-        files = {"tls-cert": "server.crt", "tls-key": "server.key", "client-ca": "ca.crt"}
-        flags = [f"--{flag}={self.folder / name}" for flag, name in files.items()]
-        self.running = await asyncio.create_subprocess_exec(
-            *program("apiserver"),
-            f"--store=sqlite:{self.folder}/store.db",
-            f"--listen-fd={fd}",
-            *flags,
-            *more,
-            pass_fds=[fd],
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def end(self, number: signal.Signals) -> tuple[int, str]:
-        assert self.running is not None
-        self.running.send_signal(number)
-        _, err = await self.running.communicate()
-        code, self.running = self.running.returncode, None
-        assert code is not None
-        return code, err.decode()
-
-    @asynccontextmanager
-    async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        tls = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-        tls.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
-        connector = aiohttp.TCPConnector(ssl=tls)
-        url = f"https://127.0.0.1:{self.port}"
-        async with aiohttp.ClientSession(url, connector=connector) as session:
-            yield session
 
 
 @pytest.fixture
