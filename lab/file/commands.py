@@ -141,6 +141,8 @@ def _short(file: LabFile) -> dict[str, Any]:
         {key: value for key, value in node.items() if usual.get(key) != value}
         for node in document["nodes"]
     ]
+    if not document["hollow"]:
+        del document["hollow"]
     if document["controlPlane"] == {"machines": 1, "store": SQLITE}:
         del document["controlPlane"]
     document["dns"] = {key: value for key, value in document["dns"].items() if value}
