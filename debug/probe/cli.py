@@ -59,7 +59,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="How long TCP connects take, and how they fail.")
 @_probe_options
 def connects(**options: Any) -> None:
     """Show how long TCP connects take, by Service and endpoint, and how they fail.
@@ -72,7 +72,7 @@ def connects(**options: Any) -> None:
     _run("connects", **options)
 
 
-@main.command()
+@main.command(short_help="The latency of TCP connections that end.")
 @_probe_options
 def sockets(**options: Any) -> None:
     """Show the latency of TCP connections that end, by Service and endpoint.
@@ -84,7 +84,7 @@ def sockets(**options: Any) -> None:
     _run("sockets", **options)
 
 
-@main.command()
+@main.command(short_help="The TCP segments that are sent again.")
 @_probe_options
 def retransmits(**options: Any) -> None:
     """Show the TCP segments that are sent again: by whom, to whom, of which Service.
@@ -95,7 +95,7 @@ def retransmits(**options: Any) -> None:
     _run("retransmits", **options)
 
 
-@main.command()
+@main.command(short_help="The packets that the kernel drops, and why.")
 @_probe_options
 def drops(**options: Any) -> None:
     """Count the packets that the kernel drops: by its function, its reason, and for whom they were.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
+import click
 from msgspec import Struct, to_builtins
 from rich.console import Console
 
@@ -67,6 +68,7 @@ def run(name: str, where: tuple[str | None, bool, Path | None], how: How) -> Non
     with plain_errors():
         where = decided(*where)
         scene = Scene(lambda: _look(where), how.node)
+        _need_named(how.wanted, scene.cluster)
         with Console(stderr=True).status("loading the program"):  # which bcc compiles before
             means, refused = opened(PROBES[name], how.by)
         try:
@@ -80,6 +82,21 @@ def run(name: str, where: tuple[str | None, bool, Path | None], how: How) -> Non
             _print(found, how)
         finally:
             means.close()
+
+
+def _need_named(wanted: Wanted, cluster: ClusterState) -> None:
+    """Refuse the name of what is not there, of which nothing would ever be heard.
+
+    Without the API's objects nothing is known of names. Raises ClickException.
+    """
+    if cluster == ClusterState():
+        return
+    for kind, name, objects_ in (
+        ("Service", wanted.service, cluster.services),
+        ("Pod", wanted.pod, cluster.pods),
+    ):
+        if name and all("/".join(one.key) != name for one in objects_):
+            raise click.ClickException(f"there is no {kind} {name}: write NAMESPACE/NAME")
 
 
 def _look(where: tuple[str | None, bool, Path | None]) -> tuple[Ground, ClusterState]:

@@ -77,7 +77,8 @@ class Scene:
         self._look, self._node = look, node
         self._places: dict[int, Place] = {}
         self._strangers: set[int] = set()
-        self.names = Names(ClusterState())
+        self.cluster = ClusterState()  # empty if the API's objects are not known
+        self.names = Names(self.cluster)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -89,7 +90,7 @@ class Scene:
             found.node(self._node)  # or say which there are
         self._places |= dict(by_inode(found.places))  # with those of Pods that have ended
         if cluster != ClusterState():  # or it cannot be asked any more
-            self.names = Names(cluster)
+            self.cluster, self.names = cluster, Names(cluster)
 
     @property
     def count(self) -> tuple[int, int]:

@@ -501,13 +501,28 @@ def test_a_table_has_a_histogram_of_each_service(run_with) -> None:
     ("option", "value", "count"),
     [
         ("--service", "ns/web", 1),
-        ("--service", "web", 0),  # of the namespace default
-        ("--service", "ns/we", 0),
-        ("--pod", "ns/web", 0),
+        ("--service", "ns/ports", 0),
     ],
 )
 def test_findings_are_filtered(run_with, option: str, value: str, count: int) -> None:
     assert len(run_with("-f", option, value)[0].splitlines()) == count
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--service", "web", "there is no Service default/web"),
+        ("--service", "ns/we", "there is no Service ns/we"),
+        ("--pod", "ns/nobody", "there is no Pod ns/nobody"),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, option: str, value: str, told: str
+) -> None:
+    monkeypatch.setattr(naming, "by_inode", lambda _: [(1, HERE)])
+    monkeypatch.setattr(commands, "_look", lambda _: (Ground((HERE,)), STATE))
+    ended = CliRunner().invoke(load("probe"), ["connects", "--here", option, value])
+    assert ended.exit_code == 1 and told in ended.stderr
 
 
 @pytest.mark.parametrize(("pod", "admitted"), [("ns/a", True), ("ns/b", True), ("ns/c", False)])
