@@ -73,9 +73,15 @@ def parse_filter(text: str, namespace: str, cluster: ClusterState | None) -> Mat
             protocol = word
         else:
             raise EndError(f"{term[:80]!r} is no term of a filter: {_TERMS}")
-    if not hosts or len(hosts) > _MOST_HOSTS:
-        raise EndError(f"a filter needs a host, and at most {_MOST_HOSTS} addresses: host 10.0.0.1")
-    return Match(tuple(dict.fromkeys(hosts)), tuple(sorted(ports - {0})), protocol)
+    hosts = list(dict.fromkeys(hosts))
+    if not hosts:
+        raise EndError("a filter needs a host, such as: host 10.0.0.1")
+    if len(hosts) > _MOST_HOSTS:
+        raise EndError(
+            f"this filter is of {len(hosts)} addresses, those of a Service's endpoints among them, "
+            f"and at most {_MOST_HOSTS} can be asked for: name a Pod, or the ClusterIP alone"
+        )
+    return Match(tuple(hosts), tuple(sorted(ports - {0})), protocol)
 
 
 def _addresses(target: Target, cluster: ClusterState | None) -> list[str]:

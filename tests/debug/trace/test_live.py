@@ -38,3 +38,13 @@ def test_what_is_no_filter_is_refused(text: str) -> None:
 def test_a_term_that_would_mean_something_else_is_refused(term: str) -> None:
     with pytest.raises(EndError, match="is no term of a filter"):
         parse_filter(f"host 10.0.0.1 and {term}", "default", None)
+
+
+def test_a_filter_of_too_many_addresses_says_how_many() -> None:
+    every = " and ".join(f"host 10.0.0.{number}" for number in range(1, 46))
+    with pytest.raises(EndError, match=r"of 45 addresses.* at most 30"):
+        parse_filter(every, "default", None)
+    twice = " and ".join(["host 10.0.0.1"] * 40)
+    assert parse_filter(twice, "default", None).hosts == ("10.0.0.1",)
+    with pytest.raises(EndError, match="needs a host"):
+        parse_filter("tcp", "default", None)
