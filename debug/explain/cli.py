@@ -40,6 +40,11 @@ def _address(_: object, __: object, given: str | None) -> str | None:
     help="Branches of one choice that are followed.",
 )
 @click.option("--new", is_flag=True, help="As if no connection were tracked yet.")
+@click.option(
+    "--packet",
+    is_flag=True,
+    help="A packet as podwire trace sends it: no process calls, so no program sees a call.",
+)
 @click.option("--no-reply", is_flag=True, help="Leave out the way of the answer.")
 @output_option
 @click.argument("source", metavar="SRC")

@@ -130,7 +130,8 @@ def explained_by(
 
     def led(spaces: Spaces) -> tuple[State, Branch]:
         outside = Outside(switch(found), _strangers(options))
-        walk = Walk(spaces, names, options["most"], outside, evidence.programs)
+        calls = not options.get("packet")
+        walk = Walk(spaces, names, options["most"], outside, evidence.programs, calls=calls)
         if place is None:
             return from_outside(walk, spaces, found, call)
         space = spaces.of(place)

@@ -1,19 +1,28 @@
-"""What podwire's eBPF programs do to a program's call of a Service, before there is a packet.
+"""What podwire's eBPF programs do: to a process's call of a Service, before there is a packet, and
+to a packet that comes in by a link.
 
-Source: proxy/backends/ebpf/bpf/sockets.bpf.c. A call that the programs leave as it is meets the
-rules of nftables, which have the same meaning.
+Source: proxy/backends/ebpf/bpf/sockets.bpf.c and packets.bpf.c. What the programs leave as it is
+meets the rules of nftables, which have the same meaning.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from debug.explain.space import Space
-from debug.machine.programs import SavedClient, client, frontends, has_programs, restored
+from debug.machine.programs import (
+    SavedClient,
+    client,
+    frontends,
+    has_programs,
+    pod_ranges,
+    restored,
+)
 from debug.places import Place
-from debug.ruleset.packet import NAMES, Packet
+from debug.ruleset.packet import ACK, NAMES, RST, SYN, TCP, UDP, Packet
 from proxy.backends.ebpf.counters import number_of_port
+from proxy.backends.ebpf.layout import PodRanges
 from proxy.backends.installed import Installed, Share, Shares
 from proxy.desired.portals import Frontend, Masquerade
 from proxy.model.values import Address, Family, Network, Protocol, Target
@@ -21,6 +30,7 @@ from proxy.model.values import Address, Family, Network, Protocol, Target
 if TYPE_CHECKING:
     from debug.snapshot import Snapshot
 
+_FLAGS = SYN | ACK | RST | 0x01  # FIN
 _FAMILIES = {4: Family.V4, 6: Family.V6}
 
 
@@ -37,12 +47,25 @@ class Call:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """A flow that a program enters into conntrack when its first packet comes in by a link.
+
+    Each share has the source that its packets get; None: their own.
+    """
+
+    name: str
+    shares: tuple[tuple[Share, Address | None], ...] = ()
+    unknown: str = ""
+
+
 class Programs:
     """The programs of the nodes, whose maps are read when a call is looked at."""
 
     def __init__(self, places: Sequence[Place]) -> None:
         self._nodes = {place.node: place for place in places if place.pod is None}
         self._known: dict[str, Mapping[Frontend, Installed]] = {}
+        self._ranges: dict[str, PodRanges] = {}
 
     def run_on(self, space: Space) -> bool:
         """Return True if a node's calls and frames go through podwire's programs."""
@@ -60,23 +83,22 @@ class Programs:
         key = Frontend(
             _FAMILIES[packet.version], packet.destination, packet.ports[1], Protocol(name)
         )
-        node = space.place.node
-        if node not in self._known:
-            self._known[node] = self._frontends(node)
-        found = self._known[node].get(key)
+        found = self._served(space).get(key)
         if found is None:
             return None
         if space.place.pod is None:
             return _of_node(found)
         call = _of_pod(found, packet)
-        return call if call is None or not found.affinity else self._kept(node, call, found, packet)
+        return (
+            call if call is None or not found.affinity else self._kept(space, call, found, packet)
+        )
 
-    def _kept(self, node: str, call: Call, found: Installed, packet: Packet) -> Call:
+    def _kept(self, space: Space, call: Call, found: Installed, packet: Packet) -> Call:
         """Return the call of a client that keeps its endpoint for a time."""
         if not found.name or not call.shares:
             return Call(call.name, unknown="which client has which endpoint: no name is known")
         number = number_of_port(found.name, str(found.frontend.protocol))
-        had = self._client(node, number, packet.source)
+        had = self._client(space.place.node, number, packet.source)
         left = (found.affinity or 0) - (had.age if had else 0)
         if had is None or left <= 0:
             return replace(call, note="affinity: the client has no endpoint yet")
@@ -88,6 +110,50 @@ class Programs:
 
     def _client(self, node: str, portal: int, address: Address) -> SavedClient | None:
         return client(self._nodes[node], portal, address)
+
+    def received(self, space: Space, packet: Packet) -> Balanced | None:
+        """Return what becomes of a flow's first packet; None if the programs leave it to rules.
+
+        Raises KernelRefusedError.
+        """
+        if packet.protocol not in (TCP, UDP) or space.place.pod or not self.run_on(space):
+            return None
+        if packet.protocol == TCP and packet.transport[13] & _FLAGS != SYN:
+            return None
+        found = self._frontend(space, packet)
+        ranges = self._pod_ranges(space) if found else None
+        if found is None or ranges is None or ranges.by_interface:
+            return None
+        call = _of_packet(found, packet, ranges)
+        if call and not call.unknown and found.affinity:
+            call = self._kept(space, call, found, packet)
+        if call is None:
+            return None
+        if call.unknown:
+            return Balanced(call.name, unknown=call.unknown)
+        return _balanced(call, found, packet, ranges, lambda to: space.fib.route(to).source)
+
+    def _frontend(self, space: Space, packet: Packet) -> Installed | None:
+        """Return the frontend that a packet calls: an address of its own, or a NodePort."""
+        protocol = Protocol(NAMES[packet.protocol].upper())
+        family, port = _FAMILIES[packet.version], packet.ports[1]
+        served, to = self._served(space), packet.destination
+        own = served.get(Frontend(family, to, port, protocol))
+        if own is None and to in space.addresses:
+            return served.get(Frontend(family, None, port, protocol))
+        return own
+
+    def _served(self, space: Space) -> Mapping[Frontend, Installed]:
+        node = space.place.node
+        if node not in self._known:
+            self._known[node] = self._frontends(node)
+        return self._known[node]
+
+    def _pod_ranges(self, space: Space) -> PodRanges | None:
+        node = space.place.node
+        if node not in self._ranges:
+            self._ranges[node] = pod_ranges(self._nodes[node])
+        return self._ranges[node]
 
     def _frontends(self, node: str) -> Mapping[Frontend, Installed]:
         return frontends(self._nodes[node])
@@ -109,11 +175,55 @@ class SavedPrograms(Programs):
         """See ``Programs``."""
         return self._saved.get(space.place.node) is not None
 
+    def _pod_ranges(self, space: Space) -> PodRanges | None:
+        del space
+        return None  # it is not in a snapshot: rules of the same meaning are
+
     def _frontends(self, node: str) -> Mapping[Frontend, Installed]:
         return dict(map(restored, self._saved[node] or ()))
 
     def _client(self, node: str, portal: int, address: Address) -> SavedClient | None:
         return self._clients.get((node, portal, str(address)))
+
+
+def _of_packet(found: Installed, packet: Packet, ranges: PodRanges) -> Call | None:
+    """Return among which endpoints a program chooses for a packet; None if it leaves it."""
+    from_pod = _is_in(packet.source, ranges)
+    inside = found.inside if from_pod else None
+    shares = found.shares if inside is None else inside
+    if not shares or (found.sources is not None and not _admits(found.sources, packet.source)):
+        return None
+    if ranges.direct and not from_pod:
+        return Call(found.name, unknown="the program may leave the answer to the endpoint's node")
+    return Call(found.name, shares)
+
+
+def _balanced(
+    call: Call,
+    found: Installed,
+    packet: Packet,
+    ranges: PodRanges,
+    source_to: Callable[[Address], str],
+) -> Balanced | None:
+    """Return what ``balance`` of packets.bpf.c does; ``source_to`` is of the node's routes."""
+    caller = packet.source
+    from_pod = _is_in(caller, ranges)
+    hides = found.masquerade is Masquerade.ALWAYS
+    hides |= found.masquerade is Masquerade.NOT_PODS and not from_pod
+    made: list[tuple[Share, Address | None]] = []
+    for share in call.shares:
+        to = share.target.address
+        if hides or to == caller:
+            made.append((share, ip_address(source_to(to))))
+        elif from_pod and not _is_in(to, ranges):
+            return None  # others' rules may masquerade it
+        else:
+            made.append((share, None))
+    return Balanced(f"{call.name} ({call.note})" if call.note else call.name, tuple(made))
+
+
+def _is_in(address: Address, ranges: PodRanges) -> bool:
+    return _admits(ranges.ranges, address)
 
 
 def _of_node(found: Installed) -> Call | None:

@@ -12,10 +12,11 @@ from ipaddress import ip_address
 import msgspec
 
 from debug.cluster import Names
+from debug.explain.balance import begins, entered
 from debug.explain.bridges import Bridges, Steps
 from debug.explain.here import Here, Then, answer, prefixed
 from debug.explain.naming import closed_text, entry_text, packet_text, rule_lines
-from debug.explain.programs import Call, Programs
+from debug.explain.programs import Balanced, Call, Programs
 from debug.explain.refusal import refusal
 from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
 from debug.explain.space import Space, Spaces
@@ -51,17 +52,20 @@ class Walk:
         most: int = 16,
         outside: Outside | None = None,
         programs: Programs | None = None,
+        *,
+        calls: bool = True,
     ) -> None:
         self._spaces, self._names, self._most = spaces, names, most
         self._outside = outside or Outside()
         self._wires, self._programs = Wires(spaces), programs or Programs(spaces.places)
         steps = Steps(self._hook, self._receive, self._routed, self._hop)
         self._bridges = Bridges(self._programs, steps)
+        self._calls = calls  # a process calls, which sends a packet; else there is only a packet
 
     def begin(self, space: Space, state: State) -> Branch:
         """Send a packet, and its answer back."""
         here = Here(space, state, called=state.packet.flow_tuple)
-        call = self._programs.called(space, state.packet)
+        call = self._programs.called(space, state.packet) if self._calls else None
         then = self.send if call is None else lambda one: self._called(one, call)
         return self._known(here, then)
 
@@ -180,7 +184,24 @@ class Walk:
         if self._is_outside(space, state.packet.destination):
             return self._arrived_outside(came, self.send)
         called = state.packet.destination
-        return self._hook(came, Hook.PREROUTING, lambda one: self._unless_back(one, called))
+        back: Then = lambda one: self._unless_back(one, called)  # noqa: E731
+        then: Then = lambda one: self._hook(one, Hook.PREROUTING, back)  # noqa: E731
+        found = self._programs.received(space, state.packet)
+        return self._balanced(came, found, then) if found and begins(came) else then(came)
+
+    def _balanced(self, here: Here, found: Balanced, then: Then) -> Branch:
+        """Go on with a flow that a program enters into conntrack, before any rule."""
+        if found.unknown:
+            return self._end(here, UNKNOWN, f"eBPF: {found.unknown}")
+        ways = sorted(entered(here, found), key=lambda way: -way[0].weight)
+        made = []
+        for on, line in ways[: self._most]:
+            hop = self._hop(on, "program", "", (line,))
+            made.append(prefixed([hop], self._known(on, then)))
+        if rest := ways[self._most :]:
+            left = here.at(weight=sum((on.weight for on, _ in rest), Fraction(0)))
+            made.append(self._end(left, UNKNOWN, f"{len(rest)} more ways: --most"))
+        return made[0] if len(made) == 1 else _parted(made)
 
     def _unless_back(self, here: Here, called: Address) -> Branch:
         """Route a packet, unless a bridge would have to send it back to where it came from.

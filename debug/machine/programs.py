@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 from msgspec import Struct
 
 from debug.places import Place, inside
+from proxy.backends.ebpf.layout import PodRanges
 from proxy.backends.ebpf.mounts import MAPS
 from proxy.backends.installed import Installed, InstalledKind, Share, Shares
 from proxy.desired.portals import Frontend, Masquerade
@@ -87,6 +88,14 @@ def tables(node: Place) -> dict[str, Entries]:
     from proxy.backends.ebpf.installed.tables import read_tables  # only in mode ebpf
 
     return dict(read_tables(node.root))
+
+
+def pod_ranges(node: Place) -> PodRanges:
+    """Read how a node's programs know Pods. Raises KernelRefusedError."""
+    from proxy.backends.ebpf.installed.maps import MapReader  # only in mode ebpf
+
+    with MapReader(node.root / MAPS.relative_to("/")) as reader:
+        return reader.pod_ranges()
 
 
 def saved(found: Mapping[Frontend, Installed]) -> Iterator[SavedFrontend]:

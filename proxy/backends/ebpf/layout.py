@@ -197,6 +197,11 @@ def pack_callers(pool: int, addresses: Iterable[bytes]) -> list[bytes]:
     return [number + _as_ipv6(address) + _NO_PORT for address in addresses]
 
 
+def pack_end(address: str, port: int, protocol: int) -> bytes:
+    """Pack ``struct target`` of one end of a flow; ``protocol`` is 0 but for what is called."""
+    return pack_address(ip_address(address)) + struct.pack("!H", port) + struct.pack("=H", protocol)
+
+
 def pack_admitted(ranges: int, network: Network) -> bytes:
     """Pack ``struct admitted``: one of the source ranges with the ID ``ranges``."""
     bits = 32 + network.prefixlen + (96 if network.version == 4 else 0)
@@ -240,6 +245,27 @@ def unpack_options(data: bytes) -> tuple[int, EbpfOptions]:
 def unpack_member(data: bytes) -> tuple[int, Target]:
     """Return the number of the pool and the target of ``struct member``."""
     return int.from_bytes(data[:4], sys.byteorder), Target.of(*unpack_target(data[4:])[:2])
+
+
+class PodRanges(NamedTuple):
+    """How the programs know Pods: by ``ranges``, or some by interface, which no map tells."""
+
+    ranges: tuple[Network, ...]
+    by_interface: bool
+    direct: bool  # some frontends are served by direct server return
+
+
+def unpack_settings(data: bytes) -> PodRanges:
+    """Return of ``struct settings`` what decides whose packets are translated."""
+    _, _, by_range, by_interface, _, direct, _ = _CHOICES.unpack_from(data)
+    parts = [data[_CHOICES.size + at : _CHOICES.size + at + 32] for at in (0, 32)]
+    ranges = [_unpack_range(part) for bit, part in enumerate(parts) if by_range >> bit & 1]
+    return PodRanges(tuple(ranges), bool(by_interface), bool(direct))
+
+
+def _unpack_range(data: bytes) -> Network:
+    first, bits = unpack_address(data[:16]), int.from_bytes(data[16:], "big").bit_count()
+    return ip_network(f"{first}/{bits - 96 if first.version == 4 else bits}")
 
 
 def _pack_range(network: Network | None) -> bytes:

@@ -128,6 +128,14 @@ class BpfObject:
         if found:
             self._library.check(self._bpf.bpf_map__reuse_fd(found, other.fd), f"sharing {name}")
 
+    def set_constants(self, data: bytes) -> None:
+        """Give the object's constants (``const volatile``) their values, packed in their order."""
+        size = ctypes.c_size_t()
+        found = self._bpf.bpf_map__initial_value(self._map(".rodata"), ctypes.byref(size))
+        if not found or size.value != len(data):
+            raise KernelRefusedError("ebpf: the object file has other constants; run bin/setup")
+        ctypes.memmove(found, data, len(data))
+
     def load(self) -> None:
         """Create the maps and let the kernel verify the programs."""
         self._library.check(self._bpf.bpf_object__load(self._object), "loading the programs")
@@ -356,6 +364,7 @@ def _load() -> ctypes.CDLL:
         "bpf_object__open_file",
         "bpf_object__find_map_by_name",
         "bpf_object__find_program_by_name",
+        "bpf_map__initial_value",
     ):
         getattr(bpf, name).restype = ctypes.c_void_p
     pointer = ctypes.c_void_p
@@ -367,6 +376,7 @@ def _load() -> ctypes.CDLL:
         "bpf_object__find_program_by_name": [pointer, ctypes.c_char_p],
         "bpf_map__fd": [pointer],
         "bpf_map__set_max_entries": [pointer, ctypes.c_uint32],
+        "bpf_map__initial_value": [pointer, pointer],
         "bpf_map__reuse_fd": [pointer, ctypes.c_int],
         "bpf_map__set_pin_path": [pointer, ctypes.c_char_p],
         "bpf_program__fd": [pointer],

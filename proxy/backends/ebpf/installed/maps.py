@@ -8,23 +8,28 @@ from proxy.backends.ebpf.layout import (
     ADMITTED,
     FORWARD,
     ROW,
+    SETTINGS,
     SLOT,
     TARGET,
     ForwardEntry,
+    PodRanges,
     Pool,
+    pack_end,
     unpack_admitted,
     unpack_forward,
     unpack_row,
+    unpack_settings,
     unpack_slot,
     unpack_target,
 )
 from proxy.backends.ebpf.libbpf import BpfMap, Libbpf, pinned
+from proxy.backends.ebpf.maps import memory_pin
 from proxy.backends.ebpf.mounts import LINKS, MAPS
 from proxy.backends.ebpf.sockets import PROGRAMS
 from proxy.backends.installed import Installed, InstalledKind, Layer, Shares, even
 from proxy.desired.portals import Frontend, RefusalAction
 from proxy.model.errors import KernelRefusedError
-from proxy.model.values import PROTOCOL_NUMBERS, Family, Network, Target
+from proxy.model.values import PROTOCOL_NUMBERS, Address, Family, Network, Protocol, Target
 
 BY = "ebpf"
 _PROTOCOLS = {code: one for one, code in PROTOCOL_NUMBERS.items()}
@@ -91,6 +96,10 @@ class MapReader:
             elif known is not None:
                 yield known
 
+    def pod_ranges(self) -> PodRanges:
+        """Return how the programs know Pods. Raises KernelRefusedError."""
+        return unpack_settings(self._map("settings").lookup(bytes(4), SETTINGS))
+
     def _installed(
         self, frontend: Frontend, forward: ForwardEntry, known: Installed | None
     ) -> Installed:
@@ -130,6 +139,10 @@ class MapReader:
     def _entries(self, name: str, key: int, value: int) -> list[tuple[bytes, bytes]]:
         return list(self._map(name).entries(key, value))
 
+    def find(self, name: str, key: bytes, size: int) -> bytes | None:
+        """Return the value of a key, of ``size`` bytes; None if there is none."""
+        return self._map(name).find(key, size)
+
     def _map(self, name: str) -> BpfMap:
         fd = pinned(self._library, self._folder / name)
         if fd is None:
@@ -140,6 +153,21 @@ class MapReader:
         opened = BpfMap(self._library, fd, name, own=True)
         self._open.callback(opened.close)
         return opened
+
+
+End = tuple[str, int]  # an address and a port
+
+
+def flow_sent_on(maps: Path, protocol: str, client: End, called: End) -> tuple[Address, int] | None:
+    """Return the endpoint on another node to which a node sends a flow as it is.
+
+    Raises KernelRefusedError.
+    """
+    number = PROTOCOL_NUMBERS[Protocol(protocol)]
+    key = pack_end(*client, 0) + pack_end(*called, number)
+    with MapReader(maps) as reader:
+        value = reader.find(memory_pin("sent_on"), key, TARGET)
+    return unpack_target(value)[:2] if value else None
 
 
 def _frontend(key: bytes) -> Frontend:
