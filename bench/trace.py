@@ -1,10 +1,13 @@
 """What a trace costs the traffic beside it: throughput, and new connections.
 
-    bin/bench trace [--rounds 7]
+    bin/bench trace [--pairs 60]
 
-Two Pods talk over a node, without a trace and with `podwire trace --live`, in turns in each round:
-with a trace of another address, and of theirs. Fails if the first leaves less than 0.95 of either.
-All runs in namespaces of its own. Believe the ratios.
+Two Pods talk over a node, in slices of some tens of milliseconds: with what a trace listens by, and
+without, in turns. So both sides of a pair meet the same machine, and all that a trace turns on for
+the whole machine counts (time stamps, tracepoints, nftables' tracing). Wall time and processor time
+of both Pods are compared. Fails unless both ratios beside a trace of another address are 0.95 or
+more, with the lower end of their interval. A trace of this traffic itself is told as a row of its
+own: then the command runs, and reads. All runs in namespaces of its own. Believe the ratios.
 """
 
 import argparse
@@ -13,16 +16,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from itertools import chain
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-from bench.cpus import apart
-from bench.proxy_node import answer, connect_pairs, swallow, transfer_pairs
-from bench.ratios import paired
+from bench.ratios import Ratio, ratio_of
 from bench.sealed import seal
+from bench.trace_load import SERVER
+from debug.places import Place, of_host
+from debug.trace import listen, run
+from debug.trace.live import Match
+from debug.trace.packet import Flow
+from debug.trace.probe import Probe
+from debug.trace.rules import table_name
 
 LIMIT = 0.95
 _ROOT = Path(__file__).parent.parent
@@ -30,11 +37,11 @@ _PREPARE = (
     "mount -t tmpfs tmpfs /run; mkdir /run/netns; mount -t tmpfs tmpfs /var/lib; "
     "mkdir -p /var/lib/cni/results; ip link set lo up"
 )
-_PODS = {"client": "10.244.0.2", "server": "10.244.0.3"}
+_CLIENT = "10.244.0.2"
+_PODS = {"client": _CLIENT, "server": SERVER}
 _STRANGER = "10.244.0.9"
-_BULK, _NEW = 7001, 7002  # ports
-_SIZE, _TIMES = 1 << 28, 4  # bytes of a transfer, and pairs of transfers
-_CONNECTIONS = 1500  # pairs
+_GROUP = 6  # pairs that disturbances have in common
+_KINDS = ("transfer", "connection")
 _RULES = """table ip node {
   chain forward {
     type filter hook forward priority 0; policy drop;
@@ -43,51 +50,71 @@ _RULES = """table ip node {
   }
 }
 """
-_TRACES = {"another address": _STRANGER, "this address": _PODS["server"]}
+
+Slice = dict[str, float]
+Pair = tuple[Slice, Slice]  # without, with
+Listening = Callable[[], AbstractContextManager[object]]
 
 
 def main() -> None:
     """Run the benchmark, and print its table."""
-    if sys.argv[1:] == ["serve"]:
-        return _serve()
-    if sys.argv[1:] == ["load"]:
-        return print(json.dumps(_load()))
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--pairs", type=int, default=60)
+    pairs = parser.parse_args().pairs
     seal(_PREPARE)
     _make_node()
-    with _served():
-        found = [_round() for _ in range(rounds)]
-    return _print(found)
+    places = of_host().places
+    rows: dict[str, tuple[Listening, int]] = {
+        "nothing": (nullcontext, pairs),
+        "another address, live": (lambda: _live(places), pairs),
+        "another address, by a probe of TCP": (lambda: _probe(places, "tcp"), pairs),
+        "another address, by a probe of UDP": (lambda: _probe(places, "udp"), pairs),
+        "this traffic, live, with its reading": (_traced, max(_GROUP, pairs // 6)),
+    }
+    with _loads() as load:
+        found = {name: [_pair(load, on, at) for at in range(n)] for name, (on, n) in rows.items()}
+    _print(found)
 
 
-Loads = dict[str, tuple[float, float]]  # trace -> seconds of a transfer, of a connection
+def _live(places: tuple[Place, ...]) -> AbstractContextManager[object]:
+    return listen.listening(Match((_STRANGER,)), places, table_name(os.getpid()))
 
 
-def _round() -> Loads:
-    found: Loads = {}
-    for trace in ("", *_TRACES):
-        with _traced(_TRACES[trace]) if trace else nullcontext():
-            done = subprocess.run(_in("client", "load"), check=True, capture_output=True, cwd=_ROOT)
-        bulk, new = json.loads(done.stdout)
-        found[trace] = bulk, new
-    return found
+def _probe(places: tuple[Place, ...], protocol: str) -> AbstractContextManager[object]:
+    probe = Probe(Flow(protocol, _CLIENT, _STRANGER, 4000, 80), 0x20000000)
+    source = next(place for place in places if place.pod == ("default", "client"))
+    return run.listening(probe, source, places, table_name(os.getpid()))
 
 
-def _print(found: list[Loads]) -> None:
-    print("| a trace of | throughput, as a share of that without | new connections, likewise |")
-    print("|---|---|---|")
+def _pair(load: Callable[[], Slice], listening: Listening, number: int) -> Pair:
+    """Return a slice without and one with a trace, which of them came first by turns."""
+    found: dict[bool, Slice] = {}
+    for traced in (False, True) if number % 2 else (True, False):
+        with listening() if traced else nullcontext():
+            found[traced] = load()
+    return found[False], found[True]
+
+
+def _print(found: dict[str, list[Pair]]) -> None:
+    print("Shares of the traffic without a trace, by wall time and by processor time:\n")
+    print(
+        "| a trace of | throughput | new connections | bytes a processor | connections likewise |"
+    )
+    print("|---|---|---|---|---|")
     kept = True
-    for trace in _TRACES:
-        shares = [
-            paired([one[""][which] for one in found], [one[trace][which] for one in found])
-            for which in (0, 1)
-        ]
-        print(f"| {trace} | {shares[0]} | {shares[1]} |")
-        kept = kept and (trace != "another address" or min(one.value for one in shares) >= LIMIT)
+    for name, pairs in found.items():
+        wall = [_ratio(pairs, kind) for kind in _KINDS]
+        busy = [_ratio(pairs, f"{kind}'s processor") for kind in _KINDS]
+        print(f"| {name} | {' | '.join(map(str, wall + busy))} |")
+        if name.startswith("another"):
+            kept = kept and min(one.low for one in wall) >= LIMIT
     if not kept:
-        sys.exit(f"less than {LIMIT} of the traffic without a trace")
+        sys.exit(f"not surely {LIMIT} of the traffic without a trace")
+
+
+def _ratio(pairs: list[Pair], kind: str) -> Ratio:
+    shares = [without[kind] / traced[kind] for without, traced in pairs]
+    return ratio_of([shares[at : at + _GROUP] for at in range(0, len(shares), _GROUP)])
 
 
 def _make_node() -> None:
@@ -115,26 +142,34 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True)
 
 
-def _in(pod: str, act: str) -> list[str]:
-    return ["ip", "netns", "exec", pod, sys.executable, "-P", "-m", "bench.trace", act]
+@contextmanager
+def _loads() -> Iterator[Callable[[], Slice]]:
+    """Start both Pods' processes; yield what asks for a slice."""
+    with ExitStack() as undo:
+        server = undo.enter_context(_process("server", "serve"))
+        undo.callback(server.kill)
+        client = undo.enter_context(_process("client", "call", server.stdout.readline().strip()))
+        undo.callback(client.kill)
+
+        def ask() -> Slice:
+            client.stdin.write("\n")
+            client.stdin.flush()
+            found: Slice = json.loads(client.stdout.readline())
+            return found
+
+        yield ask
+
+
+def _process(pod: str, *words: str) -> Any:
+    argv = ["ip", "netns", "exec", pod, sys.executable, "-P", "-m", "bench.trace_load", *words]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(argv, **pipes, text=True, cwd=_ROOT)  # type: ignore[call-overload]
 
 
 @contextmanager
-def _served() -> Iterator[None]:
-    argv = _in("server", "serve")
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as server:
-        assert server.stdout is not None
-        server.stdout.readline()
-        try:
-            yield
-        finally:
-            server.kill()
-
-
-@contextmanager
-def _traced(address: str) -> Iterator[None]:
-    """Trace an address in the node and in both Pods, as soon as that is listened to."""
-    argv = [sys.executable, "-P", "-m", "lab.main", "trace", "--here", "--live", f"host {address}"]
+def _traced() -> Iterator[None]:
+    """Run the command on the server's address, as soon as it listens."""
+    argv = [sys.executable, "-P", "-m", "lab.main", "trace", "--here", "--live", f"host {SERVER}"]
     out, err = subprocess.DEVNULL, subprocess.PIPE
     with subprocess.Popen(argv, cwd=_ROOT, stdout=out, stderr=err, text=True) as trace:
         assert trace.stderr is not None
@@ -145,24 +180,6 @@ def _traced(address: str) -> Iterator[None]:
             yield
         finally:
             trace.send_signal(signal.SIGINT)
-
-
-def _serve() -> None:
-    """Answer, until this process is killed."""
-    os.sched_setaffinity(0, apart()[1])
-    swallow(_BULK)
-    answer(_NEW)
-    print("up", flush=True)
-    signal.pause()
-
-
-def _load() -> tuple[float, float]:
-    """Return the seconds of a transfer, and of a connection."""
-    os.sched_setaffinity(0, apart()[0])
-    bulk, new = (_PODS["server"], _BULK), (_PODS["server"], _NEW)
-    times = transfer_pairs((bulk, bulk), _TIMES, _SIZE)
-    calls = connect_pairs((new, new), _CONNECTIONS)
-    return median(chain(*times)), median(chain(*calls))
 
 
 if __name__ == "__main__":

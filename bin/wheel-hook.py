@@ -15,6 +15,7 @@ PLACES = {
     "build/wheel/sockets.bpf.o": "proxy/backends/ebpf/built/sockets.bpf.o",
     "build/wheel/packets.bpf.o": "proxy/backends/ebpf/built/packets.bpf.o",
     "build/wheel/drops.bpf.o": "debug/trace/built/drops.bpf.o",
+    "build/wheel/taps.bpf.o": "debug/trace/built/taps.bpf.o",
     "build/wheel/probe-connects.bpf.o": "debug/probe/built/probe-connects.bpf.o",
     "build/wheel/probe-sockets.bpf.o": "debug/probe/built/probe-sockets.bpf.o",
     "build/wheel/probe-retransmits.bpf.o": "debug/probe/built/probe-retransmits.bpf.o",

@@ -1,10 +1,14 @@
 """A ring through which an eBPF program tells what it heard (BPF_MAP_TYPE_RINGBUF)."""
 
 import ctypes
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from proxy.backends.ebpf.libbpf import Libbpf
 from proxy.model.errors import KernelRefusedError
 
+_MOST = 100_000  # messages that one call returns
 _HEAR = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
@@ -15,6 +19,7 @@ class Ring:
         """``fd`` is the map's descriptor."""
         self._bpf = library.bpf
         self._found: list[bytes] = []
+        self._most = _MOST
         self._callback = _HEAR(self._hear)
         _declare(self._bpf)
         self._ring = self._bpf.ring_buffer__new(fd, self._callback, None, None)
@@ -29,15 +34,27 @@ class Ring:
         """Let the ring go; programs that write into it keep it."""
         self._bpf.ring_buffer__free(self._ring)
 
-    def read(self) -> list[bytes]:
-        """Return the messages since the last call."""
-        self._bpf.ring_buffer__consume(self._ring)
+    def read(self, most: int = _MOST) -> list[bytes]:
+        """Return messages since the last call, at most so many; the others next time."""
+        self._most = most
+        with _uninterrupted():
+            self._bpf.ring_buffer__consume(self._ring)
         found, self._found = self._found, []
         return found
 
     def _hear(self, _: int, data: int, size: int) -> int:
         self._found.append(ctypes.string_at(data, size))
-        return 0
+        return -(len(self._found) >= self._most)  # libbpf stops at what is negative
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait: ctypes would swallow what it raises in a callback."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _declare(bpf: ctypes.CDLL) -> None:

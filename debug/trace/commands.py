@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from debug.cluster import ClusterState, Names
 from debug.explain.result import Branch
 from debug.options import ground, needed_objects
 from debug.output import say, say_json
-from debug.places import Ground, Place, entered, inside_if_there
+from debug.places import Ground, Place, entered
 from debug.trace.compare import compare
 from debug.trace.ends import (
     End,
@@ -30,16 +30,19 @@ from debug.trace.ends import (
     target_of,
     watched,
 )
+from debug.trace.facts import Fact
 from debug.trace.model import PacketTrace, Trace
 from debug.trace.packet import TCP, UDP, Flow
 from debug.trace.pcapng import Frame, encode
 from debug.trace.probe import DNS_PORT, Direction, Identity, Probe, Recognizer, dns_mark, new_mark
+from debug.trace.programs import MapPrograms
 from debug.trace.result import Rules, Teller, chains_of
 from debug.trace.run import Observed, observe
 from debug.trace.send import free_port, source_address
 from debug.trace.text import in_words, lines, outcome
+from debug.trace.tracking import tracked
 from debug.trace.walk import Passage, Stay, connections_of, walk
-from debug.trace.watch.connections import find
+from debug.trace.wanted import Wanted
 from debug.trace.watch.drops import function_at
 from debug.trace.watch.nftrace import NftTrace
 from debug.trace.watch.routes import leads
@@ -61,6 +64,7 @@ class Asked:
     protocol: str
     places: tuple[Place, ...]
     names: Names
+    cluster: ClusterState | None = None  # None if the API was not read
 
 
 def trace(source: str, destination: str, **options: Any) -> None:
@@ -75,7 +79,8 @@ def trace(source: str, destination: str, **options: Any) -> None:
         frames: list[Frame] = []
         result = told(asked, observed, time.monotonic() - began, frames)
         if predicted:
-            compared = compare(predicted, result.packets)
+            wanted = wanted_of(asked, observed[0].probe.flow, result.packets)
+            compared = compare(predicted, result.packets, wanted)
             result = msgspec.structs.replace(result, comparisons=compared)
         if options["pcap"]:
             Path(options["pcap"]).write_bytes(encode(frames))
@@ -84,6 +89,14 @@ def trace(source: str, destination: str, **options: Any) -> None:
         else:
             say("\n".join(lines(result, every=options["every"])))
     sys.exit(0 if succeeded(result, options["count"]) else 1)
+
+
+def wanted_of(asked: Asked, flow: Flow, packets: Sequence[PacketTrace]) -> tuple[Fact, ...]:
+    """Return what the API's objects want of the first probe; nothing if they were not read."""
+    seen = next((one for one in packets if one.direction == "forward"), None)
+    if asked.cluster is None or seen is None:
+        return ()
+    return Wanted(asked.cluster, asked.source, flow, seen).facts()
 
 
 def predict(found: Ground, source: str, destination: str, options: dict[str, Any]) -> Branch:
@@ -98,6 +111,7 @@ def predict(found: Ground, source: str, destination: str, options: dict[str, Any
         "most": _MOST_WAYS,
         "no_reply": False,
         "new": False,
+        "packet": True,
         "source_address": None,
     }
     return explained(found, source, destination, asked | limits).way
@@ -117,7 +131,8 @@ def ask(source: str, destination: str, namespace: str, found: Ground) -> Asked:
         target = called_from_outside(ends[1], target, cluster)
     places = watched(found, start, target, _MOST_PODS)
     protocol = _protocol(ends[1], target)
-    return Asked(start, target, protocol, places, Names(cluster or ClusterState(), found.names()))
+    names = Names(cluster or ClusterState(), found.names())
+    return Asked(start, target, protocol, places, names, cluster)
 
 
 def _protocol(end: End, target: Target) -> str:
@@ -159,23 +174,12 @@ def told(
 
     Packets for a file are added to ``frames``.
     """
-    rules = read_rules(one for each in observed for one in each.seen)
-    started = observed[0].started
     packets: list[PacketTrace] = []
     frames = [] if frames is None else frames
     for number, one in enumerate(observed, 1):
-        seen = [*one.seen, *_untold(one)]
-        known = connections_of(seen)
-        teller = Teller(
-            rules,
-            asked.names.of,
-            started,
-            known,
-            asked.source,
-            element=lru_cache(read_service),
-            function=function_at,
-            leads=lru_cache(leads),
-        )
+        met = walk(one.seen, Recognizer(one.probe), one.links)
+        seen = [*one.seen, *tracked(met.values())]
+        teller = _teller(asked, observed, seen)
         ways = walk(seen, Recognizer(one.probe), one.links)
         if one.probe.handshake:
             ways.pop(Identity(Direction.FORWARD, "TCP RST"), None)  # the table drops it
@@ -184,13 +188,29 @@ def told(
             frames += _frames(packets[-1], stays)
     flow = observed[0].probe.flow
     port = "" if flow.destination_port is None else f":{flow.destination_port}"
+    began = datetime.fromtimestamp(observed[0].started / 1e9, UTC)
     return Trace(
         source=asked.source.name,
         destination=f"{asked.target.shown}{port}/{asked.protocol}",
-        started=datetime.fromtimestamp(started / 1e9, UTC).isoformat(timespec="milliseconds"),
+        started=began.isoformat(timespec="milliseconds"),
         packets=tuple(packets),
         unseen=tuple(dict.fromkeys(line for one in observed for line in one.unseen)),
         seconds=round(seconds, 3),
+    )
+
+
+def _teller(asked: Asked, observed: Sequence[Observed], seen: Sequence[Seen]) -> Teller:
+    """Return what tells the packets of one probe, in times since the first one."""
+    return Teller(
+        read_rules(one for each in observed for one in each.seen),
+        asked.names.of,
+        observed[0].started,
+        connections_of(seen),
+        asked.source,
+        element=lru_cache(read_service),
+        function=function_at,
+        leads=lru_cache(leads),
+        programs=MapPrograms(asked.names),
     )
 
 
@@ -207,22 +227,6 @@ def _frames(packet: PacketTrace, stays: Sequence[Stay]) -> Iterator[Frame]:
             name = f"{hop.place} {step.link}"
             yield Frame(passage.time, name, passage.data, "\n".join([*said, f"{step.kind} {name}"]))
             said = []
-
-
-def _untold(one: Observed) -> Iterator[Seen]:
-    """Yield the probe's connections that were tracked without an event."""
-    told = connections_of(one.seen)
-    for identity, stays in walk(one.seen, Recognizer(one.probe), one.links).items():
-        for stay in stays if identity.direction == "forward" else ():
-            first = next((met for met in stay.met if isinstance(met, Passage)), None)
-            if first is None:
-                continue
-            flow = (first.packet.inner or first.packet).flow
-            if any(one.original == flow for one in told.get(stay.place, ())):
-                continue
-            if found := inside_if_there(stay.place, partial(find, flow), None):
-                told[stay.place].append(found)
-                yield Seen(stay.place, found)
 
 
 def read_service(place: Place, key: ChainKey, flow: Flow) -> str:

@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,18 +13,13 @@ from debug.options import ground, needed_objects
 from debug.output import say, say_json
 from debug.places import Ground, Place, PlaceError
 from debug.trace.commands import read_rules, read_service
-from debug.trace.live import (
-    LiveRecognizer,
-    Match,
-    connection_filter,
-    live_filter,
-    live_tables,
-    parse_filter,
-)
+from debug.trace.live import LiveRecognizer, Match, live_tables, parse_filter
 from debug.trace.model import PacketTrace
 from debug.trace.result import Teller
 from debug.trace.rules import table_name
+from debug.trace.sought import of_match
 from debug.trace.text import packet_lines
+from debug.trace.tracking import tracked
 from debug.trace.walk import Passage, Stay, connections_of, walk
 from debug.trace.watch.connections import Connection
 from debug.trace.watch.drops import function_at
@@ -34,6 +30,7 @@ from lab.shared import plain_errors
 
 _QUIET, _LONGEST = 0.1, 1.0  # seconds: a batch ends where nothing comes, or after some time
 _ENDLESS = 1
+_REMEMBERED = 10_000  # connections that were told
 
 
 def listen(live: str, **options: Any) -> None:
@@ -85,17 +82,25 @@ def live_packets(
 
     ``note`` is told in words what cannot be seen. Raises OSError, PlaceError.
     """
-    table = table_name(os.getpid())
-    with closing(Watch(live_filter(match), connection_filter(match))) as watch:
-        for place in places:
-            watch.add(place, live_tables(match, table))
-        watch.add_drops(*match.words())
+    name = table_name(os.getpid())
+    with listening(match, places, name) as watch:
         for line in watch.blind:
             note(f"unseen: {line}")
         note(f"listening in {len(places)} namespaces")
-        started = time.time_ns()
-        for batch in _batches(watch, table, started, over):
-            yield from _told(match, batch, watch, names, started)
+        telling = _Telling(match, watch, names, time.time_ns())
+        for batch in _batches(watch, name, telling.started, over):
+            yield from telling.told(batch)
+
+
+@contextmanager
+def listening(match: Match, places: Sequence[Place], name: str) -> Iterator[Watch]:
+    """Listen to what is meant meanwhile, with tables of a name."""
+    with closing(Watch(of_match(match))) as watch:
+        for place in places:
+            watch.add(place, live_tables(match, name))
+        watch.add_drops(*match.words())
+        watch.await_stamps()
+        yield watch
 
 
 def _batches(
@@ -111,6 +116,7 @@ def _batches(
         while batch and time.monotonic() < end and (more := watch.read(_QUIET)):
             batch += more
         yield [one for one in batch if _counts(one.event, table, ready)]
+        watch.trace_new_tables()
 
 
 def _counts(event: Event, table: str, ready: int) -> bool:
@@ -119,22 +125,48 @@ def _counts(event: Event, table: str, ready: int) -> bool:
     return isinstance(event, Connection) or event.time >= ready
 
 
-def _told(
-    match: Match, batch: list[Seen], watch: Watch, names: Names, started: int
-) -> Iterator[PacketTrace]:
-    known = connections_of(batch)
-    teller = Teller(
-        read_rules(batch),
-        names.of,
-        started,
-        known,
-        element=lru_cache(read_service),
-        function=function_at,
-        leads=lru_cache(leads),
-    )
-    for identity, stays in walk(batch, LiveRecognizer(match), watch.links).items():
-        if any(_is_meant(match, stay) for stay in stays):
-            yield teller.packet(1, identity, stays)
+@dataclass(slots=True)
+class _Telling:
+    """Tells packets, and of each connection once that it is tracked."""
+
+    match: Match
+    watch: Watch
+    names: Names
+    started: int
+    _known: dict[Seen, None] = field(default_factory=dict)
+
+    def told(self, batch: list[Seen]) -> Iterator[PacketTrace]:
+        """Yield the packets of a batch that are meant."""
+        recognizer = LiveRecognizer(self.match)
+        ways = walk(batch, recognizer, self.watch.links)
+        meant = {
+            identity: stays
+            for identity, stays in ways.items()
+            if any(_is_meant(self.match, stay) for stay in stays)
+        }
+        found = tracked(meant.values())
+        teller = self._teller(batch, found)
+        fresh = [one for one in found if one not in self._known]
+        self._remember(fresh)
+        for identity, stays in walk([*batch, *fresh], recognizer, self.watch.links).items():
+            if identity in meant:
+                yield teller.packet(1, identity, stays)
+
+    def _remember(self, fresh: list[Seen]) -> None:
+        self._known |= dict.fromkeys(fresh)
+        for one in list(self._known)[: max(0, len(self._known) - _REMEMBERED)]:
+            del self._known[one]
+
+    def _teller(self, batch: list[Seen], found: list[Seen]) -> Teller:
+        return Teller(
+            read_rules(batch),
+            self.names.of,
+            self.started,
+            connections_of(found),
+            element=lru_cache(read_service),
+            function=function_at,
+            leads=lru_cache(leads),
+        )
 
 
 def _is_meant(match: Match, stay: Stay) -> bool:

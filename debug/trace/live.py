@@ -15,15 +15,11 @@ from debug.trace.ends import EndError, Target, find_target, parse_end
 from debug.trace.filters import WHOLE, Instruction, assemble
 from debug.trace.packet import TUNNEL_PORTS, UDP, VXLAN_HEADERS, Packet
 from debug.trace.probe import Direction, Identity
+from debug.trace.rules import Rules, hooked, table
 
 _LOAD, _LOAD_BYTE = 0x20, 0x30  # linux/bpf_common.h
 _LOAD_AT_X, _LOAD_HALF_AT_X, _LOAD_BYTE_AT_X = 0x40, 0x48, 0x50
 _HEADER_TO_X, _SHIFT, _JUMP, _EQUAL, _RETURN = 0xB1, 0x74, 0x05, 0x15, 0x06
-_LOAD_CONSTANT, _CONSTANT_TO_X, _TO_X, _STORE, _LOAD_STORED = 0x00, 0x01, 0x07, 0x02, 0x60
-_FIND, _FIND_INSIDE = 0xFFFFF00C, 0xFFFFF010  # SKF_AD_OFF + SKF_AD_NLATTR, + SKF_AD_NLATTR_NEST
-_MESSAGE = 16 + 4  # bytes of nlmsghdr and nfgenmsg
-_ORIGINAL, _REPLY, _ADDRESSES = 1, 2, 1  # CTA_TUPLE_ORIG, _REPLY, _IP: nfnetlink_conntrack.h
-_V4, _V6 = (1, 2), (3, 4)  # CTA_IP_V4_SRC and _DST, CTA_IP_V6_SRC and _DST
 _MOST_HOSTS = 30
 _LIMIT = "limit rate 200/second burst 400 packets"  # a trace event costs far more than a packet
 _PROTOCOLS = ("tcp", "udp", "icmp")
@@ -110,35 +106,35 @@ class LiveRecognizer:
         return Identity(Direction.FORWARD, f"{name} ({key}, {inside.length} bytes)")
 
 
-def live_tables(match: Match, name: str) -> str:
-    """Return the tables that have nftables trace what is meant, as nft's text."""
-    rules = "".join(f"{rule}\n" for rule in _rules(match))
-    inet = "".join(
-        f"chain {hook} {{ type filter hook {hook} priority -350;\n{rules}}}\n"
-        for hook in ("prerouting", "output")
-    )
-    bridge = f"chain prerouting {{ type filter hook prerouting priority -350;\n{rules}}}\n"
-    return (
-        f"table inet {name} {{\nflags owner;\n{inet}}}\n"
-        f"table bridge {name} {{\nflags owner;\n{bridge}}}\n"
-    )
+def live_tables(match: Match, name: str) -> Rules:
+    """Return the tables that have nftables trace what is meant."""
+
+    def text(family: str) -> str:
+        versions = {"ip": ("ip",), "ip6": ("ip6",)}.get(family, ("ip", "ip6"))
+        rules = [rule for ip in versions for rule in _rules(match, ip)]
+        hooks = ("prerouting",) if family == "bridge" else ("prerouting", "output")
+        return table(family, name, (hooked(hook, rules) for hook in hooks)) if rules else ""
+
+    return text
 
 
-def _rules(match: Match) -> list[str]:
-    ports = ", ".join(map(str, match.ports))
-    found = []
-    for ip, sign in (("ip", "."), ("ip6", ":")):
-        hosts = ", ".join(host for host in match.hosts if sign in host)
-        icmp = "icmp" if ip == "ip" else "ipv6-icmp"
-        protocol = {"icmp": icmp, "": "{ tcp, udp }" if ports else ""}.get(
-            match.protocol, match.protocol
-        )
-        above = f"meta l4proto {protocol} " if protocol else ""
-        for host in ("saddr", "daddr") if hosts else ():
-            for port in ("sport", "dport") if ports and match.protocol != "icmp" else ("",):
-                side = f"th {port} {{ {ports} }} " if port else ""
-                found.append(f"{ip} {host} {{ {hosts} }} {above}{side}{_LIMIT} meta nftrace set 1")
-    return found
+def _rules(match: Match, ip: str) -> Iterator[str]:
+    hosts = [host for host in match.hosts if (":" in host) is (ip == "ip6")]
+    icmp = "icmp" if ip == "ip" else "ipv6-icmp"
+    protocol = {"icmp": icmp, "": "{ tcp, udp }" if match.ports else ""}.get(
+        match.protocol, match.protocol
+    )
+    above = f"meta l4proto {protocol} " if protocol else ""
+    for host in ("saddr", "daddr") if hosts else ():
+        for port in ("sport", "dport") if match.ports and match.protocol != "icmp" else ("",):
+            side = f"th {port} {{ {', '.join(map(str, match.ports))} }} " if port else ""
+            head = f"{ip} {host} {_any_of(hosts)} {above}{side}"
+            yield f"{head}{_LIMIT} meta nftrace set 1"
+
+
+def _any_of(values: list[str]) -> str:
+    """Return what matches one of some values; a set costs more than a comparison."""
+    return values[0] if len(values) == 1 else f"{{ {', '.join(values)} }}"
 
 
 def live_filter(match: Match) -> bytes:
@@ -148,50 +144,6 @@ def live_filter(match: Match) -> bytes:
     """
     program = [*_when(4, [*_hosts(match, _LOAD, 0), *_in_tunnel(match)])]
     return assemble([*program, *(_when(6, [_accept()]) if _has_v6(match) else ()), _refuse()])
-
-
-def connection_filter(match: Match) -> bytes:
-    """Return the program for conntrack's events: connections with one of the hosts on one side.
-
-    The kernel finds a message's attributes for it (SKF_AD_NLATTR). All of IPv6 are let through.
-    """
-    return assemble([*_tuple(match, _ORIGINAL), *_tuple(match, _REPLY), _refuse()])
-
-
-def _tuple(match: Match, kind: int) -> Iterator[Instruction]:
-    """Accept a message of which one side has one of the hosts."""
-    yield _LOAD_CONSTANT, 0, 0, _MESSAGE
-    yield from _attribute(kind, _FIND)
-    yield from _attribute(_ADDRESSES, _FIND_INSIDE)
-    yield _STORE, 0, 0, 0
-    for which in _V4:
-        yield _LOAD_STORED, 0, 0, 0
-        yield from _attribute(which, _FIND_INSIDE)
-        hosts = list(_value(match))
-        yield _EQUAL, 0, 1, 0
-        yield _JUMP, 0, 0, len(hosts)
-        yield from hosts
-    for which in _V6 if _has_v6(match) else ():
-        yield _LOAD_STORED, 0, 0, 0
-        yield from _attribute(which, _FIND_INSIDE)
-        yield _EQUAL, 1, 0, 0
-        yield _accept()
-
-
-def _attribute(kind: int, find: int) -> Iterator[Instruction]:
-    """Find an attribute behind the place that is loaded, or inside the one there: 0 for none."""
-    yield _CONSTANT_TO_X, 0, 0, kind
-    yield _LOAD_BYTE, 0, 0, find
-
-
-def _value(match: Match) -> Iterator[Instruction]:
-    """Accept if the attribute that was found is one of the hosts."""
-    yield _TO_X, 0, 0, 0
-    yield _LOAD_AT_X, 0, 0, 4
-    for host in match.hosts:
-        if ":" not in host:
-            yield _EQUAL, 0, 1, int(ip_address(host))
-            yield _accept()
 
 
 def _has_v6(match: Match) -> bool:

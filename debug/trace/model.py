@@ -24,7 +24,8 @@ class Step(Struct, frozen=True, omit_defaults=True):
     """One thing that happened to a packet in one namespace.
 
     ``kind`` is in or out (of a link), rule or policy (of nftables), dropped (by the kernel),
-    or connection (one was tracked).
+    connection (one was tracked), program (of podwire's eBPF: it entered a translated connection, or
+    sent the packet on), or rewrite (by anything else).
     """
 
     kind: str
@@ -68,20 +69,27 @@ class PacketTrace(Struct, frozen=True, omit_defaults=True):
     hops: tuple[Hop, ...] = ()
 
 
-class Row(Struct, frozen=True):
-    """One fact of a prediction beside one of what was seen; "" where one of them has ended."""
+class Row(Struct, frozen=True, omit_defaults=True):
+    """One fact of a prediction, of what was seen, and of what the API's objects want.
+
+    A cell is "" where nothing is said of it: a way has ended, or the objects want no rule.
+    """
 
     predicted: str
     observed: str
+    wanted: str = ""
+    parts: bool = False  # they are not one here
 
 
 class Comparison(Struct, frozen=True):
-    """A packet's way beside the one that was predicted; they part at the first unequal row."""
+    """A packet's way beside the one that was predicted, and beside what should become of it."""
 
     direction: str
     probability: float  # of the predicted way
-    agrees: bool
+    agrees: bool  # what was predicted, and what was seen
     rows: tuple[Row, ...]
+    as_wanted: bool | None = None  # what was seen; None if the API's objects were not read
+    parts_at: str = ""  # the first place where the three are not one
 
 
 class Trace(Struct, frozen=True, omit_defaults=True):

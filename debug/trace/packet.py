@@ -58,6 +58,7 @@ class Packet:
     kind: str = ""  # TCP's flags such as "SYN", or what an ICMP message is
     sequence: int | None = None  # of TCP
     acknowledged: int | None = None  # of TCP
+    identifier: int | None = None  # of an ICMP echo
     payload: bytes = b""
     inner: "Packet | None" = None  # in a tunnel
     quoted: "Packet | None" = None  # in an ICMP error
@@ -146,7 +147,8 @@ def _icmp(ip: _Ip, rest: bytes) -> Packet:
     sort, code = rest[0], rest[1]
     if sort not in _ERRORS[ip.protocol]:
         kind = _ECHO.get((ip.protocol, sort), f"type {sort}")
-        return ip.packet(kind=kind, payload=rest[8:])
+        identifier = struct.unpack_from("!H", rest, 4)[0]
+        return ip.packet(kind=kind, identifier=identifier, payload=rest[8:])
     kind = _REASONS.get((ip.protocol, sort, code), f"type {sort} code {code}")
     quoted = None if ip.depth > 1 else parse(rest[8:], 2)
     return ip.packet(kind=kind, payload=rest[8:], quoted=quoted)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -30,6 +31,28 @@ _HINTS = {  # what a kernel means that says little
 _REWRITING = ("prerouting", "input", "output", "postrouting")
 
 
+class Programs(Protocol):
+    """What podwire's eBPF programs have in their maps."""
+
+    def serves(self, place: Place, flow: Flow) -> str | None:
+        """Return the name of the Service that a program serves to a flow; None if none does."""
+        ...
+
+    def sent_on(self, place: Place, flow: Flow) -> str | None:
+        """Return the endpoint on another node to which a program sends a flow as it is."""
+        ...
+
+
+class NoPrograms:
+    """No node has programs."""
+
+    def serves(self, place: Place, flow: Flow) -> str | None:
+        """See ``Programs``."""
+
+    def sent_on(self, place: Place, flow: Flow) -> str | None:
+        """See ``Programs``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Teller:
     """Says what a trace means, with the rules that were read and the names of addresses."""
@@ -42,6 +65,7 @@ class Teller:
     element: Callable[[Place, ChainKey, Flow], str] = lambda *_: ""  # a map's comment for a flow
     function: Callable[[int], str] = lambda _: ""  # of the kernel, at an address
     leads: Callable[[Place, str], Leads] = lambda *_: Leads("")  # a place's route to an address
+    programs: Programs = field(default_factory=NoPrograms)
 
     def packet(self, probe: int, identity: Identity, stays: Sequence[Stay]) -> PacketTrace:
         """Return the way of one packet."""
@@ -94,10 +118,11 @@ class _Hops:
     _flow: Flow | None = None
     _stay: Stay | None = None
     _steps: list[Step] = field(default_factory=list)
+    _asked: bool = False  # rules were asked for a translation: no program had entered one
 
     def add(self, stay: Stay) -> None:
         """Tell one stay."""
-        self._steps, self._stay = [], stay
+        self._steps, self._stay, self._asked = [], stay, False
         chains = self.teller.rules.get(stay.place, {})
         for one in stay.met:
             if isinstance(one, Passage):
@@ -106,6 +131,7 @@ class _Hops:
                 self._visit(one, chains)
             else:
                 self._steps.append(self._tracked(one))
+        self._sent_on(stay)
         pod = "/".join(stay.place.pod) if stay.place.pod else ""
         self.done.append(Hop(stay.place.node, stay.place.name, pod, tuple(self._steps)))
 
@@ -146,6 +172,7 @@ class _Hops:
             self._notice(one.packet)
         first = one.events[0]
         base = chains.get((first.family, first.table, first.chain))
+        self._asked |= base is not None and base.kind == "nat"
         for event in filter(_says_something, one.events):
             known = chains.get((event.family, event.table, event.chain))
             said = known.rules.get(event.handle, RuleText()) if known else RuleText()
@@ -163,7 +190,6 @@ class _Hops:
         back = one.reply.reverse
         return Step(
             kind="connection",
-            rule="" if one.heard else "without an event: by a program, or by an earlier packet",
             before=self.teller.ends(one.original) if one.translated else None,
             ends=self.teller.ends(back),
         )
@@ -174,6 +200,11 @@ class _Hops:
         if before is None or before == packet.flow:
             return
         was, now = self.teller.ends(before), self.teller.ends(packet.flow)
+        if (service := self._by_program(before)) is not None:
+            came = (at for at, step in enumerate(self._steps, 1) if step.kind == "in")
+            step = Step(kind="program", rule=service, before=was, ends=now)
+            self._steps.insert(next(came, 0), step)  # before all rules
+            return
         for at in range(len(self._steps) - 1, -1, -1):
             step = self._steps[at]
             if step.kind in ("in", "out"):
@@ -186,6 +217,30 @@ class _Hops:
         tracked = any(_belongs(before, packet.flow, one) for one in known)
         by = "connection tracking" if tracked else ""
         self._steps.append(Step(kind="rewrite", rule=by, before=was, ends=now))
+
+    def _by_program(self, flow: Flow) -> str | None:
+        """Return the Service for which a program has entered the connection of a flow.
+
+        The kernel asks rules for a translation of each connection that it begins itself. So one
+        that is translated, and for which none was asked, a program has entered; its map says why.
+        """
+        place = self._stay.place if self._stay else None
+        if place is None or self._asked or self.is_answer:
+            return None
+        known = self.teller.connections.get(place, ())
+        if not any(one.original == flow and one.translated for one in known):
+            return None
+        return self.teller.programs.serves(place, flow)
+
+    def _sent_on(self, stay: Stay) -> None:
+        """Tell that a program has sent a packet on as it is, before any rule saw it."""
+        links = [one for one in stay.met if isinstance(one, Passage)]
+        if stay.place.pod or self.is_answer or len(links) < 2 or len(links) < len(stay.met):
+            return
+        endpoint = self.teller.programs.sent_on(stay.place, links[0].packet.flow)
+        if endpoint is not None:
+            at = next(at for at, step in enumerate(self._steps) if step.kind == "out")
+            self._steps.insert(at, Step(kind="program", rule=endpoint, verdict="sent on"))
 
 
 def ends_of(flow: Flow, name: Callable[[str], str]) -> Ends:

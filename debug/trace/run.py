@@ -1,16 +1,16 @@
 """Sends probes, and listens until each has arrived and its answer is back."""
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from debug.places import Place, entered
-from debug.trace.filters import tap_filter
 from debug.trace.packet import Packet, parse
 from debug.trace.probe import Direction, Probe, Recognizer
 from debug.trace.rules import table_name, tables
 from debug.trace.send import Sender, answer, build
+from debug.trace.sought import of_probe
 from debug.trace.watch.nftrace import NftTrace
 from debug.trace.watch.spaces import Seen, Watch, until
 from debug.trace.watch.taps import Tapped
@@ -40,11 +40,8 @@ def observe(
     Raises OSError if this cannot be done in the source, PlaceError.
     """
     packet = build(probe)
-    with closing(Watch(tap_filter(probe))) as watch:
-        name = table_name(pid)
-        for place in dict.fromkeys((source, *places)):
-            watch.add(place, tables(probe, name, quiet=probe.handshake and place == source))
-        watch.add_drops(probe.mark, probe.end, probe.flow.source_port or 0)
+    name = table_name(pid)
+    with listening(probe, source, places, name) as watch:
         with entered(source):
             sender = Sender(probe)
         with closing(sender):
@@ -56,6 +53,18 @@ def observe(
             _Conversation(found, watch, sender, name).follow(patience)
         found.unseen += watch.lost()
     return found
+
+
+@contextmanager
+def listening(probe: Probe, source: Place, places: Sequence[Place], name: str) -> Iterator[Watch]:
+    """Listen to a probe meanwhile, with tables of a name."""
+    with closing(Watch(of_probe(probe))) as watch:
+        for place in dict.fromkeys((source, *places)):
+            quiet = probe.handshake and place == source
+            watch.add(place, tables(probe, name, quiet=quiet), needed=quiet)
+        watch.add_drops(probe.mark, probe.end, probe.flow.source_port or 0)
+        watch.await_stamps()
+        yield watch
 
 
 @dataclass(slots=True)

@@ -29,14 +29,33 @@ def lines(trace: Trace, *, every: bool = False) -> Iterator[str]:
 def _comparison(found: Comparison) -> Iterator[str]:
     """Yield whether a prediction came true; else where the ways part, and what follows on both."""
     about = "the answer" if found.direction == "reply" else "the probe"
-    same = len(list(takewhile(lambda row: row.predicted == row.observed, found.rows)))
-    if found.agrees:
-        yield f"{about} went as explained ({found.probability:.1%}), in all {same} places and rules"
+    same = len(list(takewhile(lambda row: not row.parts, found.rows)))
+    explained = f"({found.probability:.1%})"
+    wanted = ", and as the API's objects want" if found.as_wanted else ""
+    if found.agrees and found.as_wanted is not False:
+        yield f"{about} went as explained {explained}, in all {same} places and rules{wanted}"
         return
-    yield f"{about} left the explained way ({found.probability:.1%}) after {same} places and rules"
-    for row in found.rows[max(same - 1, 0) : same + _SHOWN]:
-        mark = " " if row.predicted == row.observed else "≠"
-        yield f"  {mark} {row.predicted or 'nothing':60} {mark} {row.observed or 'nothing'}"
+    if found.agrees:
+        yield f"{about} went as explained {explained}, but not as the API's objects want{wanted}"
+    else:
+        yield f"{about} left the explained way {explained} after {same} places and rules{wanted}"
+    yield from _table(found, max(same - 1, 0))
+
+
+def _table(found: Comparison, first: int) -> Iterator[str]:
+    """Yield the rows around the one where the ways part, as columns."""
+    rows = [("predicted", "observed", "wanted", False)]
+    rows += [
+        (row.predicted, row.observed, row.wanted, row.parts)
+        for row in found.rows[first : first + _SHOWN + 1]
+    ]
+    columns = 3 if found.as_wanted is not None else 2
+    widths = [max(len(row[at]) for row in rows) for at in range(columns)]  # type: ignore[arg-type]
+    for row in rows:
+        cells = (f"{row[at]:{widths[at]}}" for at in range(columns))
+        yield f"  {'≠' if row[3] else ' '} {'   '.join(cells)}".rstrip()
+    if found.parts_at:
+        yield f"  they part in {found.parts_at}"
 
 
 def answers(trace: Trace) -> Iterator[str]:
@@ -101,15 +120,25 @@ def in_words(step: Step, shown: Ends | None = None) -> str:
         flow = "" if step.ends == shown else f"  {ends(step.ends)}"
         return f"{step.kind:3} {step.link}{tunnel}{flow}"
     if step.kind == "connection":
-        how = f" {step.rule}" if step.rule else ""
         flow = "" if step.ends == shown else f": {ends(step.ends)}"
-        return f"connection tracked{how}{f': {change(step)}' if step.before else flow}"
-    if step.kind == "rewrite":
-        return f"rewritten by {step.rule or 'unknown'}: {change(step)}"
-    if step.kind == "dropped":
-        where = f" in {step.function}" if step.function else ""
-        return f"dropped by the kernel: {step.reason}{where}"
-    return rule(step)
+        return f"connection tracked{f': {change(step)}' if step.before else flow}"
+    tell = {"program": _by_program, "rewrite": _rewritten, "dropped": _dropped}
+    return tell.get(step.kind, rule)(step)
+
+
+def _by_program(step: Step) -> str:
+    if step.verdict:
+        return f"eBPF program: {step.verdict}, unchanged, to {step.rule} (direct server return)"
+    return f"eBPF program: entered for {step.rule or 'a Service'}: {change(step)}"
+
+
+def _rewritten(step: Step) -> str:
+    return f"rewritten by {step.rule or 'unknown'}: {change(step)}"
+
+
+def _dropped(step: Step) -> str:
+    where = f" in {step.function}" if step.function else ""
+    return f"dropped by the kernel: {step.reason}{where}"
 
 
 def rule(step: Step) -> str:

@@ -170,7 +170,6 @@ def _made(
 ) -> list[Connection]:
     """Return the connections that a packet made in a stay; the next packets only belong to them."""
     flows = {_inmost(one.packet).flow for one in steps if not isinstance(one, Connection)}
-    flows |= {one.packet.flow for one in steps if not isinstance(one, Connection)}
     made = [one for one in connections.get(place, ()) if one.original in flows]
     connections[place] = [one for one in connections.get(place, ()) if one not in made]
     return made

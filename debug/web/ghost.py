@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 
-from debug.trace.compare import compared_packet, fact_of
+from debug.trace.compare import compared_packet, facts_of
 from debug.trace.model import Comparison, Hop, PacketTrace, Row, Step, Trace
 from debug.trace.text import says_much
 
@@ -71,7 +71,7 @@ def slots(
     shown = [
         one
         for one in marked
-        if every or one.predicted or says_much(one.step) or fact_of(one.step) in told
+        if every or one.predicted or says_much(one.step) or not told.isdisjoint(_texts(one.step))
     ]
     if not rest:
         yield from shown
@@ -96,12 +96,16 @@ def _marked(steps: Sequence[Seen], same: Sequence[Row], *, ends: bool) -> Iterat
     waiting = [row.observed for row in same if row.observed]
     at, hop = 0, None
     for number, one in enumerate(steps):
-        facts = [fact_of(one.step)] if one.hop is hop else [one.hop.place, fact_of(one.step)]
+        facts = _texts(one.step) if one.hop is hop else [one.hop.place, *_texts(one.step)]
         hop, before = one.hop, at
         for fact in facts:
             near = waiting[at : at + _AHEAD]
             at += near.index(fact) + 1 if fact in near else 0
         yield Seen(one.hop, one.step, at > before or (ends and number == len(steps) - 1))
+
+
+def _texts(step: Step) -> list[str]:
+    return [fact.text for fact in facts_of(step)]
 
 
 def _predicted(rows: Sequence[Row], place: str) -> Iterator[Predicted]:

@@ -94,20 +94,20 @@ int BPF_PROG(dropped, struct sk_buff *skb, void *location, unsigned int reason)
 	__u16 protocol = bpf_ntohs(BPF_CORE_READ(skb, protocol));
 	__u32 none = 0;
 	struct wanted *sought = bpf_map_lookup_elem(&wanted, &none);
+	__u8 data[READ] = {}; /* most are not told of, and room in the ring costs more */
 	struct drop *drop;
 
 	(void)ctx;
 	if (!sought || (protocol != ETH_P_IP && protocol != ETH_P_IPV6))
 		return 0;
+	if (bpf_probe_read_kernel(data, READ,
+				  BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header)) ||
+	    !is_wanted(data, sought))
+		return 0;
 	drop = bpf_ringbuf_reserve(&drops, sizeof(*drop), 0);
 	if (!drop)
 		return 0;
-	if (bpf_probe_read_kernel(drop->data, READ,
-				  BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header)) ||
-	    !is_wanted(drop->data, sought)) {
-		bpf_ringbuf_discard(drop, 0);
-		return 0;
-	}
+	__builtin_memcpy(drop->data, data, READ);
 	drop->time = bpf_ktime_get_ns();
 	drop->function = (__u64)location;
 	drop->reason = reason;

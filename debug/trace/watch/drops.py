@@ -7,7 +7,6 @@ and tells the namespace. It ends with this process.
 import ctypes
 import os
 import struct
-import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -16,11 +15,12 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from debug.kernel.ring import Ring
+from debug.trace.watch.clock import clock_offset
 from proxy.backends.ebpf.libbpf import BUILT, BpfMap, Libbpf, load_object
 from proxy.model.errors import KernelRefusedError
 
-_PACKAGED = Path(__file__).resolve().parents[1] / "built"
-_OBJECT = (_PACKAGED if _PACKAGED.exists() else BUILT) / "drops.bpf.o"
+PACKAGED = Path(__file__).resolve().parents[1] / "built"  # of a wheel
+_OBJECT = (PACKAGED if PACKAGED.exists() else BUILT) / "drops.bpf.o"
 _DROP = struct.Struct("=QQIII4x128s")
 _ENUM = 6  # BTF_KIND_ENUM
 _OURS = ("PACKET_SOCK_ERROR",)  # of the taps: packets that they have no room for
@@ -50,7 +50,6 @@ class DropListener:
         self._undo = ExitStack()
         library = Libbpf()
         self._bpf = library.bpf
-        _declare(self._bpf)
         try:
             self._open(library, struct.pack("=III", first, last, port))
         except KernelRefusedError:
@@ -65,8 +64,8 @@ class DropListener:
         wanted.update({bytes(4): sought})
         self._ring = Ring(library, programs.map_fd("drops"))
         self._undo.callback(self._ring.close)
-        link = self._bpf.bpf_raw_tracepoint_open(None, programs.program_fd("dropped"))
-        self._undo.callback(os.close, library.check(link, "listening to skb:kfree_skb"))
+        link = open_tracepoint(library, programs.program_fd("dropped"), "skb:kfree_skb")
+        self._undo.callback(os.close, link)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there are drops, for selectors."""
@@ -78,7 +77,7 @@ class DropListener:
 
     def read(self) -> list[Dropped]:
         """Return the drops since the last call."""
-        offset = time.time_ns() - time.monotonic_ns()
+        offset = clock_offset()
         told = [decode(data, self._reasons, offset) for data in self._ring.read()]
         return [one for one in told if one.reason not in _OURS]
 
@@ -135,6 +134,15 @@ def _functions() -> tuple[list[int], list[str]]:
                 found.append((int(address, 16), name))
     found.sort()
     return [start for start, _ in found], [name for _, name in found]
+
+
+def open_tracepoint(library: Libbpf, program: int, name: str) -> int:
+    """Have a program run at its tracepoint; return the descriptor that keeps it there.
+
+    Raises KernelRefusedError.
+    """
+    _declare(library.bpf)
+    return library.check(library.bpf.bpf_raw_tracepoint_open(None, program), f"listening to {name}")
 
 
 def _declare(bpf: ctypes.CDLL) -> None:

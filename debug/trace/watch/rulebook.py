@@ -35,10 +35,14 @@ ChainKey = tuple[str, str, str]  # family, table, chain
 
 @dataclass(frozen=True, slots=True)
 class ChainRules:
-    """A chain: its hook, "" for one that is only jumped to, and its rules' texts by handle."""
+    """A chain: its hook, "" for one that is only jumped to, and its rules' texts by handle.
+
+    ``kind`` is filter, nat or route, of a chain with a hook.
+    """
 
     hook: str
     rules: dict[int, "RuleText"]
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,15 @@ def _read(netlink: Netlink, key: ChainKey) -> ChainRules | None:
     names = [f"{name}\0".encode() for name in (table, chain)]
     try:
         body = header + attribute(1, names[0]) + attribute(3, names[1])
-        hook = _hook(attributes(netlink.get(_GET_CHAIN, body)[4:]))
+        found = attributes(netlink.get(_GET_CHAIN, body)[4:])
         body = header + attribute(1, names[0]) + attribute(2, names[1])
         rules = [attributes(one[4:]) for one in netlink.dump(_GET_RULE, body)]
     except OSError as err:
         if err.errno in (errno.ENOENT, errno.EAGAIN):
             return None  # gone, or being replaced
         raise
-    return ChainRules(hook, {int.from_bytes(one[3], "big"): describe(one) for one in rules})
+    texts = {int.from_bytes(one[3], "big"): describe(one) for one in rules}
+    return ChainRules(_hook(found), texts, text(found.get(7, b"")))  # NFTA_CHAIN_TYPE
 
 
 def _hook(chain: dict[int, bytes]) -> str:

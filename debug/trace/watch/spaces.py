@@ -1,19 +1,25 @@
 """All listeners of all network namespaces that a packet may pass, read by one thread."""
 
+import os
 import selectors
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from debug.places import Place, PlaceError, entered
-from debug.trace.filters import EVERYTHING
-from debug.trace.watch.connections import Connection, ConnectionListener
+from debug.places import Place, PlaceError, entered, inside
+from debug.trace.rules import Rules, table_name
+from debug.trace.sought import Sought
+from debug.trace.watch.connections import Connection
 from debug.trace.watch.drops import DropListener, Dropped
+from debug.trace.watch.hooked import FAMILIES, families
+from debug.trace.watch.links import LinkListener
 from debug.trace.watch.nftrace import NftTrace, NftTracer
+from debug.trace.watch.stacked import stacked_links
+from debug.trace.watch.stamps import await_stamps
 from debug.trace.watch.taps import Tap, Tapped
 from proxy.linux.libnftables import Libnftables
 from proxy.model.errors import KernelRefusedError
@@ -22,6 +28,7 @@ _LEGACY = ("ip_tables_names", "ip6_tables_names")  # below /proc/net: tables of 
 _OWN = Path("/proc/thread-self/ns/net")
 Event = Tapped | NftTrace | Connection | Dropped
 L = TypeVar("L", bound="_Listener")
+_EVERY = 5.0  # seconds after which new tables are looked for
 
 
 class _Listener(Protocol):
@@ -40,41 +47,60 @@ class Seen:
     event: Event
 
 
+@dataclass(slots=True)
+class PlaceRules:
+    """The tables of a place: one for each family in which others have tables."""
+
+    place: Place
+    rules: Rules
+    made: set[str] = field(default_factory=set)
+
+    def missing(self, needed: bool) -> str:
+        """Return the text of what is missing in this thread's namespace; ``needed`` in any case."""
+        wanted = {family for family in FAMILIES if needed and family != "bridge"}
+        with suppress(OSError):  # without nf_tables there is nothing to trace
+            wanted |= families(table_name(os.getpid()))
+        fresh = sorted(wanted - self.made)
+        self.made |= wanted
+        return "".join(map(self.rules, fresh))
+
+
 class Watch:
-    """Listens in places, with ``rules`` (nft's text) in each, until it is closed.
+    """Listens in places, with rules in those that have some, until it is closed.
 
     What cannot be listened to is said in ``blind``, and the others are listened to.
     """
 
-    def __init__(self, program: bytes, connections: bytes = EVERYTHING) -> None:
-        """``program`` is the filter of the taps, ``connections`` that of conntrack's events."""
+    def __init__(self, sought: Sought) -> None:
         self.blind: list[str] = []
         self.links: dict[Place, dict[int, str]] = {}
-        self._program, self._connections = program, connections
+        self._sought = sought
         self._numbers: dict[int, Place] = {}
+        self._rules: list[PlaceRules] = []
+        self._taps: list[tuple[Place, Tap]] = []
+        self._looked = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._undo = ExitStack()
         self._undo.callback(self._selector.close)
+        self._links = self._listen_to_links()
 
     def close(self) -> None:
         """Close all sockets; the kernel removes the rules with them."""
         self._undo.close()
 
-    def add(self, place: Place, rules: str) -> None:
-        """Listen in a place from now on."""
+    def add(self, place: Place, rules: Rules, *, needed: bool = False) -> None:
+        """Listen in a place from now on; with rules for packets that meet some, or if needed."""
         try:
             with entered(place):
-                tap = self._listen(place, lambda: Tap(self._program), "taps on links")
-                self._listen(place, NftTracer, "trace events of nftables")
-                listen = partial(ConnectionListener, self._connections)
-                self._listen(place, listen, "events of conntrack")
-                self._trace(place, rules)
-                self.blind += (f"{place.name}: {line}" for line in _legacy())
                 number = _OWN.stat().st_ino
+                self._tap(place, number)
+                self._listen(place, NftTracer, "trace events of nftables")
+                self._trace(PlaceRules(place, rules), needed)
+                self.blind += (f"{place.name}: {line}" for line in _legacy())
+                self.links[place] = dict(socket.if_nameindex())
         except PlaceError as err:
             self.blind.append(str(err))
             return
-        self.links[place] = tap.names if tap else {}
         self._numbers[number] = place
 
     def add_drops(self, first: int, last: int, port: int = 0) -> None:
@@ -84,8 +110,25 @@ class Watch:
         except KernelRefusedError as err:
             self.blind.append(f"why the kernel drops a packet: {err}")
             return
-        self._undo.callback(listener.close)
-        self._selector.register(listener, selectors.EVENT_READ, (None, listener))
+        self._keep(None, listener)
+
+    def await_stamps(self) -> None:
+        """Wait until packet sockets, where there are some, have the times of their packets."""
+        if self._taps:
+            place, _ = self._taps[0]
+            try:
+                inside(place, await_stamps)
+            except (OSError, PlaceError) as err:
+                self.blind.append(f"{place.name}: the order of the first packets: {err}")
+
+    def trace_new_tables(self) -> None:
+        """Trace rules also where there were none, as often as that is worth a look."""
+        if time.monotonic() < self._looked + _EVERY:
+            return
+        self._looked = time.monotonic()
+        for one in self._rules:
+            with suppress(PlaceError), entered(one.place):
+                self._trace(one, needed=False)
 
     def read(self, seconds: float) -> list[Seen]:
         """Return the events that come within some seconds, as soon as there are any."""
@@ -100,7 +143,33 @@ class Watch:
     def lost(self) -> list[str]:
         """Say where events came faster than they were read."""
         keys = [key.data for key in self._selector.get_map().values()]
-        return [f"{place.name}: events were lost" for place, one in keys if place and one.lost]
+        return [
+            f"{place.name if place else 'this machine'}: events were lost"
+            for place, one in keys
+            if one.lost
+        ]
+
+    def _listen_to_links(self) -> LinkListener | None:
+        """Hear all links by eBPF; None where that cannot be: then packet sockets do."""
+        try:
+            found = LinkListener(self._sought)
+        except KernelRefusedError:
+            return None
+        self._keep(None, found)
+        return found
+
+    def _tap(self, place: Place, number: int) -> None:
+        if self._links is None:
+            self._tap_link(place, None)
+            return
+        self._links.add(number)
+        for link in stacked_links():
+            self._tap_link(place, link)
+
+    def _tap_link(self, place: Place, link: str | None) -> None:
+        tap = self._listen(place, lambda: Tap(self._sought.classic, link), "taps on links")
+        if tap:
+            self._taps.append((place, tap))
 
     def _listen(self, place: Place, make: Callable[[], L], what: str) -> L | None:
         try:
@@ -108,17 +177,26 @@ class Watch:
         except OSError as err:
             self.blind.append(f"{place.name}: no {what}: {err.strerror}")
             return None
-        self._undo.callback(listener.close)
-        self._selector.register(listener, selectors.EVENT_READ, (place, listener))
+        self._keep(place, listener)
         return listener
 
-    def _trace(self, place: Place, rules: str) -> None:
+    def _keep(self, place: Place | None, listener: "_Listener") -> None:
+        self._undo.callback(listener.close)
+        self._selector.register(listener, selectors.EVENT_READ, (place, listener))
+
+    def _trace(self, one: PlaceRules, needed: bool) -> None:
+        """Make the tables that this thread's namespace lacks."""
+        wanted = one.missing(needed)
+        if one not in self._rules:
+            self._rules.append(one)
+        if not wanted:
+            return
         nft = Libnftables()
         self._undo.callback(nft.close)
         try:
-            nft.commit(rules)
+            nft.commit(wanted)
         except KernelRefusedError as err:
-            self.blind.append(f"{place.name}: rules are not traced: {err}")
+            self.blind.append(f"{one.place.name}: rules are not traced: {err}")
 
 
 def until(deadline: float) -> float:

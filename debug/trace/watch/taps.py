@@ -11,7 +11,7 @@ from debug.trace.filters import attach
 _ALL = 0x0003  # ETH_P_ALL
 _TIMESTAMP, _RECEIVE_FORCED = 35, 33  # SO_*: asm-generic/socket.h
 _OUTGOING = 4  # PACKET_OUTGOING: linux/if_packet.h
-_PACKET, _STATISTICS = 263, 6  # SOL_PACKET, PACKET_STATISTICS: linux/if_packet.h
+_PACKET, _STATISTICS, _IGNORE_OUTGOING = 263, 6, 23  # SOL_PACKET, PACKET_*: linux/if_packet.h
 _COUNTS = struct.Struct("=II")
 _LONGEST = 1 << 16
 _ROOM = 1 << 21  # bytes of the queue
@@ -32,12 +32,16 @@ class Tapped:
     out: bool
     data: bytes
     late: bool = False  # the time may be that of reading
+    netns: int = 0  # the inode of its namespace, if one listener hears several
 
 
 class Tap:
-    """Hears all links of the namespace where it was made. Raises OSError."""
+    """Hears all links of the namespace where it was made, or what comes in by one of them.
 
-    def __init__(self, program: bytes) -> None:
+    Raises OSError.
+    """
+
+    def __init__(self, program: bytes, link: str | None = None) -> None:
         """``program`` is the filter (classic BPF), with which the kernel selects packets."""
         kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
         # What it hears before it has the filter is passed over later, as all that is not the probe.
@@ -46,6 +50,9 @@ class Tap:
         self._lost = 0
         try:
             attach(self._socket, program)
+            if link is not None:
+                self._socket.setsockopt(_PACKET, _IGNORE_OUTGOING, 1)
+                self._socket.bind((link, _ALL))
             self._socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMP, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, _RECEIVE_FORCED, _ROOM)
         except OSError:

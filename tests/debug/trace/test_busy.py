@@ -9,7 +9,7 @@ from debug.trace import run
 from debug.trace.packet import Flow
 from debug.trace.probe import Probe
 from debug.trace.watch import drops
-from debug.trace.watch.connections import Connection, ConnectionListener
+from debug.trace.watch.connections import Connection
 from debug.trace.watch.nftrace import NftTracer
 from debug.trace.watch.spaces import Seen
 from debug.trace.watch.taps import MOST_AT_ONCE, Tap
@@ -21,7 +21,7 @@ ENDLESS = SimpleNamespace(
 )
 
 
-@pytest.mark.parametrize("kind", [Tap, NftTracer, ConnectionListener])
+@pytest.mark.parametrize("kind", [Tap, NftTracer])
 def test_a_listener_reads_so_much_and_lets_others_have_their_turn(kind: type) -> None:
     listener = kind.__new__(kind)
     listener._socket = ENDLESS

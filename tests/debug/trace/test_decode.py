@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from debug.kernel import conntrack
 from debug.trace.packet import Flow, parse, parse_parts
-from debug.trace.watch import connections, nftrace
+from debug.trace.watch import nftrace
 from debug.trace.watch.nftrace import NftTrace
 
 # A rule "jump svc" of chain pre, the first of its base chain; then the rule of svc that translates.
@@ -52,7 +53,7 @@ def test_no_bytes_confuse_the_decoders(data: bytes, at: int, change: bytes) -> N
         with contextlib.suppress(OSError):  # what they may raise
             assert all(isinstance(one, NftTrace) for one in nftrace.decode(bent))
         with contextlib.suppress(OSError):
-            list(connections.decode(bent))
+            list(conntrack.happenings(bent))
 
 
 ETHERNET = bytes(12) + b"\x08\x00"

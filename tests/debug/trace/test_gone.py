@@ -4,7 +4,8 @@ from pathlib import Path
 
 from debug.machine.files import reservations
 from debug.places import Place
-from debug.trace.filters import assemble
+from debug.trace.live import Match
+from debug.trace.sought import of_match
 from debug.trace.watch.routes import Leads, leads
 from debug.trace.watch.rulebook import read_chains, read_element
 from debug.trace.watch.spaces import Watch
@@ -20,8 +21,8 @@ def test_what_it_had_is_missing_from_the_trace_and_the_trace_goes_on() -> None:
 
 
 def test_a_watch_says_that_it_is_blind_there() -> None:
-    watch = Watch(assemble([(0x06, 0, 0, 0)]))
-    watch.add(GONE, "")
+    watch = Watch(of_match(Match(("10.1.2.2",))))
+    watch.add(GONE, lambda _: "")
     assert watch.blind == ["Pod default/web: its network is gone (No such file or directory)"]
     watch.close()
 

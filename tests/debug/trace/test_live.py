@@ -22,10 +22,11 @@ def test_a_filter_fits_both_directions_of_a_flow() -> None:
 
 
 def test_the_rules_of_a_filter_ask_for_what_it_asks() -> None:
-    text = live_tables(Match(("10.0.0.2", "fd00::2"), (80,), "tcp"), "t")
-    assert "ip daddr { 10.0.0.2 } meta l4proto tcp th dport { 80 }" in text
-    assert "ip6 saddr { fd00::2 } meta l4proto tcp th sport { 80 }" in text
-    assert text.count("flags owner") == 2
+    rules = live_tables(Match(("10.0.0.2", "fd00::2", "fd00::3"), (80,), "tcp"), "t")
+    assert "ip daddr 10.0.0.2 meta l4proto tcp th dport { 80 }" in rules("ip")
+    assert "ip6 saddr { fd00::2, fd00::3 } meta l4proto tcp th sport { 80 }" in rules("ip6")
+    assert all(rules(family).count("flags owner") == 1 for family in ("ip", "ip6", "bridge"))
+    assert live_tables(Match(("10.0.0.2",)), "t")("ip6") == ""
 
 
 @pytest.mark.parametrize("text", ["", "port 80", "host 10.0.0.1 or port 80", "tcp; drop", "host "])

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -22,10 +21,9 @@ from debug.trace.commands import Asked, observe_all, predict, succeeded, told
 from debug.trace.compare import compare
 from debug.trace.ends import Target
 from debug.trace.listen import live_packets
-from debug.trace.live import connection_filter, parse_filter
+from debug.trace.live import parse_filter
 from debug.trace.model import PacketTrace, Step, Trace
 from debug.trace.text import lines
-from debug.trace.watch.connections import ConnectionListener
 from tests.support.space import Space
 
 SERVICE, ENDPOINT = "10.96.0.1", "10.1.2.2"
@@ -46,16 +44,6 @@ table ip services {
   chain post {
     type nat hook postrouting priority 100;
     oifname eth0 meta l4proto udp masquerade fully-random comment "leaves the node"
-  }
-}
-"""
-TRACKED = """
-table ip6 tracked
-delete table ip6 tracked
-table ip6 tracked {
-  chain f {
-    type filter hook forward priority 0;
-    ct state new counter
   }
 }
 """
@@ -294,45 +282,19 @@ def test_traffic_that_is_there_is_followed(network: Network) -> None:
     assert THERE in [way for _, outcome, way in ways if outcome == "arrived"], ways
 
 
-@pytest.mark.parametrize(
-    ("host", "heard"),
-    [
-        (SERVICE, {SERVICE}),
-        (ENDPOINT, {SERVICE, ENDPOINT}),  # behind the Service, too
-        ("10.1.1.2", {SERVICE, ENDPOINT}),
-        ("10.9.9.9", set()),
-        ("fd02::2", {"fd02::2"}),
-    ],
-)
-def test_the_kernel_tells_only_the_connections_that_are_meant(
-    network: Network, host: str, heard: set[str]
-) -> None:
-    program = connection_filter(parse_filter(f"host {host}", "default", None))
-    network.nodes[0].run("nft", "-f", "-", stdin=TRACKED)
-    network.nodes[0].run("conntrack", "-F")
-    with entered(network.places[0]):
-        listener = ConnectionListener(program)
-    with closing(listener):
-        for address in (SERVICE, ENDPOINT):
-            network.call(address, 80 if address == SERVICE else 8080)
-        network.trace("fd02::2", 99, "udp")
-        found = [one for one in listener.read() if one.original.protocol != "icmpv6"]
-    assert {one.original.destination for one in found} == heard
-
-
 def test_a_trace_that_is_killed_leaves_nothing(network: Network) -> None:
     node = network.nodes[0]
     before = node.run("nft", "list", "tables")
     script = (
         "import sys, time\n"
         "from debug.places import Place\n"
-        "from debug.trace.filters import tap_filter\n"
         "from debug.trace.packet import Flow\n"
         "from debug.trace.probe import Probe\n"
         "from debug.trace.rules import tables\n"
+        "from debug.trace.sought import of_probe\n"
         "from debug.trace.watch.spaces import Watch\n"
         "probe = Probe(Flow('udp', '10.1.1.2', '10.96.0.1', 4000, 80), 0x20000000)\n"
-        "watch = Watch(tap_filter(probe))\n"
+        "watch = Watch(of_probe(probe))\n"
         "watch.add(Place('n', 1, sys.argv[1]), tables(probe, 'podwire-trace-1'))\n"
         "print(watch.blind, flush=True)\n"
         "watch.read(60)\n"
