@@ -6,7 +6,7 @@ import pytest
 
 from debug.explain.balance import begins, entered
 from debug.explain.here import Here
-from debug.explain.programs import Balanced, _balanced
+from debug.explain.programs import Balanced, _balanced, _of_packet
 from debug.places import Place
 from debug.ruleset.packet import DNAT, SNAT, State, make
 from proxy.backends.ebpf.layout import PodRanges, pack_settings, unpack_settings
@@ -42,7 +42,10 @@ class Elsewhere:
 
 def balanced(source: str, installed: Installed = INSTALLED, ranges: PodRanges = RANGES):
     packet = make(source, str(SERVICE), 6, 40000, 80)
-    return _balanced(installed, packet, ranges, lambda _: "10.0.0.1")
+    call = _of_packet(installed, packet, ranges)
+    if call is None or call.unknown:
+        return call
+    return _balanced(call, installed, packet, ranges, lambda _: "10.0.0.1")
 
 
 def sources(found: Balanced | None) -> list[str | None]:
@@ -69,14 +72,11 @@ def test_what_others_rules_may_masquerade_is_left_to_rules() -> None:
     assert balanced(STRANGER, INSTALLED._replace(sources=(ip_network("10.0.0.0/8"),))) is None
 
 
-def test_what_the_program_remembers_is_unknown() -> None:
-    sticky = balanced(POD, INSTALLED._replace(affinity=60))
-    assert sticky
-    assert "clients keep their endpoint" in sticky.unknown
+def test_with_direct_server_return_a_strangers_way_is_unknown() -> None:
     direct = RANGES._replace(direct=True)
     found = balanced(STRANGER, ranges=direct)
     assert found
-    assert "direct server return" in found.unknown
+    assert "the endpoint's node" in found.unknown
     assert sources(balanced(POD, ranges=direct)) == [None, None]  # a Pod's is balanced here
 
 
