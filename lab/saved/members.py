@@ -39,8 +39,8 @@ def to_file(lab: LabDir, spec: LabSpec, file: Path, *, running: bool) -> None:
         return inside(lab, spec, act)
     with tempfile.TemporaryDirectory(prefix="podwire-etcd-") as folder:
         data = {machine.name: Path(folder) / machine.name for machine in control_machines(spec)}
-        for name, copied in data.items():
-            shutil.copytree(lab.machine(name) / "var" / _FOLDER, copied)
+        for name, place in data.items():
+            shutil.copytree(lab.machine(name) / "var" / _FOLDER, place)
         _apart(lab, spec, data, act)
     return None
 
