@@ -1,5 +1,6 @@
 """Definitions and objects that would cost too much, or take the place of upstream's kinds."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,12 +30,14 @@ NETWORKING = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
 
 
 @pytest.fixture(params=["here", "in a worker"])
-def most(request) -> int:
+def most(request) -> Iterator[int]:
     """The checks that a computation may cost, on the event loop and in a worker."""
     if request.param == "in a worker":
-        return MOST_CHECKS
-    LIMIT.set(2000)
-    return 2000
+        yield MOST_CHECKS
+        return
+    before = LIMIT.set(2000)
+    yield 2000
+    LIMIT.reset(before)
 
 
 def test_alternatives_times_values_are_bounded(most: int):
