@@ -21,6 +21,7 @@ MOST_SECONDS, MOST_BYTES = 60.0, 3e9
 PAGE = page.FOLDER / "scale.md"
 FIGURE = page.FOLDER / "figures-scale.svg"
 _COMMAND = "bin/bench scale --write"
+_PICTURE = "![What grows with the number of nodes and Pods, as bars](figures-scale.svg)"
 _PARTS = ("apiserver", "etcd", "scheduler", "controllers", "hollow")  # beside which all are small
 
 
@@ -101,7 +102,7 @@ def main() -> None:
     if options.write:
         FIGURE.write_text(svg(charts(sizes)))
         told = f"{page.conditions()}\n{page.loads(os.getloadavg()[:1])}"
-        page.write(_COMMAND, f"{told}\n\n{text}", PAGE)
+        page.write(_COMMAND, f"{told}\n\n{_PICTURE}\n\n{text}", PAGE)
     last = max(sizes, key=lambda it: it.pods)
     if last.scheduled > MOST_SECONDS or last.memory > MOST_BYTES:
         sys.exit(f"over {MOST_SECONDS:.0f} s or {MOST_BYTES / 1e9:.0f} GB: see above")
