@@ -44,7 +44,15 @@ class Predicted:
     text: str
 
 
-Slot = Seen | Parting | Predicted
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the API's objects want, where it is not what was predicted and seen."""
+
+    place: str
+    text: str
+
+
+Slot = Seen | Parting | Predicted | Wanted
 
 
 def comparison_of(trace: Trace, packet: PacketTrace) -> Comparison | None:
@@ -75,11 +83,14 @@ def slots(
     ]
     if not rest:
         yield from shown
+        yield from _wanted(same, "")
         return
     last = max((at for at, one in enumerate(shown) if one.predicted), default=-1)
     place = _place_before(same)
     yield from shown[: last + 1]
+    yield from _wanted(same, "")
     yield Parting(place, rest[0].predicted, rest[0].observed)
+    yield from _wanted(rest, place)
     for predicted, seen in zip_longest(_predicted(rest, place), shown[last + 1 :]):
         yield from (one for one in (predicted, seen) if one is not None)
 
@@ -115,6 +126,15 @@ def _predicted(rows: Sequence[Row], place: str) -> Iterator[Predicted]:
         elif _RULE not in text and _AT in text:
             place = text.rpartition(_AT)[2] or place
         yield Predicted(place, text)
+
+
+def _wanted(rows: Sequence[Row], place: str) -> Iterator[Wanted]:
+    """Yield what is wanted in rows in which it is not what is: each at its place."""
+    for row in rows:
+        for text in (row.predicted, row.wanted):
+            place = text if text.startswith(_PLACES) else place
+        if row.parts and row.wanted:
+            yield Wanted(place, row.wanted)
 
 
 def _place_before(rows: Sequence[Row]) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from control.reported import ReportedError
 from debug.output import with_port, xml
 from debug.trace.model import VERSION, Comparison, Ends, PacketTrace, Step, Trace
-from debug.web.ghost import Parting, Predicted, Seen, Slot, comparison_of, slots
+from debug.web.ghost import Parting, Predicted, Seen, Slot, Wanted, comparison_of, slots
 
 _LANE, _GAP, _TOP = 320, 16, 12  # pixels: a lane's width, the room beside it, above the packets
 _WIDE, _BOX, _STEP, _HEAD = 280, 40, 62, 30  # of a box: width, height, to the next; of a title
@@ -151,6 +151,9 @@ class _Drawing:
         if isinstance(slot, Parting):
             _parting(group, x + _INSET, y, slot, self._drawn)
             return y + _STEP
+        if isinstance(slot, Wanted):
+            _want(group, x + _INSET, y, slot, self._drawn)
+            return y + _STEP
         if isinstance(slot, Predicted) or slot.predicted:
             self._lead(x, y)
         if isinstance(slot, Predicted):
@@ -177,6 +180,9 @@ def _titles(part: _Part) -> Iterator[str]:
     if found is not None:
         how = "the packet went so" if found.agrees else "the packet left this way"
         yield f"Dashed: what podwire explain predicts ({found.probability:.1%}); {how}"
+    if found is not None and found.as_wanted is not None:
+        went = "went" if found.as_wanted else "did not go"
+        yield f"It {went} as the API's objects want"
 
 
 def _box(root: Element, x: int, y: int, one: Seen, number: int) -> None:
@@ -208,6 +214,14 @@ def _guess(root: Element, x: int, y: int, one: Predicted, number: int) -> None:
     _rect(group, x, y)
     _text(group, x + 8, y + 16, "predicted only", "title")
     _text(group, x + 8, y + 33, one.text, "small")
+
+
+def _want(root: Element, x: int, y: int, one: Wanted, number: int) -> None:
+    group = _group(root, "step parting", number)
+    _name(group, f"The API's objects want something else: {one.place}: {one.text}")
+    _rect(group, x, y)
+    _text(group, x + 8, y + 16, "≠ the API's objects want", "warn")
+    _text(group, x + 8, y + 33, one.text, "warn")
 
 
 def _group(parent: Element, sort: str, number: int) -> Element:

@@ -1,7 +1,7 @@
 """The prediction beside a packet's steps: together as long as they agree, then in turns."""
 
 from debug.trace.model import Comparison, Hop, PacketTrace, Row, Step, Trace
-from debug.web.ghost import Parting, Predicted, Seen, Slot, comparison_of, slots
+from debug.web.ghost import Parting, Predicted, Seen, Slot, Wanted, comparison_of, slots
 from debug.web.lanes import svg
 
 OUT, IN = Step("out", link="eth0"), Step("in", link="eth0")
@@ -64,6 +64,15 @@ def test_a_prediction_of_a_packet_that_was_seen_nowhere_is_drawn() -> None:
     unseen = PacketTrace(1, "forward", "UDP", "unknown")
     drawn = svg(Trace("a", "b", "", (unseen,), comparisons=compared(Row("Pod a", "")).comparisons))
     assert "Predicted only: Pod a: Pod a" in drawn and "Seen: nothing more" in drawn
+
+
+def test_what_the_objects_want_is_said_where_it_is_something_else() -> None:
+    rows = (*(Row(one, one) for one in FACTS[:4]), Row("", "", "policies refuse it", parts=True))
+    found = Comparison("forward", 1.0, True, rows, as_wanted=False)
+    assert list(slots(PACKET, found))[-1] == Wanted("Pod b", "policies refuse it")
+    drawn = svg(Trace("a", "b", "", (PACKET,), comparisons=(found,)))
+    assert "The API's objects want something else: Pod b: policies refuse it" in drawn
+    assert "It did not go as the API's objects want" in drawn
 
 
 def test_only_the_compared_packet_has_a_prediction() -> None:

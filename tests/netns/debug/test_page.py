@@ -214,6 +214,7 @@ def pinging(lab: Spaces) -> Iterator[None]:
             ping.kill()
 
 
+HOOKED = "table ip t { chain c { type filter hook prerouting priority 0; counter; }\n}"
 LINES = "document.querySelectorAll('#packets li')"
 STATE_OF = "document.getElementById('live-state').textContent"
 
@@ -221,6 +222,7 @@ STATE_OF = "document.getElementById('live-state').textContent"
 async def test_packets_arrive_as_they_happen_can_be_paused_and_opened(
     page: Page, lab: Spaces
 ) -> None:
+    lab.nodes[0].run("nft", "-f", "-", stdin=HOOKED)
     filled = "document.getElementById('filter').value = 'host web-1 and host web-2 and icmp'"
     await page.value(filled)
     await page.value("document.querySelector('#listen [type=submit]').click()")
