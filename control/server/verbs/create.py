@@ -35,6 +35,10 @@ class New:
     generated: bool  # its name
     base: bool  # it has a base for a generated name
 
+_OTHER_NAMESPACE = (
+    "the namespace of the provided object does not match the namespace sent on the request"
+)
+
 
 async def create(state: ServerState, request: ApiRequest) -> Written:
     """Create the object in a request; raises StatusError (400, 403, 404, 409, 415, 422)."""
@@ -196,11 +200,14 @@ def changed_by_admission(state: ServerState, request: ApiRequest, new: New, wire
         made = rules_of(kind).default(read(kind, wire)[0])
         if (name := made["metadata"].get("name")) != new.draft.name:
             raise errors.name_mismatch(str(name or ""), new.draft.name)
+        own = Item.of("", 0, new.draft.value)
+        if made["metadata"].get("namespace") != own.wire["metadata"].get("namespace"):
+            raise errors.bad_request(_OTHER_NAMESPACE)
+        made["metadata"] = prepare.with_system(made["metadata"], own.wire["metadata"])
         if kind.form is not None:
             made = as_stored(kind, made)
         made = admit(state, named, made)
-        managed = Item.of("", 0, new.draft.value).managed
-        return _checked(state, named, replace(new, draft=draft(kind, made, managed)), made)
+        return _checked(state, named, replace(new, draft=draft(kind, made, own.managed)), made)
 
 
 async def make(state: ServerState, request: ApiRequest, wire: Wire) -> Item:
@@ -219,8 +226,6 @@ def _name(request: ApiRequest, wire: Wire) -> str:
         raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
     namespace = metadata.get("namespace", request.info.namespace)
     if request.info.kind.namespaced and namespace != request.info.namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise errors.bad_request(_OTHER_NAMESPACE)
     base = metadata.get("generateName")
     return metadata.get("name") or (prepare.generated_name(base) if base else "")

@@ -35,6 +35,8 @@ _SYSTEM = (
     "namespace",
     "managedFields",
 )
+# Of these, what no webhook changes in a new object.
+_BORN = tuple(name for name in _SYSTEM if name not in ("generateName", "managedFields"))
 
 
 def generated_name(base: str) -> str:
@@ -54,6 +56,12 @@ def for_create(kind: Kind, wire: Wire, info: RequestInfo, now: str) -> Wire:
         metadata["generation"] = 1
     made = wire | {"metadata": metadata}
     return begun(kind, made)
+
+
+def with_system(metadata: Wire, own: Mapping[str, Any]) -> Wire:
+    """Return a new object's metadata, of which nobody but the server has written its part."""
+    kept = {name: value for name, value in metadata.items() if name not in _BORN}
+    return kept | {name: own[name] for name in _BORN if name in own}
 
 
 def begun(kind: Kind, made: Wire) -> Wire:

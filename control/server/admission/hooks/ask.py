@@ -25,6 +25,7 @@ from control.server.admission.hooks.review import (
     version_of,
 )
 from control.server.admission.match import Called, Matcher
+from control.server.admission.sound import UnsoundError, sound
 from control.server.remote.services import RemoteError
 from control.server.remote.webhook import post
 from control.server.state.server import ServerState
@@ -158,13 +159,12 @@ def _patched(hook: Hook, wire: Any, patch: Any) -> Wire | None:
         why = "attempted to modify the object, which is not supported for this operation"
         raise errors.internal(f'admission webhook "{hook.name}" {why}')
     try:
-        made = json_patch.apply(wire, patch)
+        made = sound(json_patch.apply(wire, patch), wire)
     except (MalformedPatchError, PatchConflictError, PatchTooLargeError) as err:
         raise errors.internal(str(err)) from err
-    if not isinstance(made, dict):
-        raise errors.internal(f'admission webhook "{hook.name}": its patch leaves no object')
+    except UnsoundError as err:
+        raise errors.internal(f'admission webhook "{hook.name}": its patch: {err}') from err
     check_size(made)
-    made = dict(drop_nulls(made))
     return None if made == wire else made
 
 

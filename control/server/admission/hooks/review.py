@@ -100,7 +100,7 @@ def read_answer(body: bytes, uid: str, version: str, *, mutating: bool) -> Answe
         response.get("allowed") is True,
         _patch(patch, sort) if mutating and patch else None,
         status if isinstance(status, dict) else None,
-        tuple(each for each in response.get("warnings") or () if isinstance(each, str)),
+        _warnings(response.get("warnings")),
         _texts(response.get("auditAnnotations")),
     )
 
@@ -119,7 +119,7 @@ def _check_head(review: Wire, response: Wire, uid: str) -> None:
     given = response.get("uid") or ""
     if given != uid:
         raise AnswerError(f'expected response.uid="{uid}", got "{given}"')
-    named = review.get("apiVersion") or "", review.get("kind") or ""
+    named = str(review.get("apiVersion") or ""), str(review.get("kind") or "")
     if named != (f"{_API}/v1", "AdmissionReview"):
         wanted = f"{_API}/v1, Kind=AdmissionReview"
         group = named[0] if "/" in named[0] else f"/{named[0]}"
@@ -150,6 +150,12 @@ def _patch(text: Any, sort: Any) -> Any:
     if sort not in (None, "JSONPatch"):
         raise AnswerError(f'unsupported patch type "{sort}"')
     return patch or None
+
+
+def _warnings(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list):
+        return ()
+    return tuple(each for each in given if isinstance(each, str))
 
 
 def _texts(given: Any) -> dict[str, str]:

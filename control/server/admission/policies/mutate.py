@@ -11,7 +11,6 @@ from control.api.apply.check import problems
 from control.api.apply.items import ItemError
 from control.api.apply.merge import merge
 from control.api.apply.shape import AnyShape, ListShape, MapShape
-from control.api.base import drop_nulls
 from control.api.cel.errors import EvaluationError
 from control.api.meta import StatusCause
 from control.api.policies.compiled import JSON_PATCH, mutating_from
@@ -22,6 +21,7 @@ from control.server.admission.policies.ask import Bound, target_of
 from control.server.admission.policies.config import Binding, PolicyConfig
 from control.server.admission.policies.params import ParamsError, params_of
 from control.server.admission.rules import Target
+from control.server.admission.sound import UnsoundError, sound
 from control.server.admission.versions import converted
 from control.server.state.server import ServerState
 from control.server.verbs.fields import shape_for
@@ -133,8 +133,12 @@ class Changing:
         sort = mutating_from(source).mutations[number][0]
         wire: Wire = shown.change.new or {}
         made = _patched(wire, said) if sort == JSON_PATCH else _applied(shown, wire, said)
+        try:
+            made = sound(made, wire)
+        except UnsoundError as err:
+            raise EvaluationError(f"{sort}: {err}") from err
         check_size(made)
-        return dict(drop_nulls(made))
+        return made
 
     def _failed(self, policy: PolicyConfig, binding: Binding, why: str) -> None:
         if not policy.ignores_failure:
@@ -151,20 +155,17 @@ class Changing:
         raise made
 
 
-def _patched(wire: Wire, operations: Any) -> Wire:
+def _patched(wire: Wire, operations: Any) -> Any:
     """Return an object with operations; one whose own test fails changes nothing."""
     given = [{key: it[key] for key in it if key != "from" or it[key]} for it in operations]
     try:
-        made = json_patch.apply(wire, given)
+        return json_patch.apply(wire, given)
     except PatchConflictError as err:
         if str(err).startswith(_TEST_FAILED):
             return wire
         raise EvaluationError(f"JSON Patch: {err}") from err
     except (MalformedPatchError, PatchTooLargeError) as err:
         raise EvaluationError(f"JSON Patch: {err}") from err
-    if not isinstance(made, dict):
-        raise EvaluationError("JSON Patch: it leaves no object")
-    return made
 
 
 def _applied(asked: Asked, wire: Wire, said: Any) -> Wire:

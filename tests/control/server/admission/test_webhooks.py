@@ -620,7 +620,28 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
         'unsupported patch type "Merge"',
     ),
     "an operation that fails": (patching({"op": "remove", "path": "/nothing"}), 500, "nothing"),
-    "no metadata": (patching({"op": "replace", "path": "/metadata", "value": "x"}), 0, ""),
+    "no metadata": (patching({"op": "replace", "path": "/metadata", "value": "x"}), 500, "metadata"),
+    "metadata that is gone": (patching({"op": "remove", "path": "/metadata"}), 400, "name"),
+    "labels that are none": (
+        patching({"op": "add", "path": "/metadata/labels", "value": [1]}),
+        500,
+        "metadata.labels is no object",
+    ),
+    "another namespace": (
+        patching({"op": "replace", "path": "/metadata/namespace", "value": "other"}),
+        400,
+        "the namespace of the provided object does not match",
+    ),
+    "an apiVersion that is none": (
+        raw(b'{"apiVersion": 5, "kind": {}, "response": {}}'),
+        500,
+        "expected response.uid",
+    ),
+    "a review of another type": (
+        lambda it: {"apiVersion": 5, "kind": {"a": 1}, "response": {"uid": it["uid"]}},
+        500,
+        "expected webhook response of admission.k8s.io/v1",
+    ),
     "another kind": (patching({"op": "replace", "path": "/kind", "value": "Pod"}), 400, "Pod"),
     "another name": (patching({"op": "replace", "path": "/metadata/name", "value": "b"}), 400, "b"),
     "a wrong type": (patching({"op": "replace", "path": "/data", "value": [1]}), 400, "data"),
@@ -643,6 +664,30 @@ async def test_hostile_answers(api: Api, hooks: Webhooks, answer: Any, code: int
     assert (await api("GET", f"{MAPS}/a")).code == 404
 
 
+async def test_hostile_patches_of_an_update(api: Api, hooks: Webhooks):
+    """A later webhook, and its selectors, see only objects that have a head."""
+    await api.make(MAPS, config_map())
+    later = hooks.hook("/later", objectSelector={"matchLabels": {"a": "b"}})
+    await mutating(api, hooks, hooks.hook("/hostile"), later)
+    change = {"data": {"b": "c"}}
+    for path, value in (("", {}), ("", []), ("/metadata", []), ("/metadata/labels", "x")):
+        hooks.answers["/hostile"] = patching({"op": "add", "path": path, "value": value})
+        refused = await api("PATCH", f"{MAPS}/a", change, MERGE)
+        assert refused.code >= 400 and "see the API server's log" not in refused["message"]
+    hooks.answers["/hostile"] = patching({"op": "remove", "path": "/kind"})
+    assert (await api("PATCH", f"{MAPS}/a", change, MERGE)).code == 200
+
+
+async def test_the_servers_own_metadata_of_a_new_object_stays(api: Api, hooks: Webhooks):
+    given = {"uid": "abc", "deletionTimestamp": "2020-01-01T00:00:00Z", "generation": 7}
+    hooks.answers["/own"] = patching(
+        *({"op": "add", "path": f"/metadata/{name}", "value": it} for name, it in given.items())
+    )
+    await mutating(api, hooks, hooks.hook("/own"))
+    metadata = (await api.make(MAPS, config_map()))["metadata"]
+    assert metadata["uid"] != "abc" and not {"deletionTimestamp", "generation"} & metadata.keys()
+
+
 async def test_hostile_warnings(api: Api, hooks: Webhooks):
     hooks.answers["/warn"] = lambda _: {
         "allowed": True,
@@ -652,6 +697,8 @@ async def test_hostile_warnings(api: Api, hooks: Webhooks):
     await validating(api, hooks, hooks.hook("/warn"))
     made = await api("POST", MAPS, config_map())
     assert made.code == 201 and len(made.warnings) == 2
+    hooks.answers["/warn"] = lambda _: {"allowed": True, "warnings": 5}
+    assert (await api("POST", MAPS, config_map("b"))).code == 201
     assert sum(map(len, made.warnings)) < 5000
 
 
