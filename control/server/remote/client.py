@@ -1,5 +1,6 @@
 """Requests to servers that extend this one: TLS, and answers of bounded size."""
 
+import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from control.server.streams.proxy.carry import backend_session
 from control.server.wire.errors import StatusError
 from control.tls import CertificateError, load_identity
 
+_AT_ONCE = 1 << 16  # bytes
 Identity = tuple[Path, Path]
 
 
@@ -83,6 +85,11 @@ async def _check_name(host: str) -> None:
         raise RemoteError(str(err)) from err
 
 
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return a body as aiohttp sends it without a stall: bytes go all at once."""
+    return io.BytesIO(body) if body is not None and len(body) > _AT_ONCE else body
+
+
 async def ask(session: aiohttp.ClientSession, outgoing: Outgoing, most: int) -> Fetched:
     """Send a request, and read an answer of at most ``most`` bytes; raises RemoteError."""
     try:
@@ -90,7 +97,7 @@ async def ask(session: aiohttp.ClientSession, outgoing: Outgoing, most: int) -> 
             outgoing.method,
             URL(outgoing.url, encoded=True),
             headers=outgoing.headers,
-            data=outgoing.body,
+            data=_in_pieces(outgoing.body),
             allow_redirects=False,
             server_hostname=outgoing.name,
         ) as answer:

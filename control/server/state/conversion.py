@@ -36,9 +36,10 @@ class Memo:
 
     def put(self, stored: bytes, made: bytes) -> None:
         """Keep a form; both are without a resourceVersion."""
-        if stored not in self._known:
-            self._bytes += len(stored) + len(made)
+        if (before := self._known.pop(stored, None)) is not None:
+            self._bytes -= len(stored) + len(before)
         self._known[stored] = made
+        self._bytes += len(stored) + len(made)
         while self._bytes > _MOST_BYTES:
             old, new = self._known.popitem(last=False)
             self._bytes -= len(old) + len(new)

@@ -35,6 +35,7 @@ class New:
     generated: bool  # its name
     base: bool  # it has a base for a generated name
 
+
 _OTHER_NAMESPACE = (
     "the namespace of the provided object does not match the namespace sent on the request"
 )

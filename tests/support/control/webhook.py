@@ -95,7 +95,7 @@ async def webhook_server(folder: Path, hosts: tuple[str, ...] = ()) -> AsyncIter
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(folder / "webhook.crt", folder / "webhook.key")
     made = Webhooks(bundle=base64.b64encode(authority.certificate).decode())
-    app = web.Application()
+    app = web.Application(client_max_size=16 * 1024 * 1024)
     app.router.add_route("POST", "/{path:.*}", made.answer)
     server = TestServer(app, scheme="https")
     await server.start_server(ssl=tls)

@@ -620,7 +620,7 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
         'unsupported patch type "Merge"',
     ),
     "an operation that fails": (patching({"op": "remove", "path": "/nothing"}), 500, "nothing"),
-    "no metadata": (patching({"op": "replace", "path": "/metadata", "value": "x"}), 500, "metadata"),
+    "no metadata": (patching({"op": "replace", "path": "/metadata", "value": "x"}), 500, "object"),
     "metadata that is gone": (patching({"op": "remove", "path": "/metadata"}), 400, "name"),
     "labels that are none": (
         patching({"op": "add", "path": "/metadata/labels", "value": [1]}),
@@ -676,6 +676,15 @@ async def test_hostile_patches_of_an_update(api: Api, hooks: Webhooks):
         assert refused.code >= 400 and "see the API server's log" not in refused["message"]
     hooks.answers["/hostile"] = patching({"op": "remove", "path": "/kind"})
     assert (await api("PATCH", f"{MAPS}/a", change, MERGE)).code == 200
+
+
+async def test_a_large_object_is_asked_about(api: Api, hooks: Webhooks):
+    """Both objects of an update together have more than 2 MB."""
+    await validating(api, hooks, hooks.hook("/large", timeoutSeconds=30))
+    await api.make(MAPS, config_map(b="x" * 1_000_000))
+    changed = await api("PATCH", f"{MAPS}/a", {"metadata": {"labels": {"a": "b"}}}, MERGE)
+    assert changed.code == 200
+    assert len(hooks.asked["/large"][1]["oldObject"]["data"]["b"]) == 1_000_000
 
 
 async def test_the_servers_own_metadata_of_a_new_object_stays(api: Api, hooks: Webhooks):

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from control.server.state import conversion
+from control.server.wire.item import Item
 from tests.support.control.definitions import DEFINITIONS, is_established, until, until_gone
 from tests.support.control.requests import JSON_PATCH, MERGE, Api
 from tests.support.control.webhook import VALIDATING, Webhooks, deny, webhook_server
@@ -235,6 +237,19 @@ async def test_a_definition_goes_without_its_webhook(api: Api, hooks: Webhooks):
     hooks.answers["/convert"] = web.Response(status=500)
     assert (await api("DELETE", f"{DEFINITIONS}/{NAME}")).code == 200
     await until_gone(api, f"{DEFINITIONS}/{NAME}")
+
+
+def test_a_memo_counts_what_it_replaces(monkeypatch: pytest.MonkeyPatch):
+    """A webhook may answer each time with another size."""
+    monkeypatch.setattr(conversion, "_MOST_BYTES", 1000)
+    memo = conversion.Memo()
+    for _ in range(20):
+        memo.put(b"a", b"x" * 900)
+        memo.put(b"a", b"y")
+    memo.put(b"b", b"z" * 900)
+    assert memo.get(Item.of("", 0, b"a")) == b"y"
+    memo.put(b"a", b"y" * 900)
+    assert memo.get(Item.of("", 0, b"b")) is None
 
 
 async def test_metadata_stays(api: Api, hooks: Webhooks):
