@@ -33,7 +33,7 @@ from control.server.verbs.modify import Edited, modify
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import SERVER_AGENT, ApiRequest, User
+from control.server.wire.request import SELF, SERVER_AGENT, ApiRequest
 from control.store.base import StoreError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,6 @@ _USED_FOR = {
         "Used for system critical pods that must not be moved from their current node."
     ),
 }
-_SELF = User("system:apiserver", ("system:masters",))
 _RANGE_READY = {
     "type": READY,
     "status": "True",
@@ -183,7 +182,7 @@ def _endpoint_slice(state: ServerState, addresses: list[str]) -> Wire:
 
 async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, content: Wire) -> None:
     """Create an object, or update the one of an earlier start."""
-    request = ApiRequest(RequestInfo("create", kind, namespace, name), _SELF, agent=SERVER_AGENT)
+    request = ApiRequest(RequestInfo("create", kind, namespace, name), SELF, agent=SERVER_AGENT)
     wanted = _complete(kind, name, content)
     key = storage_key(kind, namespace, name)
     if state.cache.of(kind).get(key) is None:
@@ -217,7 +216,7 @@ async def _say(state: ServerState, kind: Kind, name: str, condition: Wire) -> No
             wire["status"] = {"conditions": [condition | since]}
         return Edited(wire)
 
-    await modify(state, ApiRequest(info, _SELF, agent=SERVER_AGENT), edit)
+    await modify(state, ApiRequest(info, SELF, agent=SERVER_AGENT), edit)
 
 
 def _merge(content: Wire, _state: ServerState, _request: ApiRequest, item: Item) -> Edited:

@@ -19,7 +19,7 @@ from control.server.verbs.modify import rewrite
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import SERVER_AGENT, ApiRequest, User
+from control.server.wire.request import SELF, SERVER_AGENT, ApiRequest
 from control.store.base import StoreError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 _RETRY = 1.0
 # The least time between two looks at objects that are on their way out.
 _PAUSE = 0.05
-_SELF = User("system:apiserver", ("system:masters",))
 _ESTABLISHED = {
     "type": "Established",
     "status": "True",
@@ -120,7 +119,7 @@ def _others(state: ServerState, item: Item) -> list[Mapping[str, Any]]:
 
 async def _rewrite(state: ServerState, item: Item, change: Any) -> Item:
     info = RequestInfo("update", DEFINITION, "", item.wire["metadata"]["name"], "status")
-    return await rewrite(state, ApiRequest(info, _SELF, agent=SERVER_AGENT), change)
+    return await rewrite(state, ApiRequest(info, SELF, agent=SERVER_AGENT), change)
 
 
 def accepted(wire: Wire | Mapping[str, Any], others: list[Mapping[str, Any]], now: str) -> Wire:
@@ -238,7 +237,7 @@ async def _left(state: ServerState, kind: Kind) -> int:
         if "deletionTimestamp" in metadata:
             continue
         info = RequestInfo("delete", kind, metadata.get("namespace", ""), metadata["name"])
-        request = ApiRequest(info, _SELF, agent=SERVER_AGENT)
+        request = ApiRequest(info, SELF, agent=SERVER_AGENT)
         try:
             await delete_with(state, request, DeletionOptions())
         except StatusError as err:

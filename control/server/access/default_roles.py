@@ -20,9 +20,8 @@ from control.server.verbs.modify import Edited, modify
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import SERVER_AGENT, ApiRequest, User
+from control.server.wire.request import SELF, SERVER_AGENT, ApiRequest
 
-_SELF = User("system:apiserver", ("system:masters",))
 _AUTO = "rbac.authorization.kubernetes.io/autoupdate"
 _AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 _CONTROLLER = "system:controller:"
@@ -43,7 +42,7 @@ async def _ensure(state: ServerState, kind: Kind, wanted: Wire) -> None:
     metadata = wanted["metadata"]
     namespace, name = metadata.get("namespace", ""), metadata["name"]
     info = RequestInfo("update", kind, namespace, name)
-    request = ApiRequest(info, _SELF, agent=SERVER_AGENT)
+    request = ApiRequest(info, SELF, agent=SERVER_AGENT)
     item = state.cache.of(kind).get(storage_key(kind, namespace, name))
     if item is None:
         try:

@@ -19,7 +19,7 @@ from control.server.verbs.modify import rewrite
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import SERVER_AGENT, ApiRequest, User
+from control.server.wire.request import SELF, SERVER_AGENT, ApiRequest
 from control.store.base import StoreError
 from control.tokens import INVALID_SINCE, LAST_USED, TRACKING, TRACKING_NAMESPACE
 
@@ -29,7 +29,6 @@ WARNING = (
     "Use tokens from the TokenRequest API or manually created secret-based tokens instead of"
     " auto-generated secret-based tokens."
 )
-_SELF = User("system:apiserver", ("system:masters",))
 _AGAIN = timedelta(minutes=30)  # until a deleted ConfigMap is made again
 _RETRY = 10.0
 
@@ -97,7 +96,7 @@ class LegacyTokens:
 
         info = RequestInfo("patch", SECRET, meta["namespace"], meta["name"])
         try:
-            await rewrite(self._state, ApiRequest(info, _SELF, agent=SERVER_AGENT), labeled)
+            await rewrite(self._state, ApiRequest(info, SELF, agent=SERVER_AGENT), labeled)
         except (StatusError, StoreError) as err:
             logger.warning("Secret %s/%s: label: %s", meta["namespace"], meta["name"], err)
 
@@ -136,7 +135,7 @@ class LegacyTokens:
         meta = {"name": TRACKING, "namespace": TRACKING_NAMESPACE}
         info = RequestInfo("create", CONFIG_MAP, TRACKING_NAMESPACE, "")
         wire = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
-        request = ApiRequest(info, _SELF, agent=SERVER_AGENT)
+        request = ApiRequest(info, SELF, agent=SERVER_AGENT)
         await make(self._state, request, wire | {"data": {"since": str(self._today())}})
 
     async def _corrected(self) -> None:
@@ -145,4 +144,4 @@ class LegacyTokens:
             return wire | {"data": (wire.get("data") or {}) | {"since": str(self._today())}}
 
         info = RequestInfo("update", CONFIG_MAP, TRACKING_NAMESPACE, TRACKING)
-        await rewrite(self._state, ApiRequest(info, _SELF, agent=SERVER_AGENT), dated)
+        await rewrite(self._state, ApiRequest(info, SELF, agent=SERVER_AGENT), dated)

@@ -13,7 +13,7 @@ from typing import Any
 from control.api.kinds import API_SERVICE, DEFINITION, ENDPOINT_SLICE, SERVICE
 from control.server.aggregation.check import LOCAL, Condition, check, discover
 from control.server.aggregation.measured import AvailabilityCounts
-from control.server.aggregation.register import SELF, register
+from control.server.aggregation.register import register
 from control.server.remote.services import RemoteError, service_of, slices_of
 from control.server.state.changes import changes
 from control.server.state.extensions import Discovered, Extension, condition_of, read
@@ -23,7 +23,7 @@ from control.server.verbs.modify import rewrite
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
-from control.server.wire.request import SERVER_AGENT, ApiRequest
+from control.server.wire.request import SELF, SERVER_AGENT, ApiRequest
 from control.store.base import StoreError
 
 logger = logging.getLogger(__name__)

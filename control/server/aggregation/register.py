@@ -19,10 +19,9 @@ from control.server.verbs.marking import DeletionOptions
 from control.server.verbs.modify import rewrite
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
-from control.server.wire.request import SERVER_AGENT, ApiRequest, User
+from control.server.wire.request import SELF, SERVER_AGENT, ApiRequest
 from control.store.base import Create, KeyExistsError
 
-SELF = User("system:apiserver", ("system:masters",))
 MANAGED = "kube-aggregator.kubernetes.io/automanaged"
 ON_START, ALWAYS = "onstart", "true"
 _OWN = "apiregistration.k8s.io"  # has no APIService: it is always first

@@ -54,6 +54,10 @@ class User:
         return self.name == "system:anonymous"
 
 
+# This server itself, for its own writes; no request of a client has this very object.
+SELF = User("system:apiserver", ("system:masters",))
+
+
 @dataclass(slots=True)
 class Notes:
     """What admission says of a request: warnings, and words for the audit log."""

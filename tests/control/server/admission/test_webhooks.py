@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from control.server.remote import services
+from control.store.sqlite.store import SqliteStore
+from tests.support.control.api_server import running
 from tests.support.control.definitions import (
     DEFINITIONS,
     definition,
@@ -716,3 +720,27 @@ async def test_a_redirect_is_not_followed(api: Api, hooks: Webhooks):
     await validating(api, hooks, hooks.hook("/away"))
     refused = await api("POST", MAPS, config_map())
     assert refused.code == 500 and "an error on the server" in refused["message"]
+
+
+@asynccontextmanager
+async def stored_server(path: Path) -> AsyncIterator[Api]:
+    async with (
+        running(await SqliteStore.open(path)) as server,
+        aiohttp.ClientSession(server.url) as session,
+    ):
+        yield Api(session, server.state)
+
+
+async def test_a_server_starts_beside_a_webhook_that_is_down(tmp_path: Path):
+    """Else nobody could remove the webhook's configuration again."""
+    down = Webhooks(url="https://127.0.0.1:1")
+    everything = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"]}
+    hook = down.hook("/down", rules=[everything | {"resources": ["*/*"]}])
+    async with stored_server(tmp_path / "store.db") as api:
+        for path in (MUTATING, VALIDATING):
+            await api.make(path, down.configuration("down", hook))
+    async with stored_server(tmp_path / "store.db") as api:
+        assert (await api("POST", MAPS, config_map())).code == 500
+        for path in (MUTATING, VALIDATING):
+            assert (await api("DELETE", f"{path}/down")).code == 200
+        assert (await api("POST", MAPS, config_map())).code == 201
