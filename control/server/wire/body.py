@@ -88,7 +88,7 @@ def read_body(raw: bytes, content_type: str, *, simple: bool, wanted: str = "") 
     if not simple:
         return Body(kind, None, raw, waiting=True, wanted=wanted)
     heavy = kind == media.PROTOBUF or (kind in _YAML and _is_heavy_yaml(raw))
-    if heavy or _marks(raw) > _SIMPLE_MARKS:
+    if heavy or marks(raw) > _SIMPLE_MARKS:
         raise too_large(f"a body of this request may have {_SIMPLE_MARKS} values")
     return decode_body(raw, kind, wanted)
 
@@ -109,10 +109,10 @@ def _is_heavy_yaml(raw: bytes) -> bool:
 
 def is_heavy(raw: bytes) -> bool:
     """Return True for JSON text that may cost more than 20 ms to read and to validate."""
-    return len(raw) > _LIGHT_BYTES or (len(raw) > _LIGHT_MARKS and _marks(raw) > _LIGHT_MARKS)
+    return len(raw) > _LIGHT_BYTES or (len(raw) > _LIGHT_MARKS and marks(raw) > _LIGHT_MARKS)
 
 
-def _marks(raw: bytes) -> int:
+def marks(raw: bytes) -> int:
     """Return at least the number of values in JSON text: marks inside of strings count, too.
 
     The managers of fields are left out: a ``"f:name":{}`` costs nearly nothing.

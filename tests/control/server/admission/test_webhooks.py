@@ -600,6 +600,11 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
     "a list": (raw(b"[]"), 500, "it is no object"),
     "deep": (raw(DEEP), 500, "received invalid webhook response"),
     "large": (raw(b" " * (9 * 1024 * 1024)), 500, "its answer has more than 8388608 bytes"),
+    "many values": (
+        raw(b'{"response": [' + b"[]," * 600_000 + b"1]}"),
+        500,
+        "its answer has more than 500000 values",
+    ),
     "a text that allows": (lambda _: {"allowed": "true"}, 400, "without explanation"),
     "a strange status": (
         lambda _: {"allowed": False, "status": {"code": "x", "reason": [], "details": "y"}},
