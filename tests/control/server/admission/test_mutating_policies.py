@@ -168,6 +168,10 @@ FAILURES: dict[str, tuple[Wire, str]] = {
         patch("[JSONPatch{op: 'remove', path: '/nothing'}]"),
         "JSON Patch:",
     ),
+    "no metadata": (
+        patch("[JSONPatch{op: 'replace', path: '/metadata', value: 'x'}]"),
+        "JSONPatch: metadata is no object",
+    ),
 }
 
 
