@@ -22,7 +22,7 @@ from debug.machine.programs import (
 from debug.places import Place
 from debug.ruleset.packet import ACK, NAMES, RST, SYN, TCP, UDP, Packet
 from proxy.backends.ebpf.counters import number_of_port
-from proxy.backends.ebpf.layout import PodRanges
+from proxy.backends.ebpf.layout import SETTINGS, PodRanges, unpack_settings
 from proxy.backends.installed import Installed, Share, Shares
 from proxy.desired.portals import Frontend, Masquerade
 from proxy.model.values import Address, Family, Network, Protocol, Target
@@ -165,6 +165,7 @@ class SavedPrograms(Programs):
     def __init__(self, snapshot: "Snapshot") -> None:
         super().__init__(())
         self._saved = {one.node: one.programs for one in snapshot.machines}
+        self._settings = {one.node: one.maps.get("settings", ()) for one in snapshot.machines}
         self._clients = {
             (one.node, client.portal, client.address): client
             for one in snapshot.machines
@@ -176,8 +177,13 @@ class SavedPrograms(Programs):
         return self._saved.get(space.place.node) is not None
 
     def _pod_ranges(self, space: Space) -> PodRanges | None:
-        del space
-        return None  # it is not in a snapshot: rules of the same meaning are
+        """See ``Programs``; None for an older snapshot, whose rules have the same meaning."""
+        found = self._settings.get(space.place.node, ())
+        if not found:
+            return None
+        if len(found[0][1]) != SETTINGS:
+            raise ValueError(f"the programs' settings have {len(found[0][1])} bytes")
+        return unpack_settings(found[0][1])
 
     def _frontends(self, node: str) -> Mapping[Frontend, Installed]:
         return dict(map(restored, self._saved[node] or ()))
