@@ -11,12 +11,12 @@ MAX_NODES = 100
 MAX_HOLLOW = 500
 NODE_MASKS = {4: 24, 6: 64}  # prefix length of each node's part of the Pod range
 
-SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/22")
+SWITCH_V4 = ipaddress.ip_interface("172.31.0.1/21")
 SWITCH_V6 = ipaddress.ip_interface("fd00:31::1/64")
 SWITCHES = {4: SWITCH_V4, 6: SWITCH_V6}
 SWITCH_HOST = 1
 CONTROL_HOST = 10  # the control plane's address is .10, that of node i is .10 + i
-HOLLOW_HOST = 256  # the address of hollow node i is this number and i, where nobody answers
+HOLLOW_HOST = 768  # the address of hollow node i is this number and i, where nobody answers
 # With several control planes: control2 is .2, and so on; the switch balances between them.
 CONTROL_NAMES = ("control", *(f"control{number}" for number in range(2, 6)))
 CONTROL_COUNTS = (1, 3, 5)  # an even one of etcd's members is no safer than one less

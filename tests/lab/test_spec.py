@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lab.dns import check_resolvers
 from lab.network import machine_script, switch_script
 from lab.parts import control_machines, hollow_machines, machines
-from lab.spec import LabSpecError, api_url, authority, cgroup, make_spec, pools
+from lab.spec import POOL, LabSpecError, api_url, authority, cgroup, make_spec, pools
 
 
 def test_defaults_are_single_stack():
@@ -98,7 +98,7 @@ def test_every_machine_has_its_own_addresses(nodes, dual_stack):
     plan = machines(make_spec("lab", nodes=nodes, dual_stack=dual_stack))
     addresses = [address for machine in plan for address in machine.addresses]
     assert len(set(addresses)) == len(addresses) == (nodes + 1) * (1 + dual_stack)
-    switch = [ipaddress.ip_interface(a) for a in ("172.31.0.1/22", "fd00:31::1/64")]
+    switch = [ipaddress.ip_interface(a) for a in ("172.31.0.1/21", "fd00:31::1/64")]
     for address in map(ipaddress.ip_interface, addresses):
         assert any(address.network == home.network and address != home for home in switch)
 
@@ -143,12 +143,16 @@ def test_cgroups_nest_by_lab_and_machine():
     assert cgroup("lab", "node1") == "podwire/lab/node1"
 
 
-def test_hollow_nodes_have_addresses_that_no_machine_has():
-    spec = make_spec("lab", nodes=56, hollow=200, ip_family="dual")
+def test_hollow_nodes_have_addresses_that_nobody_else_has():
+    ranges = "10.128.0.0/14,fd00:10:244::/54"
+    spec = make_spec("lab", nodes=100, hollow=500, ip_family="dual", pod_cidr=ranges)
     real = {ip for machine in machines(spec) for ip in machine.ips}
     hollow = {ip for machine in hollow_machines(spec) for ip in machine.ips}
-    assert len(hollow) == 400 and not real & hollow
+    assert len(hollow) == 1000 and not real & hollow
+    for first, last in (pool.split("-") for pool in POOL.values()):
+        balancers = range(int(ipaddress.ip_address(first)), int(ipaddress.ip_address(last)) + 1)
+        assert not any(int(ipaddress.ip_address(ip)) in balancers for ip in hollow)
     (process,) = [part for part in machines(spec)[0].components if part.name == "hollow"]
-    assert "--first-node-ip=172.31.1.1,fd00:31::101" in process.argv
+    assert "--first-node-ip=172.31.3.1,fd00:31::301" in process.argv
     names = {part.name for machine in machines(make_spec("lab")) for part in machine.components}
     assert "hollow" not in names
