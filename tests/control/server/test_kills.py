@@ -125,7 +125,6 @@ async def process(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def test_no_acknowledged_write_is_lost(process: Process) -> None:
     chance, acknowledged = random.Random(SEED), list[Seen]()
     async with process.session(force_close=True) as session:
-        session._retry_connection = False  # it would make a DELETE or PUT twice
         watch = Watch(session, (await listed(session))[1])
         lanes = [Lane(number, session, acknowledged) for number in range(LANES)]
         following = asyncio.create_task(watch.run())

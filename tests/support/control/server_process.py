@@ -3,15 +3,14 @@
 import asyncio
 import signal
 import socket
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from control.pki import Identity, create_authority, issue
+from tests.support.control.sessions import admin_session
 from tests.support.parts import program
 
 
@@ -50,11 +49,5 @@ class Process:
         assert code is not None
         return code, err.decode()
 
-    @asynccontextmanager
-    async def session(self, **options: Any) -> AsyncIterator[aiohttp.ClientSession]:
-        tls = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-        tls.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
-        connector = aiohttp.TCPConnector(ssl=tls, **options)
-        url = f"https://127.0.0.1:{self.port}"
-        async with aiohttp.ClientSession(url, connector=connector) as session:
-            yield session
+    def session(self, **options: Any) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
+        return admin_session(self.folder, f"https://127.0.0.1:{self.port}", **options)

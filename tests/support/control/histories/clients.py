@@ -10,14 +10,11 @@ writes the history into FILE.
 import asyncio
 import json
 import random
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -33,6 +30,7 @@ from tests.support.control.histories.model import (
     Stream,
     Verb,
 )
+from tests.support.control.sessions import admin_session
 
 CLIENTS, WATCHES, KEYS = 8, 3, 6
 PACE = 0.02  # seconds between two calls of a client, at most
@@ -46,15 +44,6 @@ _REFUSED = {
 }
 
 Seen = tuple[str, str, int]  # of a ConfigMap: its value, its UID, its revision
-
-
-@dataclass
-class Attempts:
-    """How often a call was sent: aiohttp sends a PUT or a DELETE again, on a new connection, if the
-    server ends one that was kept.
-    """
-
-    sent: int = 0
 
 
 @dataclass
@@ -113,20 +102,14 @@ class Clients:
         """Ask, and write down what became of it; False if the server did not answer."""
         path = _MAPS if method == "POST" else f"{_MAPS}/{call.key}"
         begun = time.monotonic()
-        attempts = Attempts()
         try:
-            status, answer = await self.ask(url, method, path, body, attempts)
-        except aiohttp.ClientConnectorError:
-            status, answer = 0, {}
-            attempts.sent -= 1
+            status, answer = await self.ask(url, method, path, body)
+        except aiohttp.ClientConnectorError:  # nothing was sent
+            return False
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
             status, answer = 0, {}
         if status == 429:
             return True
-        if attempts.sent != 1:  # the answer, if there is one, may stand for two
-            twice = call.verb is Verb.REMOVE and call.expected is None  # else once at most
-            self.calls += [_told(call, 0, {}, begun, 0)] * min(attempts.sent, 1 + twice)
-            return False
         self.calls.append(found := _told(call, status, answer, begun, time.monotonic()))
         self._remember(found, answer)
         return found.outcome is not Outcome.UNKNOWN
@@ -155,24 +138,14 @@ class Clients:
         return True
 
     async def ask(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None,
-        attempts: Attempts | None = None,
+        self, url: str, method: str, path: str, body: dict[str, Any] | None
     ) -> tuple[int, dict[str, Any]]:
         """Return the status and the answer."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         data = None if body is None else orjson.dumps(body)
         headers = {"Content-Type": kind}
         async with self.session.request(
-            method,
-            url + path,
-            data=data,
-            headers=headers,
-            timeout=PATIENCE,
-            trace_request_ctx=attempts,
+            method, url + path, data=data, headers=headers, timeout=PATIENCE
         ) as asked:
             return asked.status, orjson.loads(await asked.read())
 
@@ -276,26 +249,6 @@ def _event(event: dict[str, Any]) -> Event:
     return Event(event["type"], _name(event["object"]), value, revision)
 
 
-@asynccontextmanager
-async def _session(folder: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
-    tls.load_cert_chain(folder / "admin.crt", folder / "admin.key")
-    connector = aiohttp.TCPConnector(ssl=tls, limit=0)
-    async with aiohttp.ClientSession(connector=connector, trace_configs=[_counted()]) as session:
-        yield session
-
-
-def _counted() -> aiohttp.TraceConfig:
-    async def count(_session: object, context: SimpleNamespace, _params: object) -> None:
-        if context.trace_request_ctx is not None:
-            context.trace_request_ctx.sent += 1
-
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_create_start.append(count)
-    tracing.on_connection_reuseconn.append(count)
-    return tracing
-
-
 async def _input_ends() -> None:
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -305,7 +258,7 @@ async def _input_ends() -> None:
 
 async def make_history(folder: Path, urls: list[str]) -> History:
     """Let clients work until the input ends, and return what they know then."""
-    async with _session(folder) as session:
+    async with admin_session(folder, limit=0) as session:
         clients = Clients(urls, session)
         since = await clients.begin()
         watches = [asyncio.create_task(clients.watch(number, since)) for number in range(WATCHES)]
