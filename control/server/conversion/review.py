@@ -5,23 +5,17 @@ from typing import Any
 
 import orjson
 
+from control.server.remote.reviews import AnswerError, known_version, read_review
+
 Wire = dict[str, Any]
 _GROUP = "apiextensions.k8s.io"
-_KNOWN = ("v1", "v1beta1")
 _FREE = ("labels", "annotations")
 _SAME = {"name": "name", "namespace": "namespace", "uid": "UID"}
 
 
-class AnswerError(ValueError):
-    """An answer that breaks the protocol, or says that it failed."""
-
-
 def version_of(known: Sequence[str]) -> str:
     """Return the first version of ConversionReview that both sides know; raises AnswerError."""
-    for version in known:
-        if version in _KNOWN:
-            return version
-    raise AnswerError("no supported conversion review versions")
+    return known_version(known, "no supported conversion review versions")
 
 
 def question(uid: str, version: str, wanted: str, objects: Sequence[Wire]) -> bytes:
@@ -33,12 +27,7 @@ def question(uid: str, version: str, wanted: str, objects: Sequence[Wire]) -> by
 
 def read_answer(body: bytes, uid: str, version: str) -> list[Any]:
     """Return the converted objects of an answer; raises AnswerError."""
-    try:
-        review = orjson.loads(body)
-    except orjson.JSONDecodeError as err:
-        raise AnswerError(f"couldn't decode the answer: {err}") from err
-    if not isinstance(review, dict):
-        raise AnswerError("couldn't decode the answer: it is no object")
+    review = read_review(body)
     response = review.get("response")
     named = review.get("apiVersion") or "", review.get("kind") or ""
     if version == "v1" and named != (f"{_GROUP}/v1", "ConversionReview"):

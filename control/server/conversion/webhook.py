@@ -10,12 +10,12 @@ from control.api.custom.cost import TooCostlyError
 from control.api.kind import Kind
 from control.api.types.scalars import WrongTypeError
 from control.server.conversion.review import (
-    AnswerError,
     question,
     read_answer,
     restored,
     version_of,
 )
+from control.server.remote.reviews import AnswerError
 from control.server.remote.services import RemoteError
 from control.server.remote.webhook import post, read_address
 from control.server.state.conversion import Memo, NotConvertedError

@@ -19,13 +19,13 @@ from control.server.admission.asked import Asked
 from control.server.admission.hooks.config import Hook
 from control.server.admission.hooks.review import (
     Answer,
-    AnswerError,
     question,
     read_answer,
     version_of,
 )
 from control.server.admission.match import Called, Matcher
 from control.server.admission.sound import UnsoundError, sound
+from control.server.remote.reviews import AnswerError
 from control.server.remote.services import RemoteError
 from control.server.remote.webhook import post
 from control.server.state.server import ServerState

@@ -13,14 +13,11 @@ import orjson
 
 from control.server.admission.asked import Asked
 from control.server.admission.rules import Target
+from control.server.remote.reviews import AnswerError, known_version, read_review
 from control.server.wire.item import Wire
 
 _API = "admission.k8s.io"
-_KNOWN = ("v1", "v1beta1")
-
-
-class AnswerError(ValueError):
-    """An answer that breaks the protocol."""
+_NO_VERSION = "webhook does not accept known AdmissionReview versions (v1, v1beta1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +33,7 @@ class Answer:
 
 def version_of(known: tuple[str, ...]) -> str:
     """Return the first version of AdmissionReview that both sides know; raises AnswerError."""
-    for version in known:
-        if version in _KNOWN:
-            return version
-    raise AnswerError("webhook does not accept known AdmissionReview versions (v1, v1beta1)")
+    return known_version(known, _NO_VERSION)
 
 
 def question(uid: str, version: str, asked: Asked, target: Target) -> bytes:
@@ -87,7 +81,7 @@ def _resource(target: Target) -> Wire:
 
 def read_answer(body: bytes, uid: str, version: str, *, mutating: bool) -> Answer:
     """Read an AdmissionReview's response; raises AnswerError."""
-    review = _object(body)
+    review = read_review(body)
     response = review.get("response")
     if not isinstance(response, dict):
         raise AnswerError("webhook response was absent")
@@ -103,16 +97,6 @@ def read_answer(body: bytes, uid: str, version: str, *, mutating: bool) -> Answe
         _warnings(response.get("warnings")),
         _texts(response.get("auditAnnotations")),
     )
-
-
-def _object(body: bytes) -> Wire:
-    try:
-        review = orjson.loads(body)
-    except orjson.JSONDecodeError as err:
-        raise AnswerError(f"couldn't decode the answer: {err}") from err
-    if not isinstance(review, dict):
-        raise AnswerError("couldn't decode the answer: it is no object")
-    return review
 
 
 def _check_head(review: Wire, response: Wire, uid: str) -> None:
