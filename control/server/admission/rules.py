@@ -40,6 +40,11 @@ class Target:
         """True for the configurations of admission itself."""
         return self.group == _GROUP and self.resource in _EXEMPT
 
+    @property
+    def is_namespace(self) -> bool:
+        """True for a namespace itself, whose name upstream's attributes have as its namespace."""
+        return (self.group, self.resource) == ("", "namespaces")
+
     def as_of(self, group: str, version: str, resource: str) -> "Target":
         """Return the same request on another version of the resource."""
         return replace(self, group=group, version=version, resource=resource)
@@ -73,8 +78,7 @@ class Rule:
     def _in_scope(self, target: Target) -> bool:
         if self.scope == "*":
             return True
-        is_namespace = (target.group, target.resource) == ("", "namespaces")
-        namespaced = bool(target.namespace) and not is_namespace
+        namespaced = bool(target.namespace) and not target.is_namespace
         return namespaced == (self.scope == "Namespaced")
 
 

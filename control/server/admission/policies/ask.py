@@ -100,9 +100,7 @@ class Holding:
     ) -> list[_Refusal]:
         """Return the refusals of a policy where it is bound, once for each parameter."""
         try:
-            own = self.asked.target
-            namespace = "" if (own.group, own.resource) == ("", "namespaces") else own.namespace
-            params = params_of(self.state, policy.params, binding.params, namespace)
+            params = params_of(self.state, policy.params, binding.params, self.asked.target)
         except ParamsError as err:
             if policy.ignores_failure:
                 return []

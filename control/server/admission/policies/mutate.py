@@ -77,8 +77,6 @@ class Changing:
         return asked
 
     def _invocations(self, asked: Asked) -> Iterator[_Invocation]:
-        own = asked.target
-        namespace = "" if (own.group, own.resource) == ("", "namespaces") else own.namespace
         for policy, bindings in self.policies:
             target = target_of(policy.match, asked)
             if target is None:
@@ -87,7 +85,7 @@ class Changing:
                 if binding.match is not None and not target_of(binding.match, asked):
                     continue
                 try:
-                    params = params_of(self.state, policy.params, binding.params, namespace)
+                    params = params_of(self.state, policy.params, binding.params, asked.target)
                 except ParamsError as err:
                     self._failed(policy, binding, f"failed to configure binding: {err}")
                     continue

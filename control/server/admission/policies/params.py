@@ -8,6 +8,7 @@ from typing import Any
 
 from control.api.kind import Kind
 from control.server.admission.policies.config import ParamRef
+from control.server.admission.rules import Target
 from control.server.state.server import ServerState
 from control.server.wire.info import storage_key, storage_prefix
 
@@ -19,24 +20,26 @@ class ParamsError(Exception):
 
 
 def params_of(
-    state: ServerState, named: tuple[str, str] | None, ref: ParamRef | None, namespace: str
+    state: ServerState, named: tuple[str, str] | None, ref: ParamRef | None, target: Target
 ) -> list[Wire | None]:
     """Return the parameters, each of which a policy is computed with; [None] without any.
+
+    ``target`` is what the request is about: parameters are of its namespace, if ``ref`` names none.
 
     Raises ParamsError.
     """
     if named is None or ref is None:
         return [None]
-    kind = _kind(state, *named)
+    kind, namespace = _kind(state, *named), ""
     if kind.namespaced:
-        namespace = ref.namespace or namespace
+        namespace = ref.namespace or ("" if target.is_namespace else target.namespace)
         if not namespace:
             why = "cannot use namespaced paramRef in policy binding that matches cluster-scoped"
             raise ParamsError(f"{why} resources")
     elif ref.namespace:
         why = "paramRef.namespace must not be provided for a cluster-scoped `paramKind`"
         raise ParamsError(why)
-    found = _found(state, kind, ref, namespace if kind.namespaced else "")
+    found = _found(state, kind, ref, namespace)
     if not found and ref.denies_missing:
         why = "no params found for policy binding with `Deny` parameterNotFoundAction"
         raise ParamsError(why)
