@@ -5,7 +5,7 @@ What takes long is computed in another process, so that no expression keeps othe
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from control.api.cel.functions.authorizer import Asked as AuthorizerAsked
 from control.api.cel.functions.authorizer import Authorizer as Variable
@@ -28,7 +28,7 @@ from control.server.wire.request import ApiRequest, User
 
 Inputs = dict[str, Any]
 _T = TypeVar("_T")
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
 # Units of expressions, of some half a microsecond each, that are computed at once.
 PATIENCE = 30_000
 _METADATA = (
@@ -129,9 +129,9 @@ def _account(namespace: str, name: str) -> User:
 async def compute(
     state: ServerState,
     request: ApiRequest,
-    function: Callable[Concatenate[Inputs, int | None, _P], _T],
+    function: Callable[[Inputs, int | None, *_Ts], _T],
     inputs: Inputs,
-    *given: Any,
+    *given: *_Ts,
 ) -> _T:
     """Return ``function(inputs, patience, *given)``, which a worker computes if it takes long.
 
@@ -139,7 +139,7 @@ async def compute(
     function raises.
     """
     try:
-        return function(inputs, PATIENCE, *given)  # type: ignore[call-arg]
+        return function(inputs, PATIENCE, *given)
     except TooCostlyError:
         pass
     sent = inputs | {environment.AUTHORIZER_NAME: None}

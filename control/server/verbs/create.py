@@ -103,7 +103,8 @@ async def _drafted_and_admitted(state: ServerState, request: ApiRequest, drafted
     if review.mutates:
         first = await compute(state, replace(request, unchecked=True), drafted)
         with errors.warning(*first.warnings):
-            wire = await review.mutate(Change(kind, seen(state, kind, first.draft)))
+            shown = Change(kind, seen(state, kind, first.draft))
+            wire = await review.mutate(shown) or {}  # a create always has an object
         made = await compute(state, request, changed_by_admission, first, wire)
     else:
         made = await compute(state, request, drafted)

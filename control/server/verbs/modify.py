@@ -94,9 +94,10 @@ async def _revised_and_admitted(
         open_request = changed(request, unchecked=True)
         first = await compute(state, open_request, _revised, old, edit)
         with errors.warning(*first.warnings):
-            wire = await review.mutate(change_of(state, request, old, first.draft))
+            shown = change_of(state, request, old, first.draft)
+            wire = await review.mutate(shown) or {}  # an update always has an object
         if request.info.subresource == SCALE_NAME and first.draft is not None:
-            wire = _with_replicas(state, request, first.draft, wire or {})
+            wire = _with_replicas(state, request, first.draft, wire)
         made = await compute(state, request, _changed_by_admission, old, first, wire)
     else:
         made = await compute(state, request, _revised, old, edit)

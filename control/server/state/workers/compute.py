@@ -5,7 +5,7 @@ No request may keep another waiting, so whatever could take more than some 20 ms
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from control.api.custom.cost import LIMIT, TooCostlyError
 from control.api.kinds import DEFINITION, NAMESPACE, SERVICE
@@ -17,19 +17,19 @@ from control.server.wire.info import storage_key
 from control.server.wire.item import Item
 from control.server.wire.request import ApiRequest
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
 # More objects than any function looks at.
 _MOST_LOOKED_AT = 64
 # Checks of a custom object's values that cost less than 20 ms.
 _LIGHT_CHECKS = 2000
 _ADMISSION = "admissionregistration.k8s.io"  # whose objects have expressions, too
 
-Pure = Callable[Concatenate[ServerState, ApiRequest, _P], _T]
+Pure = Callable[[ServerState, ApiRequest, *_Ts], _T]
 
 
 async def compute(
-    state: ServerState, request: ApiRequest, function: Pure[_P, _T], *given: Any
+    state: ServerState, request: ApiRequest, function: Pure[*_Ts, _T], *given: *_Ts
 ) -> _T:
     """Return ``function(state, request, *given)``; raises what it raises.
 
@@ -57,14 +57,14 @@ async def compute(
     raise RuntimeError(f"{function} looks at more than {_MOST_LOOKED_AT} objects")
 
 
-def _light(state: ServerState, request: ApiRequest, function: Pure[_P, _T], *given: Any) -> _T:
+def _light(state: ServerState, request: ApiRequest, function: Pure[*_Ts, _T], *given: *_Ts) -> _T:
     """Call the function here; raises TooCostlyError if a schema, or an expression, is costly."""
     kind = request.info.kind
     if kind.custom is None and kind is not DEFINITION and kind.group != _ADMISSION:
-        return function(state, request, *given)  # type: ignore[call-arg]
+        return function(state, request, *given)
     token = LIMIT.set(_LIGHT_CHECKS)
     try:
-        return function(state, request, *given)  # type: ignore[call-arg]
+        return function(state, request, *given)
     finally:
         LIMIT.reset(token)
 
