@@ -2,7 +2,8 @@
 
 A sandbox is what a Pod's containers share (namespaces, addresses); containers run in it. Each
 method is one call of CRI's RuntimeService. The runtime in ``control.runtime.builtin`` needs only a
-kernel; that in ``control.runtime.cri`` calls a CRI runtime such as containerd.
+kernel; that in ``control.runtime.cri`` calls a CRI runtime such as containerd; that in
+``control.runtime.hollow`` only says that containers run.
 """
 
 from collections.abc import Callable, Mapping
@@ -245,6 +246,16 @@ class Credentials:
 
     user: str
     password: str = field(repr=False)
+
+
+def check_handler(handler: str, known: str) -> None:
+    """Refuse a RuntimeClass's handler that is not there, in containerd's words.
+
+    Raises ContainerRuntimeError.
+    """
+    if handler not in ("", known):
+        text = f'failed to get sandbox runtime: no runtime for "{handler}" is configured'
+        raise ContainerRuntimeError(text)
 
 
 class ExecStream(Protocol):

@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from control.runtime.base import (
@@ -26,6 +26,7 @@ from control.runtime.base import (
     Sandbox,
     SandboxConfig,
     StoredImage,
+    check_handler,
 )
 from control.runtime.used import MemoryUse, RuntimeUsage, Usage
 from control.version import PODWIRE
@@ -96,9 +97,7 @@ class HollowRuntime:
 
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
         """Say that a sandbox is there; raises ContainerRuntimeError."""
-        if config.handler not in ("", self.name):
-            text = f'no runtime for "{config.handler}" is configured'
-            raise ContainerRuntimeError(f"failed to get sandbox runtime: {text}")
+        check_handler(config.handler, self.name)
         addresses = () if config.host_network else self._allocate(config.addresses)
         made = Sandbox(
             f"sandbox-{next(self._numbers)}",
@@ -285,9 +284,6 @@ class HollowRuntime:
 
 
 def _inside(addresses: Sequence[str], cidr: str) -> Iterator[str]:
-    """Yield the addresses that are of a range."""
+    """Return the addresses that are of a range."""
     network = ip_network(cidr)
-    for text in addresses:
-        address = ip_network(text)
-        if address.version == network.version and address.subnet_of(network):  # type: ignore[arg-type]
-            yield text
+    return (text for text in addresses if ip_address(text) in network)

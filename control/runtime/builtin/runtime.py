@@ -23,6 +23,7 @@ from control.runtime.base import (
     RuntimeState,
     Sandbox,
     SandboxConfig,
+    check_handler,
 )
 from control.runtime.builtin import (
     attachment,
@@ -48,13 +49,6 @@ from control.runtime.used import MemoryUse, RuntimeUsage
 from control.version import PODWIRE
 
 logger = logging.getLogger(__name__)
-
-
-def _check(handler: str) -> None:
-    """Refuse a RuntimeClass's handler that is not there, in containerd's words."""
-    if handler not in ("", BuiltinRuntime.name):
-        text = f'failed to get sandbox runtime: no runtime for "{handler}" is configured'
-        raise ContainerRuntimeError(text)
 
 
 class BuiltinRuntime(LocalImages):
@@ -156,7 +150,7 @@ class BuiltinRuntime(LocalImages):
 
     async def run_sandbox(self, config: SandboxConfig) -> Sandbox:
         """Make namespaces, network and shared files; raises ContainerRuntimeError."""
-        _check(config.handler)
+        check_handler(config.handler, self.name)
         sandbox_id = secrets.token_hex(32)
         self._making.add(sandbox_id)
         try:
