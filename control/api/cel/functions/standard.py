@@ -148,15 +148,15 @@ def _is_key(key: Any, items: dict[Any, Any]) -> bool:
     return key.__class__ in (str, int, UInt, bool, float) and key in items
 
 
-def deep(value: Any, depth: int = 0) -> int:
+def deep(value: Any) -> int:
     """Return the units of comparing a value: of each thing in it."""
     sort = value.__class__
     if sort is str or sort is bytes:
         return 1 + of_text(len(value))
     if isinstance(value, dict):
-        return 1 + sum(deep(each, depth + 1) for each in value.values())
+        return 1 + sum(map(deep, value.values()))
     if isinstance(value, list):
-        return 1 + sum(deep(each, depth + 1) for each in value)
+        return 1 + sum(map(deep, value))
     return 1
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.standard import number_text
+from control.api.cel.functions.standard import deep, number_text
 from control.api.cel.functions.table import Overload, name_of
 from control.api.cel.functions.times import duration_text, timestamp_text
 from control.api.cel.meter import matching, of_text
@@ -234,16 +234,6 @@ def _twice(text: str, *_: Any) -> int:
     return of_text(2 * len(text))
 
 
-def _sizes(value: Any, depth: int = 0) -> int:
-    if isinstance(value, str | bytes):
-        return of_text(len(value)) + 1
-    if isinstance(value, list):
-        return 1 + sum(_sizes(each, depth + 1) for each in value)
-    if isinstance(value, dict):
-        return 1 + sum(_sizes(each, depth + 1) for each in value.values())
-    return 1
-
-
 STRINGS = (
     Overload("charAt", "string.(int) string", _char),
     Overload("indexOf", "string.(string) int", _index, _once),
@@ -262,7 +252,7 @@ STRINGS = (
     Overload("join", "list<string>.() string", _join, _joined),
     Overload("join", "list<string>.(string) string", _join, _joined),
     Overload("strings.quote", "(string) string", _quote, _once),
-    Overload("format", "string.(list<dyn>) string", _format, lambda a, b: _once(a) + _sizes(b)),
+    Overload("format", "string.(list<dyn>) string", _format, lambda a, b: _once(a) + deep(b)),
     Overload("find", "string.(string) string", _find, _matching),
     Overload("findAll", "string.(string) list<string>", lambda a, b: _found(a, b, -1), _matching),
     Overload("findAll", "string.(string, int) list<string>", _found, _matching),

@@ -78,9 +78,9 @@ def timestamp_nanos(text: str) -> int | None:
     match = _TIME.fullmatch(text) if len(text) < _LONGEST else None
     if match is None:
         return None
-    numbers = [int(each) for each in match.groups()[:6]]
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
     try:
-        moment = datetime(*numbers, tzinfo=_fixed(match[8]))  # type: ignore[arg-type, misc]
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=_fixed(match[8]))
     except ValueError:
         return None
     fraction = int(((match[7] or "") + "0" * 9)[:9])
