@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,8 +24,8 @@ _GATHER_SECONDS = 0.2
 class Publisher:
     """Writes the status of one Pod."""
 
-    def __init__(self, context: WorkerContext, wrote: Callable[[], None]) -> None:
-        self._context, self._wrote = context, wrote
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
         self._wanted: tuple[Pod, PodStatus] | None = None
         self._written: Pod | None = None  # as the server answered the last write
         self._changed = asyncio.Event()

@@ -59,7 +59,7 @@ class PodWorker:
         self._grace = math.inf
         self._starting: set[str] = set()
         self._health = PodHealth(context.prober, self.wake, self._on_failed_probe)
-        self._publisher = Publisher(context, self.wake)
+        self._publisher = Publisher(context)
         self._actions = Actions(context)
         self._refreshed = context.clock()
         # When the agent saw a Pod that did not run yet; None once it runs.

@@ -297,11 +297,6 @@ def _bound(result: Type, bound: Mapping[str, Type]) -> Type:
     return Type(result.name, tuple(_bound(each, bound) for each in result.params))
 
 
-def known_types() -> tuple[str, ...]:
-    """Return the names of types that are variables, too."""
-    return (*_TYPES, *_NAMED_TYPES)
-
-
 def fits(have: Type, want: Type) -> bool:
     """Return True if a result of a type is as wanted."""
     return _fits({}, have, want)

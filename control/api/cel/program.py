@@ -9,7 +9,7 @@ from typing import Any
 
 from control.api.cel.build import Builder, Step
 from control.api.cel.check import Checker, fits
-from control.api.cel.errors import CelSyntaxError, CompileError, Complaint
+from control.api.cel.errors import CelSyntaxError, CompileError
 from control.api.cel.estimate import Estimator
 from control.api.cel.functions.amounts import AMOUNTS, VERSIONS
 from control.api.cel.functions.formats import NAMED_FORMATS
@@ -97,15 +97,6 @@ class WrongResultError(CompileError):
     def __init__(self, found: Type) -> None:
         ValueError.__init__(self, f"has the type {found}")
         self.found = found
-
-
-def syntax_error(source: str) -> Complaint | None:
-    """Return the first error of syntax; None without any."""
-    try:
-        parse(source)
-    except CelSyntaxError as err:
-        return err.complaint
-    return None
 
 
 def _names(root: Node) -> set[str]:

@@ -24,12 +24,11 @@ _OUT = (
 
 
 class Denial(NamedTuple):
-    """A validation that is not met; ``error`` is True for one that cannot be computed."""
+    """A validation that is not met, or cannot be computed."""
 
     number: int
     message: str
     reason: str
-    error: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def decide(
         if not matches(policy.conditions, inputs, ignores=ignores, patience=patience):
             return Outcome()
     except EvaluationError as err:
-        return Outcome(() if ignores else (Denial(0, str(err), "Invalid", error=True),))
+        return Outcome(() if ignores else (Denial(0, str(err), "Invalid"),))
     known = dict(inputs)
     named = {each.name: each for each in policy.variables}
     known[VARIABLES] = Variables(named, known)
@@ -149,7 +148,7 @@ def decide(
         denials = _denials(policy.validations, known, budget, ignores=ignores)
         annotations, failures = _annotations(policy.annotations, known, budget)
     except OutOfBudgetError as err:
-        return Outcome(() if ignores else (Denial(0, str(err), "Invalid", error=True),))
+        return Outcome(() if ignores else (Denial(0, str(err), "Invalid"),))
     return Outcome(tuple(denials), tuple(annotations), () if ignores else tuple(failures))
 
 
@@ -162,11 +161,11 @@ def _denials(
             value = budget.compute(each.condition, inputs)
         except EvaluationError as err:
             if not ignores:
-                found.append(Denial(number, str(err), "Invalid", error=True))
+                found.append(Denial(number, str(err), "Invalid"))
             continue
         if value is not True:
             said = _message(each, inputs, budget)
-            found.append(Denial(number, said, each.reason, error=False))
+            found.append(Denial(number, said, each.reason))
     return found
 
 

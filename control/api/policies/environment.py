@@ -77,7 +77,7 @@ _NAMESPACE = _object(
         "status": _texts("NamespaceStatus", "phase"),
     },
 )
-BASE = {
+_BASE = {
     OBJECT: DYN,
     OLD: DYN,
     REQUEST: _REQUEST,
@@ -122,7 +122,7 @@ def environment(
     variables: Mapping[str, Type] | None = None,
 ) -> Environment:
     """Return what expressions may name."""
-    known = dict(BASE)
+    known = dict(_BASE)
     if params:
         known[PARAMS] = DYN
     if authorizer:

@@ -47,7 +47,7 @@ async def client() -> FakeClient:
 
 @pytest.fixture
 async def publisher(client: FakeClient):
-    made = Publisher(SimpleNamespace(client=client), lambda: None)  # type: ignore[arg-type]
+    made = Publisher(SimpleNamespace(client=client))  # type: ignore[arg-type]
     yield made
     await made.close()
 

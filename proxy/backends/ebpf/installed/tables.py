@@ -10,7 +10,7 @@ from pathlib import Path
 from proxy.backends.ebpf.layout import ADMITTED, FORWARD, ROW, SETTINGS, SLOT, TARGET
 from proxy.backends.ebpf.libbpf import BpfMap, Libbpf, pinned
 from proxy.backends.ebpf.mounts import MAPS
-from proxy.backends.ebpf.policy import BLOCKS, DOORS, GUARD, PEERS, POSTS, SIZES, pin_name
+from proxy.backends.ebpf.policy import BLOCKS, DOORS, GUARD, SIZES, pin_name
 
 Entries = tuple[tuple[bytes, bytes], ...]
 Tables = Mapping[str, Entries]
@@ -27,7 +27,6 @@ _SERVICES = {
 }
 _POLICIES = {GUARD: (4, 4), **SIZES}
 _TRIES = {"ranges", DOORS, BLOCKS}  # which the kernel does not list in batches
-POLICY_TABLES = (GUARD, POSTS, DOORS, PEERS, BLOCKS)
 
 
 def read_tables(root: Path = Path("/")) -> Tables:
