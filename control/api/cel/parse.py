@@ -165,10 +165,7 @@ class _Parser:
         return node
 
     def _field(self, node: Node, at: int, *, optional: bool) -> Node:
-        token = self._take()
-        if token.sort not in ("name", "quoted"):
-            self._at -= 1
-            raise self.unexpected("IDENTIFIER")
+        token = self._identifier()
         if token.sort == "name" and not optional and self._is("("):
             return self._method(node, token)
         if token.text in _LITERALS or token.text == "in":
@@ -279,8 +276,12 @@ class _Parser:
         return tuple(found)
 
     def _field_name(self) -> Node:
+        token = self._identifier()
+        return Const(token.at, token.text)
+
+    def _identifier(self) -> Token:
         token = self._take()
         if token.sort not in ("name", "quoted"):
             self._at -= 1
             raise self.unexpected("IDENTIFIER")
-        return Const(token.at, token.text)
+        return token

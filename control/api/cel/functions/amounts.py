@@ -9,7 +9,7 @@ from functools import total_ordering
 from typing import Any, ClassVar
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.table import Overload
+from control.api.cel.functions.table import Overload, reads
 from control.api.cel.meter import traversal
 from control.api.cel.values import fits_int
 from control.api.quantity import Quantity, QuantityError, parse
@@ -42,17 +42,6 @@ def read_amount(text: str) -> Amount:
         raise EvaluationError(why) from err
 
 
-def _is(read: Any) -> Any:
-    def check(*given: Any) -> bool:
-        try:
-            read(*given)
-        except EvaluationError:
-            return False
-        return True
-
-    return check
-
-
 def _whole(amount: Amount) -> bool:
     return amount.quantity.nano % _NANO == 0 and fits_int(amount.quantity.nano // _NANO)
 
@@ -78,7 +67,7 @@ def _of(other: Any) -> Quantity:
 _Q = "kubernetes.Quantity"
 AMOUNTS = (
     Overload("quantity", f"(string) {_Q}", read_amount, traversal),
-    Overload("isQuantity", "(string) bool", _is(read_amount), traversal),
+    Overload("isQuantity", "(string) bool", reads(read_amount), traversal),
     Overload("sign", f"{_Q}.() int", _sign),
     Overload("sign", f"({_Q}) int", _sign),
     Overload("isInteger", f"{_Q}.() bool", _whole),
@@ -136,8 +125,8 @@ _V = "kubernetes.Semver"
 VERSIONS = (
     Overload("semver", f"(string) {_V}", read_semver, traversal),
     Overload("semver", f"(string, bool) {_V}", read_semver, traversal),
-    Overload("isSemver", "(string) bool", _is(read_semver), traversal),
-    Overload("isSemver", "(string, bool) bool", _is(read_semver), traversal),
+    Overload("isSemver", "(string) bool", reads(read_semver), traversal),
+    Overload("isSemver", "(string, bool) bool", reads(read_semver), traversal),
     Overload("major", f"{_V}.() int", lambda a: a.numbers[0]),
     Overload("minor", f"{_V}.() int", lambda a: a.numbers[1]),
     Overload("patch", f"{_V}.() int", lambda a: a.numbers[2]),

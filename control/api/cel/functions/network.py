@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.table import Overload
+from control.api.cel.functions.table import Overload, reads
 from control.api.cel.meter import traversal
 
 _LONGEST = 4096  # characters of a URL
@@ -60,17 +60,6 @@ def read_cidr(text: str) -> Cidr:
     return Cidr(found.ip, found.network)
 
 
-def _is(read: Any) -> Any:
-    def check(text: str) -> bool:
-        try:
-            read(text)
-        except EvaluationError:
-            return False
-        return True
-
-    return check
-
-
 def _contains_ip(cidr: Cidr, other: Any) -> bool:
     found = read_ip(other) if isinstance(other, str) else other
     return found.address in cidr.network
@@ -106,7 +95,7 @@ def _contained(_: Any, other: Any) -> int:
 
 NETWORK = (
     Overload("ip", "(string) net.IP", read_ip, traversal),
-    Overload("isIP", "(string) bool", _is(read_ip), traversal),
+    Overload("isIP", "(string) bool", reads(read_ip), traversal),
     Overload("string", "(net.IP) string", lambda a: str(a.address)),
     Overload("ip.isCanonical", "(string) bool", lambda a: str(read_ip(a).address) == a, traversal),
     Overload("family", "net.IP.() int", lambda a: a.address.version),
@@ -116,7 +105,7 @@ NETWORK = (
     Overload("isLinkLocalUnicast", "net.IP.() bool", lambda a: a.address.is_link_local),
     Overload("isGlobalUnicast", "net.IP.() bool", _is_unicast),
     Overload("cidr", "(string) net.CIDR", read_cidr, traversal),
-    Overload("isCIDR", "(string) bool", _is(read_cidr), traversal),
+    Overload("isCIDR", "(string) bool", reads(read_cidr), traversal),
     Overload("string", "(net.CIDR) string", lambda a: f"{a.address}/{a.network.prefixlen}"),
     Overload("containsIP", "net.CIDR.(string) bool", _contains_ip, _contained),
     Overload("containsIP", "net.CIDR.(net.IP) bool", _contains_ip, _contained),
@@ -180,7 +169,7 @@ def _path(url: Url) -> str:
 _U = "kubernetes.URL"
 URLS = (
     Overload("url", f"(string) {_U}", read_url, traversal),
-    Overload("isURL", "(string) bool", _is(read_url), traversal),
+    Overload("isURL", "(string) bool", reads(read_url), traversal),
     Overload("getScheme", f"{_U}.() string", lambda a: a.parts.scheme),
     Overload("getHost", f"{_U}.() string", _host),
     Overload("getHostname", f"{_U}.() string", _hostname),

@@ -69,6 +69,19 @@ class Overload:
         return len(wanted) == len(names) and all(map(_is_one, wanted, names))
 
 
+def reads(read: Callable[..., Any]) -> Callable[..., bool]:
+    """Return a function that says whether a text can be read."""
+
+    def check(*given: Any) -> bool:
+        try:
+            read(*given)
+        except EvaluationError:
+            return False
+        return True
+
+    return check
+
+
 def _is_one(wanted: Type, name: str) -> bool:
     return wanted.is_param or wanted.name in ("dyn", name)
 
