@@ -16,7 +16,8 @@ TREES = (Tree(THIS.root, "this"), Tree(THIS.root, "other"))
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder in the place of docs/, with a page that has all sections."""
+    """A folder in the place of docs/, with a page that has all sections; the real one stays."""
+    before = page.PAGE.read_text()
     commands = [
         f"bin/bench {name}{against} --write"
         for name in ("proxy", "cni")
@@ -25,7 +26,8 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "figures.md").write_text("".join(map(SECTION.format, commands)))
     monkeypatch.setattr(page, "FOLDER", tmp_path)
     monkeypatch.setattr(page, "PAGE", tmp_path / "figures.md")
-    return tmp_path
+    yield tmp_path
+    assert (THIS.root / "docs" / "figures.md").read_text() == before
 
 
 def proxy_result(tree: str, services: int, cost: float) -> Result:
