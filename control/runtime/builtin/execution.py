@@ -142,8 +142,7 @@ class CommandStream:
     async def wait(self) -> int:
         """Wait for the command's end, and return its exit code."""
         code = await self._process.wait()
-        # The command's shim is in the container's cgroup, so the container's end kills it as well.
-        return code if code >= 0 else 128 - code
+        return code if code >= 0 else 128 - code  # a signal ended the command's shim
 
     async def close(self) -> None:
         """End the command, if it still runs, and close its streams."""

@@ -59,9 +59,11 @@ def execute(spec: dict[str, Any], agent: socket.socket) -> int:
     """Run another process inside a running container; return its exit code.
 
     It has this process's stdio, or a terminal of the container, whose master is sent to the agent.
+    This process stays outside of the container's control groups: it would take of the container's
+    memory, and if the kernel killed it for that, nobody would reap the other one, as whose zombie
+    the container would never end.
     """
-    for path in spec["cgroups"]:
-        join_cgroup(path)
+    groups = [os.open(procs_of(path), os.O_WRONLY | os.O_CLOEXEC) for path in spec["cgroups"]]
     folders = [
         os.open(f"/proc/{spec['pid']}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         for name in spec["enter"]
@@ -75,19 +77,41 @@ def execute(spec: dict[str, Any], agent: socket.socket) -> int:
         os.close(slave)
     agent.close()
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    gate, opened = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _in_child(writer, lambda: _become(spec, (0, 1, 2), follow=True))
+        os.close(opened)
+        _in_child(writer, lambda: _become_once_moved(gate, spec))
     os.close(writer)
     # On SIGTERM kill and reap the child: as a zombie of the node's process 1 it would delay the end
     # of its namespace.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    _move(child, groups)
+    os.write(opened, b".")
     _, error = _read_report(reader)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if error:
         raise StartError(error)
     return code if code >= 0 else 128 - code
+
+
+def _move(child: int, groups: list[int]) -> None:
+    """Move a process that waits into control groups; end it if they are gone. Raises OSError."""
+    try:
+        for group in groups:
+            os.write(group, b"%d" % child)
+    except OSError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+
+
+def _become_once_moved(gate: int, spec: dict[str, Any]) -> None:
+    """Turn this process into the specified one when its parent says so; end it with the parent."""
+    if not os.read(gate, 1):
+        os._exit(127)
+    _become(spec, (0, 1, 2), follow=True)
 
 
 def _in_child(writer: int, body: Any) -> None:
@@ -220,10 +244,15 @@ def _reaped_one() -> bool:
 
 
 def join_cgroup(folder: str) -> None:
-    """Move this process into a control group; into a container's ``box`` (builtin/cgroups.py)."""
-    box = f"{folder}/box"
-    with open(f"{box if os.path.isdir(box) else folder}/cgroup.procs", "w") as file:
+    """Move this process into a control group; into a container's ``box``."""
+    with open(procs_of(folder), "w") as file:
         file.write("0")
+
+
+def procs_of(folder: str) -> str:
+    """Return the file of a control group's processes; of a container's ``box`` (cgroups.py)."""
+    box = f"{folder}/box"
+    return f"{box if os.path.isdir(box) else folder}/cgroup.procs"
 
 
 def _score(adjustment: int) -> None:

@@ -6,6 +6,7 @@ A container's view, its privileges, its output, its end; and what a new agent fi
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -276,12 +277,56 @@ async def test_memory_beyond_the_limit_is_reported(runtime, folder):
     limits = Resources(memory_limit=16 * 1024 * 1024)
     container = await run(runtime, folder, "sh", "-c", GREEDY, resources=limits)
     await noticed(runtime, container)
-    with suppress(ContainerRuntimeError):  # the kernel may kill all of the container's processes
-        await runtime.execute(container, ("touch", "/noticed"), 20)
+    await touched(runtime, container, "/noticed")
     done = await ended(runtime, container)
     if done.exit_code == 0:
         pytest.skip("no memory controller for cgroups here")
     assert done.reason == "OOMKilled"
+
+
+async def test_only_the_command_itself_is_in_its_containers_groups(runtime, folder):
+    """What starts it would take of the container's memory, and be killed for it."""
+    container = await run(runtime, folder, "sleep", "61")
+    running = asyncio.create_task(runtime.execute(container, ("sleep", "62"), 20))
+    while not (command := processes("sleep", "62")):
+        await asyncio.sleep(0.01)
+    (group,) = {groups(pid) for pid in processes("sleep", "61")}
+    assert groups(command[0]) == group
+    assert members(group) == ["sleep", "sleep"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def processes(*argv):
+    """The IDs of the processes with a command line, as this namespace counts them."""
+    wanted = "".join(f"{word}\0" for word in argv)
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found += [path.parts[2]] * (path.read_text() == wanted)
+    return found
+
+
+def members(group):
+    """The names of the processes in control groups, in order."""
+    every = Path("/proc").glob("[0-9]*/comm")
+    return sorted(path.read_text().strip() for path in every if groups(path.parts[2]) == group)
+
+
+def groups(pid):
+    """The control groups of a process; "" if it has ended."""
+    with suppress(OSError):
+        return Path("/proc", pid, "cgroup").read_text()
+    return ""
+
+
+async def touched(runtime, container, path):
+    """Make a file in a container that has not ended; the kernel may kill any process there."""
+    while view(runtime, container).phase is Phase.RUNNING:
+        with suppress(ContainerRuntimeError):
+            if (await runtime.execute(container, ("touch", path), 20)).exit_code == 0:
+                return
+        await asyncio.sleep(0.05)
 
 
 async def noticed(runtime, container):
