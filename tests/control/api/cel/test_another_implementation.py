@@ -1,6 +1,7 @@
 """CEL is what Google's implementation in C++ computes: cel-expr-python, on random expressions."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ OURS = Environment(dict.fromkeys(DATA, DYN))
 ERROR = "error"
 
 Text = st.SearchStrategy[str]
+Types = Mapping[str, Text]
 
 
 def joined(*parts: Text | str) -> Text:
@@ -28,85 +30,117 @@ def joined(*parts: Text | str) -> Text:
     return st.tuples(*(st.just(it) if isinstance(it, str) else it for it in parts)).map("".join)
 
 
+def operation(left: Text, operators: str, right: Text) -> Text:
+    """Return two operands with one of some operators, which are separated by blanks."""
+    return joined("(", left, st.sampled_from([f" {one} " for one in operators.split()]), right, ")")
+
+
+def conditions(below: Types) -> Text:
+    number, text, numbers = below["int"], below["string"], below["list"]
+    any_type = st.one_of(*below.values())
+    macro = st.sampled_from([".all", ".exists", ".exists_one"])
+    method = st.sampled_from([".startsWith", ".endsWith", ".contains"])
+    return st.one_of(
+        operation(below["bool"], "&& ||", below["bool"]),
+        joined("!(", below["bool"], ")"),
+        pair(below, "== !=", [*LEAVES]),
+        pair(below, "< <= > >=", ["int", "uint", "double", "string", "bool"]),
+        joined("(", number, ") in ", numbers),
+        joined("(", text, ") in ", below["map"]),
+        joined(numbers, macro, "(x, ", PREDICATE, ")"),
+        joined("(", text, ")", method, "(", text, ")"),
+        joined("has(m.", st.sampled_from(["a", "b", "c"]), ")"),
+        joined("dyn(", any_type, ") == dyn(", any_type, ")"),
+    )
+
+
+def pair(below: Types, operators: str, types: Sequence[str]) -> Text:
+    """Return comparisons of two values of one type."""
+    return st.sampled_from(types).flatmap(
+        lambda name: operation(bracketed(below[name]), operators, bracketed(below[name]))
+    )
+
+
+def bracketed(inner: Text) -> Text:
+    return joined("(", inner, ")")
+
+
+def integers(below: Types) -> Text:
+    number, text, numbers, mapping = (below[name] for name in ("int", "string", "list", "map"))
+    return st.one_of(
+        operation(number, "+ - * / %", number),
+        joined("-(", number, ")"),
+        joined("size(", st.one_of(text, numbers, mapping), ")"),
+        joined("int(", st.one_of(below["double"], below["uint"], text), ")"),
+        joined(numbers, "[", number, "]"),
+        joined(mapping, "[", text, "]"),
+    )
+
+
+def unsigned(below: Types) -> Text:
+    whole = below["uint"]
+    return st.one_of(operation(whole, "+ - * / %", whole), joined("uint(", below["int"], ")"))
+
+
+def doubles(below: Types) -> Text:
+    double = below["double"]
+    return st.one_of(
+        operation(double, "+ - * /", double),
+        joined("double(", st.one_of(below["int"], below["uint"]), ")"),
+    )
+
+
+def texts(below: Types) -> Text:
+    text = below["string"]
+    return st.one_of(
+        operation(text, "+", text),
+        joined("string(", st.one_of(below["int"], below["uint"], below["bool"]), ")"),
+    )
+
+
+def lists(below: Types) -> Text:
+    number, numbers = below["int"], below["list"]
+    return st.one_of(
+        operation(numbers, "+", numbers),
+        joined("[", number, ", ", number, "]"),
+        joined(numbers, ".map(x, ", st.sampled_from(["x * 2", "x - 1", "1 / x"]), ")"),
+        joined(numbers, ".filter(x, ", PREDICATE, ")"),
+    )
+
+
+def mappings(below: Types) -> Text:
+    return joined("{", below["string"], ": ", below["int"], ", 'z': ", below["int"], "}")
+
+
+GROWN: dict[str, Callable[[Types], Text]] = {
+    "bool": conditions,
+    "int": integers,
+    "uint": unsigned,
+    "double": doubles,
+    "string": texts,
+    "list": lists,
+    "map": mappings,
+}
+
+
 @cache
-def expressions(depth: int) -> dict[str, Text]:
+def expressions(depth: int) -> Types:
     """Return the expressions of each type, of so many levels."""
     if depth == 0:
         return LEAVES
     below = expressions(depth - 1)
-    condition, number, whole = below["bool"], below["int"], below["uint"]
-    double, text, numbers, mapping = below["double"], below["string"], below["list"], below["map"]
-    any_type = st.sampled_from([*below.values()]).flatmap(lambda it: it)
-    order, equal = st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from(["==", "!="])
-    same = st.sampled_from(["bool", "int", "uint", "double", "string", "list", "map"]).flatmap(
-        lambda name: joined("(", below[name], ") ", equal, " (", below[name], ")")
-    )
-    comparison = st.sampled_from(["int", "uint", "double", "string", "bool"]).flatmap(
-        lambda name: joined("(", below[name], ") ", order, " (", below[name], ")")
-    )
-    grown = {
-        "bool": st.one_of(
-            joined("(", condition, st.sampled_from([" && ", " || "]), condition, ")"),
-            joined("!(", condition, ")"),
-            same,
-            comparison,
-            joined("(", number, ") in ", numbers),
-            joined("(", text, ") in ", mapping),
-            joined(
-                numbers, st.sampled_from([".all", ".exists", ".exists_one"]), "(x, ", PREDICATE, ")"
-            ),
-            joined(
-                "(",
-                text,
-                ")",
-                st.sampled_from([".startsWith", ".endsWith", ".contains"]),
-                "(",
-                text,
-                ")",
-            ),
-            joined("has(m.", st.sampled_from(["a", "b", "c"]), ")"),
-            joined("dyn(", any_type, ") == dyn(", any_type, ")"),
-        ),
-        "int": st.one_of(
-            joined("(", number, st.sampled_from([" + ", " - ", " * ", " / ", " % "]), number, ")"),
-            joined("-(", number, ")"),
-            joined("size(", st.one_of(text, numbers, mapping), ")"),
-            joined("int(", st.one_of(double, whole, text), ")"),
-            joined(numbers, "[", number, "]"),
-            joined(mapping, "[", text, "]"),
-        ),
-        "uint": st.one_of(
-            joined("(", whole, st.sampled_from([" + ", " - ", " * ", " / ", " % "]), whole, ")"),
-            joined("uint(", number, ")"),
-        ),
-        "double": st.one_of(
-            joined("(", double, st.sampled_from([" + ", " - ", " * ", " / "]), double, ")"),
-            joined("double(", st.one_of(number, whole), ")"),
-        ),
-        "string": st.one_of(
-            joined("(", text, " + ", text, ")"),
-            joined("string(", st.one_of(number, whole, condition), ")"),
-        ),
-        "list": st.one_of(
-            joined("(", numbers, " + ", numbers, ")"),
-            joined("[", number, ", ", number, "]"),
-            joined(numbers, ".map(x, ", st.sampled_from(["x * 2", "x - 1", "1 / x"]), ")"),
-            joined(numbers, ".filter(x, ", PREDICATE, ")"),
-        ),
-        "map": joined("{", text, ": ", number, ", 'z': ", number, "}"),
-    }
     return {
         name: st.one_of(
-            grown[name],
+            grown(below),
             below[name],
-            joined("(", condition, " ? ", below[name], " : ", below[name], ")"),
+            joined("(", below["bool"], " ? ", below[name], " : ", below[name], ")"),
         )
-        for name in grown
+        for name, grown in GROWN.items()
     }
 
 
 PREDICATE = st.sampled_from(["x > 1", "x % 2 == 0", "10 / x > 3", "x == i", "size(s) > x"])
-LEAVES = {
+LEAVES: Types = {
     "bool": st.sampled_from(["true", "false", "n == null", "i == 7"]),
     "int": st.sampled_from(["0", "1", "-3", "i", "9223372036854775807", "l[0]", "m.a"]),
     "uint": st.sampled_from(["0u", "2u", "18446744073709551615u"]),
@@ -115,9 +149,7 @@ LEAVES = {
     "list": st.sampled_from(["[0]", "l", "[1, 2, 3]"]),
     "map": st.sampled_from(["{'a': 1}", "m", "{'': 0}"]),
 }
-EXPRESSIONS = st.sampled_from(["bool", "int", "uint", "double", "string", "list", "map"]).flatmap(
-    lambda name: expressions(3)[name]
-)
+EXPRESSIONS = st.sampled_from([*LEAVES]).flatmap(lambda name: expressions(3)[name])
 
 
 def ours(source: str) -> Any:
