@@ -95,9 +95,16 @@ def _reasons(
         yield lambda: ()
         return
     try:
-        yield counter.take
+        yield lambda: _taken(counter)
     finally:
         counter.close()
+
+
+def _taken(counter: ReasonCounter) -> Iterator[DropCount]:
+    """Yield what the kernel dropped, and say how much of it was lost."""
+    yield from counter.take()
+    if lost := counter.lost():
+        say(f"{lost} drops came faster than they were read: their reasons are unknown", err=True)
 
 
 def _follow(

@@ -25,6 +25,7 @@ class ReasonCounter:
     def __init__(self, places: Callable[[], Iterable[Place]], names: Names) -> None:
         self._names, self._places = names, places
         self._listener = DropListener(0, 0xFFFFFFFF)  # any word is in this range
+        self._lost = 0
 
     def close(self) -> None:
         """Detach the program."""
@@ -43,6 +44,14 @@ class ReasonCounter:
                 last[key] = self._flow(one.data)
         for (place, what), packets in counts.items():
             yield DropCount(place.node, "kernel", what, packets, last[place, what])
+
+    def lost(self) -> int:
+        """Return how many drops came faster than they were taken, since this was asked last.
+
+        Raises KernelRefusedError.
+        """
+        before, self._lost = self._lost, self._listener.lost
+        return self._lost - before
 
     def _flow(self, data: bytes) -> str:
         """Return a packet's two ends, from its IP header on."""

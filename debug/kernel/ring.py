@@ -5,11 +5,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from debug.kernel.libbpf import HEAR, declared
 from proxy.backends.ebpf.libbpf import Libbpf
 from proxy.model.errors import KernelRefusedError
 
 _MOST = 100_000  # messages that one call returns
-_HEAR = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Ring:
@@ -17,11 +17,10 @@ class Ring:
 
     def __init__(self, library: Libbpf, fd: int) -> None:
         """``fd`` is the map's descriptor."""
-        self._bpf = library.bpf
+        self._bpf = declared(library)
         self._found: list[bytes] = []
         self._most = _MOST
-        self._callback = _HEAR(self._hear)
-        _declare(self._bpf)
+        self._callback = HEAR(self._hear)
         self._ring = self._bpf.ring_buffer__new(fd, self._callback, None, None)
         if not self._ring:
             raise KernelRefusedError("ebpf: the ring of a program cannot be read")
@@ -55,15 +54,3 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _declare(bpf: ctypes.CDLL) -> None:
-    pointer, whole = ctypes.c_void_p, ctypes.c_int
-    for name, result, types in (
-        ("ring_buffer__new", pointer, [whole, _HEAR, pointer, pointer]),
-        ("ring_buffer__free", None, [pointer]),
-        ("ring_buffer__epoll_fd", whole, [pointer]),
-        ("ring_buffer__consume", whole, [pointer]),
-    ):
-        function = getattr(bpf, name)
-        function.restype, function.argtypes = result, types

@@ -78,6 +78,6 @@ def _sort(one: DropRow) -> DropRow:
 def reason_names() -> Mapping[int, str]:
     """Return this kernel's names for reasons; none where libbpf or BTF is missing."""
     try:
-        return reasons(Libbpf().bpf)
+        return reasons(Libbpf())
     except KernelRefusedError:
         return {}

@@ -90,6 +90,8 @@ def live_packets(
         telling = _Telling(match, watch, names, time.time_ns())
         for batch in _batches(watch, name, telling.started, over):
             yield from telling.told(batch)
+            for line in watch.lost():
+                note(f"unseen: {line}")
 
 
 @contextmanager

@@ -26,50 +26,20 @@
 #else
 
 #include <linux/bpf.h>
-#include <linux/in6.h>
 #include <linux/types.h>
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define KERNEL __attribute__((preserve_access_index)) /* some fields of a kernel structure */
+#include "../../kernel/bpf/structures.h"
+
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define ntohs bpf_ntohs
 
 enum { TCP_ESTABLISHED = 1, TCP_SYN_SENT = 2, TCP_SYN_RECV = 3, TCP_CLOSE = 7, TCP_LISTEN = 10 };
-
-struct ns_common {
-	unsigned int inum;
-} KERNEL;
-
-struct net {
-	struct ns_common ns;
-} KERNEL;
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct net_device {
-	possible_net_t nd_net;
-} KERNEL;
-
-struct sock_common {
-	__u32 skc_daddr, skc_rcv_saddr;
-	__u16 skc_dport, skc_num, skc_family;
-	unsigned char skc_state;
-	possible_net_t skc_net;
-	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
-} KERNEL;
-
-struct sock {
-	struct sock_common __sk_common;
-	int sk_err;
-	__u16 sk_protocol;
-} KERNEL;
 
 struct inet_sock {
 	struct sock sk;
@@ -92,15 +62,6 @@ struct tcp_sock {
 
 struct request_sock {
 	struct sock_common __req_common;
-} KERNEL;
-
-struct sk_buff {
-	struct net_device *dev;
-	struct sock *sk;
-	unsigned char *head;
-	unsigned int len;
-	__u16 network_header;
-	__be16 protocol;
 } KERNEL;
 
 #define PROGRAM(tracepoint) SEC("raw_tp/" #tracepoint)

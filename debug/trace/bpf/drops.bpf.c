@@ -4,6 +4,7 @@
  * tracepoint changes nothing. It reads fields of the kernel's structures wherever a kernel has them.
  */
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/types.h>
 #include <stdbool.h>
 
@@ -12,44 +13,12 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define KERNEL __attribute__((preserve_access_index))
+#include "../../kernel/bpf/structures.h"
+#include "lost.h"
+
 #define READ 128 /* bytes of a packet, from its IP header on */
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
 
-struct ns_common {
-	unsigned int inum;
-} KERNEL;
-
-struct net {
-	struct ns_common ns;
-} KERNEL;
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct net_device {
-	possible_net_t nd_net;
-	int ifindex;
-} KERNEL;
-
-struct sock_common {
-	possible_net_t skc_net;
-} KERNEL;
-
-struct sock {
-	struct sock_common __sk_common;
-} KERNEL;
-
-struct sk_buff {
-	struct net_device *dev;
-	struct sock *sk;
-	unsigned char *head;
-	__u16 network_header;
-	__be16 protocol;
-} KERNEL;
-
+/* Packed by debug/trace/watch/drops.py. */
 struct wanted {
 	__u32 first, last; /* a packet has a word in this range */
 	__u32 port;	   /* or this port, unless 0 */
@@ -61,19 +30,14 @@ struct drop {
 	__u8 data[READ];
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct wanted);
-} wanted SEC(".maps");
+const volatile struct wanted wanted;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);
 } drops SEC(".maps");
 
-static __always_inline bool is_wanted(const __u8 *data, const struct wanted *sought)
+static __always_inline bool is_wanted(const __u8 *data)
 {
 	const __u16 *half = (const __u16 *)data;
 
@@ -81,32 +45,32 @@ static __always_inline bool is_wanted(const __u8 *data, const struct wanted *sou
 	for (int at = 6; at < READ / 2 - 1; at++) {
 		__u32 word = (__u32)bpf_ntohs(half[at]) << 16 | bpf_ntohs(half[at + 1]);
 
-		if (word >= sought->first && word <= sought->last)
+		if (word >= wanted.first && word <= wanted.last)
 			return true;
 	}
-	return sought->port && (bpf_ntohs(half[10]) == sought->port ||
-				bpf_ntohs(half[11]) == sought->port);
+	return wanted.port && (bpf_ntohs(half[10]) == wanted.port ||
+				bpf_ntohs(half[11]) == wanted.port);
 }
 
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(dropped, struct sk_buff *skb, void *location, unsigned int reason)
 {
 	__u16 protocol = bpf_ntohs(BPF_CORE_READ(skb, protocol));
-	__u32 none = 0;
-	struct wanted *sought = bpf_map_lookup_elem(&wanted, &none);
 	__u8 data[READ] = {}; /* most are not told of, and room in the ring costs more */
 	struct drop *drop;
 
 	(void)ctx;
-	if (!sought || (protocol != ETH_P_IP && protocol != ETH_P_IPV6))
+	if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
 		return 0;
 	if (bpf_probe_read_kernel(data, READ,
 				  BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header)) ||
-	    !is_wanted(data, sought))
+	    !is_wanted(data))
 		return 0;
 	drop = bpf_ringbuf_reserve(&drops, sizeof(*drop), 0);
-	if (!drop)
+	if (!drop) {
+		count_lost();
 		return 0;
+	}
 	__builtin_memcpy(drop->data, data, READ);
 	drop->time = bpf_ktime_get_ns();
 	drop->function = (__u64)location;

@@ -6,6 +6,7 @@
  * all else. The programs change nothing.
  */
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/types.h>
 #include <stdbool.h>
 
@@ -14,42 +15,17 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define KERNEL __attribute__((preserve_access_index))
+#include "../../kernel/bpf/structures.h"
+#include "lost.h"
+
 #define KEPT 512 /* bytes of a packet, from its IP header on */
 #define MOST 32	 /* addresses of each family, and ports */
 #define NAME 16	 /* IFNAMSIZ */
-#define ETH_P_IP 0x0800
-#define ETH_P_IPV6 0x86dd
 #define TCP 6
 #define UDP 17
 #define ICMP 1
 #define ICMPV6 58
 #define TUNNEL 30 /* bytes of the headers of UDP, VXLAN and Ethernet */
-
-struct ns_common {
-	unsigned int inum;
-} KERNEL;
-
-struct net {
-	struct ns_common ns;
-} KERNEL;
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct net_device {
-	possible_net_t nd_net;
-	char name[NAME];
-} KERNEL;
-
-struct sk_buff {
-	struct net_device *dev;
-	unsigned char *head, *data;
-	unsigned int tail;
-	__u16 network_header;
-	__be16 protocol;
-} KERNEL;
 
 /* A window of 16 bytes onto the kernel's memory. */
 struct in6_addr___window {
@@ -93,13 +69,6 @@ struct {
 	__type(key, __u32); /* the number of a network namespace */
 	__type(value, __u8);
 } places SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} lost SEC(".maps");
 
 void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak; /* Linux 6.2 */
 
@@ -218,14 +187,6 @@ static __always_inline bool is_sought(const __u8 *ip, __u16 protocol)
 		return carries_probe(ip, is_4, kind);
 	return (is_4 ? has_host4(ip) : has_host6(ip)) ||
 	       (kind == UDP && carries_host(above_ip(ip, is_4)));
-}
-
-static __always_inline void count_lost(void)
-{
-	__u32 zero = 0, *number = bpf_map_lookup_elem(&lost, &zero);
-
-	if (number)
-		__sync_fetch_and_add(number, 1);
 }
 
 /* `ip` is where the packet's IP header begins. */

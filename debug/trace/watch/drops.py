@@ -5,22 +5,20 @@ and tells the namespace. It ends with this process.
 """
 
 import ctypes
-import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from debug.kernel.ring import Ring
+from debug.kernel.libbpf import declared
+from debug.kernel.tracepoints import Programs
 from debug.trace.watch.clock import clock_offset
-from proxy.backends.ebpf.libbpf import BUILT, BpfMap, Libbpf, load_object
-from proxy.model.errors import KernelRefusedError
+from proxy.backends.ebpf.libbpf import Libbpf
 
 PACKAGED = Path(__file__).resolve().parents[1] / "built"  # of a wheel
-_OBJECT = (PACKAGED if PACKAGED.exists() else BUILT) / "drops.bpf.o"
 _DROP = struct.Struct("=QQIII4x128s")
 _ENUM = 6  # BTF_KIND_ENUM
 _OURS = ("PACKET_SOCK_ERROR",)  # of the taps: packets that they have no room for
@@ -46,26 +44,9 @@ class DropListener:
     """
 
     def __init__(self, first: int, last: int, port: int = 0) -> None:
-        self.lost = 0  # the ring has room for a thousand drops of one probe
-        self._undo = ExitStack()
-        library = Libbpf()
-        self._bpf = library.bpf
-        try:
-            self._open(library, struct.pack("=III", first, last, port))
-        except KernelRefusedError:
-            self.close()
-            raise
-
-    def _open(self, library: Libbpf, sought: bytes) -> None:
-        programs = load_object(library, _OBJECT, lambda _: None)
-        self._undo.callback(programs.close)
-        wanted = BpfMap(library, programs.map_fd("wanted"), "wanted")
-        self._undo.callback(wanted.close)
-        wanted.update({bytes(4): sought})
-        self._ring = Ring(library, programs.map_fd("drops"))
-        self._undo.callback(self._ring.close)
-        link = open_tracepoint(library, programs.program_fd("dropped"), "skb:kfree_skb")
-        self._undo.callback(os.close, link)
+        sought = struct.pack("=III", first, last, port)
+        self._programs = Programs(PACKAGED, "drops", [(None, "dropped")], sought)
+        self._ring = self._programs.ring("drops")
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when there are drops, for selectors."""
@@ -73,7 +54,12 @@ class DropListener:
 
     def close(self) -> None:
         """Detach the program."""
-        self._undo.close()
+        self._programs.close()
+
+    @property
+    def lost(self) -> int:
+        """Drops for which the ring had no room. Raises KernelRefusedError."""
+        return self._programs.lost()
 
     def read(self) -> list[Dropped]:
         """Return the drops since the last call."""
@@ -83,7 +69,7 @@ class DropListener:
 
     @cached_property
     def _reasons(self) -> dict[int, str]:
-        return reasons(self._bpf)
+        return reasons(self._programs.library)
 
 
 def decode(data: bytes, names: Mapping[int, str], offset: int) -> Dropped:
@@ -93,9 +79,9 @@ def decode(data: bytes, names: Mapping[int, str], offset: int) -> Dropped:
     return Dropped(when + offset, netns, link, name, function, packet)
 
 
-def reasons(bpf: ctypes.CDLL) -> dict[int, str]:
+def reasons(library: Libbpf) -> dict[int, str]:
     """Return this kernel's names for the reasons of drops, of its BTF; none if it has no BTF."""
-    _declare(bpf)
+    bpf = declared(library)
     btf = bpf.btf__load_vmlinux_btf()
     if not btf:
         return {}
@@ -134,26 +120,3 @@ def _functions() -> tuple[list[int], list[str]]:
                 found.append((int(address, 16), name))
     found.sort()
     return [start for start, _ in found], [name for _, name in found]
-
-
-def open_tracepoint(library: Libbpf, program: int, name: str) -> int:
-    """Have a program run at its tracepoint; return the descriptor that keeps it there.
-
-    Raises KernelRefusedError.
-    """
-    _declare(library.bpf)
-    return library.check(library.bpf.bpf_raw_tracepoint_open(None, program), f"listening to {name}")
-
-
-def _declare(bpf: ctypes.CDLL) -> None:
-    pointer, whole = ctypes.c_void_p, ctypes.c_int
-    for name, result, types in (
-        ("bpf_raw_tracepoint_open", whole, [ctypes.c_char_p, whole]),
-        ("btf__load_vmlinux_btf", pointer, []),
-        ("btf__free", None, [pointer]),
-        ("btf__find_by_name_kind", whole, [pointer, ctypes.c_char_p, ctypes.c_uint32]),
-        ("btf__type_by_id", pointer, [pointer, ctypes.c_uint32]),
-        ("btf__name_by_offset", ctypes.c_char_p, [pointer, ctypes.c_uint32]),
-    ):
-        function = getattr(bpf, name)
-        function.restype, function.argtypes = result, types

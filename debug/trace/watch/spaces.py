@@ -78,6 +78,7 @@ class Watch:
         self._numbers: dict[int, Place] = {}
         self._rules: list[PlaceRules] = []
         self._taps: list[tuple[Place, Tap]] = []
+        self._lost: dict[int, int] = {}  # by descriptor, what was told
         self._looked = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._undo = ExitStack()
@@ -141,13 +142,14 @@ class Watch:
         return found
 
     def lost(self) -> list[str]:
-        """Say where events came faster than they were read."""
-        keys = [key.data for key in self._selector.get_map().values()]
-        return [
-            f"{place.name if place else 'this machine'}: events were lost"
-            for place, one in keys
-            if one.lost
-        ]
+        """Say where events came faster than they were read, since this was asked last."""
+        told: list[str] = []
+        for key in self._selector.get_map().values():
+            place, listener = key.data
+            if (lost := listener.lost) > self._lost.get(key.fd, 0):
+                told.append(f"{place.name if place else 'this machine'}: events were lost")
+            self._lost[key.fd] = lost
+        return list(dict.fromkeys(told))
 
     def _listen_to_links(self) -> LinkListener | None:
         """Hear all links by eBPF; None where that cannot be: then packet sockets do."""

@@ -66,6 +66,22 @@ def test_the_kernels_reasons_are_heard(spaces: Callable[[str], Space]) -> None:
     assert not any("port 12" in one.meaning for one in found)
 
 
+def test_drops_beyond_the_rings_room_are_counted(spaces: Callable[[str], Space]) -> None:
+    node = spaces("node")
+    node.run("nft", "-f", "-", stdin=RULES)
+    here = Place("n1", os.getpid(), str(node.path))
+    counter = ReasonCounter(lambda: [here], Names(ClusterState()))
+    try:
+        assert counter.lost() == 0
+        inside(here, lambda: send(*[9] * 3000))
+        lost = counter.lost()
+        told = sum(one.packets for one in counter.take() if one.what.startswith("NETFILTER_DROP"))
+        assert lost > 0 and told + lost >= 3000, "the whole machine is heard"
+        assert counter.lost() == 0, "it was told"
+    finally:
+        counter.close()
+
+
 def test_growth_is_told_and_a_counter_may_begin_anew() -> None:
     def count(what: str, packets: int) -> DropCount:
         return DropCount("n1", "link", what, packets)

@@ -15,6 +15,7 @@ from debug.cluster import ClusterState, Names
 from debug.places import Place, entered, inside
 from debug.trace.commands import Asked, observe_all, told
 from debug.trace.ends import Target
+from debug.trace.listen import live_packets
 from debug.trace.live import Match, live_tables
 from debug.trace.model import Trace
 from debug.trace.packet import Flow
@@ -204,22 +205,43 @@ def test_programs_tell_of_what_is_meant_alone(
     assert sent == sorted(sent, key=lambda one: one.time)
 
 
+def flood(place: Place) -> None:
+    """Send more than the ring has room for."""
+    with entered(place), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+        sending.connect((SERVER, 77))
+        sending.setsockopt(socket.SOL_IP, 10, 1)  # IP_MTU_DISCOVER
+        for number in range(8000):
+            try:
+                sending.send(b"x")
+            except ConnectionRefusedError:
+                assert number  # the answer to the one before
+
+
 def test_packets_beyond_the_rings_room_are_counted(pair: Pair) -> None:
     listener = LinkListener(of_match(Match((SERVER,))))
     try:
         listener.add(Path(pair.client.netns).stat().st_ino)
-        with entered(pair.client), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
-            sending.connect((SERVER, 77))
-            sending.setsockopt(socket.SOL_IP, 10, 1)  # IP_MTU_DISCOVER
-            for number in range(8000):
-                try:
-                    sending.send(b"x")
-                except ConnectionRefusedError:
-                    assert number  # the answer to the one before
+        flood(pair.client)
         assert listener.lost > 0
         assert len(listener.read()) == 1000  # the others have their turn
     finally:
         listener.close()
+
+
+def test_who_looks_at_live_packets_is_told_that_some_were_lost(pair: Pair) -> None:
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        if line.startswith("listening in "):
+            flood(pair.client)  # before the first reading
+
+    def over() -> bool:
+        return not notes[-1].startswith("listening in ")
+
+    match, names = Match((SERVER,)), Names(ClusterState())
+    [*live_packets(match, pair.places, names, note, over)]
+    assert notes[-1] == "unseen: this machine: events were lost"
 
 
 def programs(pid: int) -> set[str]:
