@@ -3,26 +3,14 @@
 Source: net/bridge/br_netfilter_hooks.c; what a program does instead is in neighbors.h.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from debug.explain.here import Here, Then, prefixed
 from debug.explain.programs import Programs
-from debug.explain.result import Branch, Hop
+from debug.explain.result import Branch
 from debug.explain.space import Space
+from debug.explain.steps import Steps
 from debug.explain.wires import Bridge
-from debug.ruleset.packet import Device, State
+from debug.ruleset.packet import State
 from debug.ruleset.values import Hook
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """The steps of a walk that a bridge needs; see ``Walk``."""
-
-    hook: Callable[[Here, Hook, Then], Branch]
-    receive: Callable[[Here, Space, Device], Branch]
-    route: Callable[[Here], Branch]
-    hop: Callable[[Here, str, str], Hop]
 
 
 class Bridges:
@@ -38,9 +26,8 @@ class Bridges:
         def go(here: Here) -> Branch:
             if not space.calls_rules(bridge, here.state.packet.version):
                 if self._programs.run_on(space) and self._needs_node(space, here):
-                    hop = self._steps.hop(
-                        here.at(space=space), "bridge", "eBPF: to the node's rules"
-                    )
+                    at = here.at(space=space)
+                    hop = self._steps.hop(at, "bridge", "eBPF: to the node's rules", ())
                     return prefixed([hop], self._steps.receive(here, space, bridge))
                 return then(here)
             state = State(

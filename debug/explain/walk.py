@@ -6,20 +6,22 @@ https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import partial
 from ipaddress import ip_address
 
 import msgspec
 
 from debug.cluster import Names
-from debug.explain.balance import begins, entered
-from debug.explain.bridges import Bridges, Steps
+from debug.explain.balance import begins
+from debug.explain.bridges import Bridges
+from debug.explain.choices import Choices
 from debug.explain.here import Here, Then, answer, prefixed
 from debug.explain.naming import closed_text, entry_text, packet_text, rule_lines
-from debug.explain.programs import Balanced, Call, Programs
+from debug.explain.programs import Programs
 from debug.explain.refusal import refusal
-from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop
+from debug.explain.result import DELIVERED, DROPPED, LEFT, LOST, UNKNOWN, Branch, Hop, RuleLine
 from debug.explain.space import Space, Spaces
+from debug.explain.steps import Steps
 from debug.explain.wires import Aim, Post, Wires
 from debug.places import Place
 from debug.ruleset.packet import UDP, Address, Device, Packet, State, Tuple, make
@@ -27,7 +29,6 @@ from debug.ruleset.read.fib import LinkFact, RouteFact
 from debug.ruleset.registers import UnknownError
 from debug.ruleset.traverse import Way, through_hook
 from debug.ruleset.values import Hook
-from proxy.backends.installed import Share
 
 _DEEPEST = 32  # namespaces; a packet that turns in circles ends by its TTL
 _LOOPBACK = 772  # ARPHRD_LOOPBACK
@@ -55,18 +56,28 @@ class Walk:
         *,
         calls: bool = True,
     ) -> None:
-        self._spaces, self._names, self._most = spaces, names, most
+        self._spaces, self._names = spaces, names
         self._outside = outside or Outside()
         self._wires, self._programs = Wires(spaces), programs or Programs(spaces.places)
-        steps = Steps(self._hook, self._receive, self._routed, self._hop)
-        self._bridges = Bridges(self._programs, steps)
+        self._steps = Steps(
+            self._hook,
+            self._receive,
+            self._routed,
+            self.send,
+            self._known,
+            self._hop,
+            self._end,
+            most,
+        )
+        self._bridges = Bridges(self._programs, self._steps)
+        self._choices = Choices(self._steps)
         self._calls = calls  # a process calls, which sends a packet; else there is only a packet
 
     def begin(self, space: Space, state: State) -> Branch:
         """Send a packet, and its answer back."""
         here = Here(space, state, called=state.packet.flow_tuple)
         call = self._programs.called(space, state.packet) if self._calls else None
-        then = self.send if call is None else lambda one: self._called(one, call)
+        then = self.send if call is None else lambda one: self._choices.called(one, call)
         return self._known(here, then)
 
     def arrive(self, space: Space, device: Device, state: State) -> Branch:
@@ -80,35 +91,6 @@ class Walk:
             return then(here)
         except UnknownError as err:
             return self._end(here, UNKNOWN, str(err))
-
-    def _called(self, here: Here, call: Call) -> Branch:
-        """Send what a process calls to the endpoint that a program chooses at its socket."""
-        note = f" ({call.note})" if call.note else ""
-        hop = self._hop(here, "socket", f"eBPF: a call of {call.name}{note}")
-        if call.unknown:
-            return prefixed([hop], self._end(here, UNKNOWN, f"eBPF: {call.unknown}"))
-        name = f"{call.name}{note}"
-        made = [self._replaced(here, name, share) for share in call.shares[: self._most]]
-        if rest := call.shares[self._most :]:
-            left = here.at(weight=sum((Fraction(share.part) for share in rest), Fraction(0)))
-            why = f"{len(rest)} more endpoints, which were not followed: --most"
-            made.append(self._end(left, UNKNOWN, why))
-        if not made:
-            return prefixed([hop], self._end(here, DROPPED, "eBPF: refused, without endpoints"))
-        return made[0] if len(made) == 1 else _parted(made)
-
-    def _replaced(self, here: Here, name: str, share: Share) -> Branch:
-        target, packet = share.target, here.state.packet
-        to = msgspec.structs.replace(
-            packet.flow_tuple,
-            destination=target.packed,
-            destination_port=target.port,
-        )
-        sent = here.with_state(packet=packet.rewritten(to)).at(
-            called=to, weight=Fraction(share.part).limit_denominator(10_000)
-        )
-        hop = self._hop(sent, "socket", f"eBPF: a call of {name}")
-        return prefixed([hop], self.send(sent))
 
     def send(self, here: Here) -> Branch:
         """Send a packet from a socket of a namespace."""
@@ -187,21 +169,9 @@ class Walk:
         back: Then = lambda one: self._unless_back(one, called)  # noqa: E731
         then: Then = lambda one: self._hook(one, Hook.PREROUTING, back)  # noqa: E731
         found = self._programs.received(space, state.packet)
-        return self._balanced(came, found, then) if found and begins(came) else then(came)
-
-    def _balanced(self, here: Here, found: Balanced, then: Then) -> Branch:
-        """Go on with a flow that a program enters into conntrack, before any rule."""
-        if found.unknown:
-            return self._end(here, UNKNOWN, f"eBPF: {found.unknown}")
-        ways = sorted(entered(here, found), key=lambda way: -way[0].weight)
-        made = []
-        for on, line in ways[: self._most]:
-            hop = self._hop(on, "program", "", (line,))
-            made.append(prefixed([hop], self._known(on, then)))
-        if rest := ways[self._most :]:
-            left = here.at(weight=sum((on.weight for on, _ in rest), Fraction(0)))
-            made.append(self._end(left, UNKNOWN, f"{len(rest)} more ways: --most"))
-        return made[0] if len(made) == 1 else _parted(made)
+        if found and begins(came):
+            return self._choices.balanced(came, found, then)
+        return then(came)
 
     def _unless_back(self, here: Here, called: Address) -> Branch:
         """Route a packet, unless a bridge would have to send it back to where it came from.
@@ -351,10 +321,10 @@ class Walk:
         asked = here.space.rules, here.space.fib, hook, here.state
         ways = through_hook(*asked, track, here.is_taken)
         ways.sort(key=lambda way: -way.weight)
-        made = [self._way(here, hook, way, then) for way in ways[: self._most]]
-        if rest := ways[self._most :]:
-            made.append(self._rest(here, rest))
-        return made[0] if len(made) == 1 else _parted(made)
+        return self._steps.parted(
+            here,
+            [(way.weight * here.weight, partial(self._way, here, hook, way, then)) for way in ways],
+        )
 
     def _way(self, here: Here, hook: Hook, way: Way, then: Then) -> Branch:
         on = here.at(state=way.state, weight=here.weight * way.weight)
@@ -380,24 +350,11 @@ class Walk:
         if flow.closed:
             yield self._hop(before, "conntrack", closed_text(flow.closed))
 
-    def _rest(self, here: Here, ways: list[Way]) -> Branch:
-        weight = sum((way.weight for way in ways), Fraction(0)) * here.weight
-        where = here.at(weight=weight)
-        return self._end(where, UNKNOWN, f"{len(ways)} more ways, which were not followed: --most")
-
-    def _hop(
-        self, here: Here, stage: str, text: str, rules: tuple[msgspec.Struct, ...] = ()
-    ) -> Hop:
-        shown = packet_text(here.state, self._names)
-        return Hop(here.space.name, stage, shown, text, rules)  # type: ignore[arg-type]
+    def _hop(self, here: Here, stage: str, text: str, rules: tuple[RuleLine, ...] = ()) -> Hop:
+        return Hop(here.space.name, stage, packet_text(here.state, self._names), text, rules)
 
     def _end(self, here: Here, end: str, why: str) -> Branch:
         return Branch(float(here.weight), end=end, why=why, at=here.space.name)
-
-
-def _parted(made: list[Branch]) -> Branch:
-    """Return ways as branches."""
-    return Branch(sum(one.probability for one in made), branches=tuple(made))
 
 
 def _aged(packet: Packet) -> Packet:
