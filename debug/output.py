@@ -34,6 +34,11 @@ def _escaped(sign: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
+def defect(err: BaseException) -> str:
+    """Say that an error is none of the cluster's."""
+    return f"a defect of podwire, please report it: {type(err).__name__}: {err}"
+
+
 def with_port(host: str, port: int | str | None) -> str:
     """Return an end: ``10.0.0.1:80``, ``[fd00::1]:80``; the address alone without a port."""
     if port is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from debug.doctor.look import Look, look_at, unknown
 from debug.doctor.table import ALSO, CHECKS, Check
 from debug.model import Finding, Level
+from debug.output import defect
 from debug.snapshot import Snapshot
 
 # They compare the API's objects with kernels, which are read a moment later.
@@ -45,8 +46,7 @@ def _checked(name: str, check: Check, look: Look) -> list[Finding]:
     try:
         return list(check(look))
     except Exception as err:  # noqa: BLE001
-        why = f"a defect of podwire, please report it: {type(err).__name__}: {err}"
-        return [unknown(name, "", "this could not be checked", why)]
+        return [unknown(name, "", "this could not be checked", defect(err))]
 
 
 def _unread(snapshot: Snapshot) -> Iterator[Finding]:

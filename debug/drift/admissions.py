@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from debug.drift.model import Drift, State
+from debug.drift.model import ROOM, Drift, State
 from proxy.backends.ebpf.installed.tables import Tables
 from proxy.backends.ebpf.layout import unpack_address, unpack_admitted
 from proxy.backends.ebpf.policy import (
@@ -28,7 +28,6 @@ from proxy.model.values import Address
 
 _SLOW = "its packets to Pods of this node go through the node's rules, which takes longer"
 _OPEN = "it reaches, or is reached by, Pods of this node that no policy admits"
-_ROOM = "it takes room, and nothing else"
 _NAMES = {NOBODY: "nobody", EVERYBODY: "everybody"}
 
 
@@ -83,7 +82,7 @@ class _Comparison:
                 shown = f"{address} ({way})"
                 yield from self.profile(shown, owner, want[address][at], have[address][at])
                 ends = want[address][at + 1], have[address][at + 1]
-                yield from self.group(f"{shown}, all ports", owner, *ends)
+                yield from self.group(POSTS, f"{shown}, all ports", owner, *ends)
 
     def profile(self, shown: str, owner: str, want: int, have: int) -> Iterator[Drift]:
         """Yield what differs between two profiles of ports; 0 has none."""
@@ -96,10 +95,14 @@ class _Comparison:
         for door in sorted(present.keys() - wanted.keys()):
             yield self.drift(State.STALE, DOORS, f"{shown}, profile {have}: {door}", owner)
         for door in sorted(wanted.keys() & present.keys()):
-            yield from self.group(f"{shown}, {door}", owner, wanted[door], present[door])
+            ends = wanted[door], present[door]
+            yield from self.group(DOORS, f"{shown}, {door}", owner, *ends)
 
-    def group(self, shown: str, owner: str, want: int, have: int) -> Iterator[Drift]:
-        """Yield what differs between two groups, of which nobody and everybody have no members."""
+    def group(self, table: str, shown: str, owner: str, want: int, have: int) -> Iterator[Drift]:
+        """Yield what differs between two groups that a table names.
+
+        Nobody and everybody are groups without members.
+        """
         if (
             want == have == NOBODY
             or want == have == EVERYBODY
@@ -109,21 +112,18 @@ class _Comparison:
         self.seen.add(("group", want, have))
         if {want, have} & _NAMES.keys():
             what = f"{shown}: {_NAMES.get(have, f'group {have}')}"
-            wanted = _NAMES.get(want, "some peers")
             state = State.MISSING if have == NOBODY else State.FOREIGN
-            table = DOORS if "TCP" in shown or "UDP" in shown or "SCTP" in shown else POSTS
-            yield self.drift(state, table, f"{what}, not {wanted}", owner)
+            yield self.drift(state, table, f"{what}, not {_NAMES.get(want, 'some peers')}", owner)
             return
-        wanted_, present = self.want.members.get(want, set()), self.have.members.get(have, set())
+        wanted, present = self.want.members.get(want, set()), self.have.members.get(have, set())
         for state, members in (
-            (State.MISSING, wanted_ - present),
-            (State.STALE, present - wanted_),
+            (State.MISSING, wanted - present),
+            (State.STALE, present - wanted),
         ):
             for one in sorted(members):
-                table = BLOCKS if "/" in one else PEERS
                 named = self.owner(one)
                 what = f"{shown}, group {have}: {one}" + (f" ({named})" if named else "")
-                yield self.drift(state, table, what, owner)
+                yield self.drift(state, BLOCKS if "/" in one else PEERS, what, owner)
 
     def left_over(self) -> Iterator[Drift]:
         """Yield profiles and groups to which no Pod's address leads."""
@@ -133,7 +133,7 @@ class _Comparison:
         ):
             used = {have for one, _, have in self.seen if one == sort}
             for number in sorted(numbers.keys() - used):
-                yield self.drift(State.STALE, table, f"{sort} {number}", "no Pod", _ROOM)
+                yield self.drift(State.STALE, table, f"{sort} {number}", "no Pod", ROOM)
 
 
 def admission_drift(

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+ROOM = "it takes room, and nothing else"  # what follows of something stale that nothing asks
+
 
 class State(StrEnum):
     """The sort of a difference."""

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
-from debug.drift.model import Drift, State
+from debug.drift.model import ROOM, Drift, State
 from debug.drift.rules import as_text, plain_member, shown_as
 from debug.drift.scratch import Objects
 from proxy.policy.render import EGRESS, INGRESS, TAKEN
@@ -32,7 +32,6 @@ _SHUT, _OPEN = (
     "connections that policies admit are dropped",
     "connections pass that no policy admits",
 )
-_ROOM = "it takes room, and nothing else"
 
 
 @dataclass
@@ -250,7 +249,7 @@ class _Comparison:
                 state = State.STALE if number else State.FOREIGN
                 told = sort if sort == "chain" else self.have.stores[name].sort
                 what = f"{told} {self.family} {self.table} {name}"
-                yield self.drift(state, told, what, "no Pod" if number else "nobody", _ROOM)
+                yield self.drift(state, told, what, "no Pod" if number else "nobody", ROOM)
 
     @staticmethod
     def _not(
@@ -326,7 +325,7 @@ def _of_rule(state: State, rule: str) -> str:
 
 def _of_element(state: State, store: str) -> str:
     if store.startswith(_REFUSING[1:]):
-        return "drops of it are not counted" if state is State.MISSING else _ROOM
+        return "drops of it are not counted" if state is State.MISSING else ROOM
     if store in (EGRESS, INGRESS) or (store in _LOST and state is State.MISSING):
         return _LOST[store]
     refuses = store.startswith(_REFUSING[0])

@@ -42,14 +42,12 @@ def nft_drift(
 ) -> Iterator[Drift]:
     """Yield what differs in tables (family, name) that podwire owns."""
     wanted, present = _counted(want, tables), _counted(have, tables)
-    for (sort, where, text), number in (wanted - present).items():
-        del number
+    for sort, where, text in wanted - present:
         owner = _owner(text, names)
         yield Drift(
             node, State.MISSING, sort, f"{where}: {shown_as(sort, text)}", owner, _LOST[sort]
         )
-    for (sort, where, text), number in (present - wanted).items():
-        del number
+    for sort, where, text in present - wanted:
         state = State.STALE if sort == "element" else State.FOREIGN
         owner = _owner(text, names) or "nobody of podwire"
         yield Drift(node, state, sort, f"{where}: {shown_as(sort, text)}", owner, _ADDED)
@@ -124,12 +122,10 @@ def _owner(text: str, names: Names) -> str:
 def iptables_drift(node: str, flavor: str, want: str, have: str, names: Names) -> Iterator[Drift]:
     """Yield what differs in the proxy's chains, and in the jumps to them."""
     wanted, present = _rows(want), _rows(have)
-    for (table, row), number in (wanted - present).items():
-        del number
+    for table, row in wanted - present:
         what = f"iptables ({flavor}) table {table}: {row}"
         yield Drift(node, State.MISSING, "rule", what, _of_row(row, names), _LOST["rule"])
-    for (table, row), number in (present - wanted).items():
-        del number
+    for table, row in present - wanted:
         what = f"iptables ({flavor}) table {table}: {row}"
         owner = _of_row(row, names) or "nobody of podwire"
         yield Drift(node, State.FOREIGN, "rule", what, owner, _ADDED)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from debug.cluster import Names
-from debug.drift.model import Drift, State
+from debug.drift.model import ROOM, Drift, State
 from debug.output import with_port
 from proxy.backends.ebpf.installed.tables import Entries, Tables
 from proxy.backends.ebpf.layout import (
@@ -45,7 +45,6 @@ _ADDED = {
     "ranges": "clients of this range are let in",
     "node_addresses": "calls to this address are taken for NodePorts",
 }
-_ROOM = "it takes room, and nothing else"
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class _Comparison:
         ):
             for number in sorted(set(numbers) - self.used[sort]):
                 what = f"{'pool' if sort == 'pool' else 'ranges'} {number}, with all entries of it"
-                yield self.drift(State.STALE, table, what, "no frontend", _ROOM)
+                yield self.drift(State.STALE, table, what, "no frontend", ROOM)
 
 
 def service_drift(

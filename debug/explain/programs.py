@@ -18,6 +18,7 @@ from debug.machine.programs import (
     has_programs,
     pod_ranges,
     restored,
+    serving,
 )
 from debug.places import Place
 from debug.ruleset.packet import ACK, NAMES, RST, SYN, TCP, UDP, Packet
@@ -25,13 +26,12 @@ from proxy.backends.ebpf.counters import number_of_port
 from proxy.backends.ebpf.layout import SETTINGS, PodRanges, unpack_settings
 from proxy.backends.installed import Installed, Share, Shares
 from proxy.desired.portals import Frontend, Masquerade
-from proxy.model.values import Address, Family, Network, Protocol, Target
+from proxy.model.values import Address, Network, Target
 
 if TYPE_CHECKING:
     from debug.snapshot import Snapshot
 
 _FLAGS = SYN | ACK | RST | 0x01  # FIN
-_FAMILIES = {4: Family.V4, 6: Family.V6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,10 @@ class Programs:
 
         Raises KernelRefusedError, PlaceError.
         """
-        name = NAMES.get(packet.protocol, "").upper()
         if not packet.has_ports or not self.run_on(space):
             return None
-        key = Frontend(
-            _FAMILIES[packet.version], packet.destination, packet.ports[1], Protocol(name)
-        )
-        found = self._served(space).get(key)
+        to = packet.destination, packet.ports[1], NAMES[packet.protocol]
+        found = serving(self._served(space), *to, of_node=False)
         if found is None:
             return None
         if space.place.pod is None:
@@ -135,13 +132,9 @@ class Programs:
 
     def _frontend(self, space: Space, packet: Packet) -> Installed | None:
         """Return the frontend that a packet calls: an address of its own, or a NodePort."""
-        protocol = Protocol(NAMES[packet.protocol].upper())
-        family, port = _FAMILIES[packet.version], packet.ports[1]
-        served, to = self._served(space), packet.destination
-        own = served.get(Frontend(family, to, port, protocol))
-        if own is None and to in space.addresses:
-            return served.get(Frontend(family, None, port, protocol))
-        return own
+        to = packet.destination, packet.ports[1], NAMES[packet.protocol]
+        of_node = packet.destination in space.addresses
+        return serving(self._served(space), *to, of_node=of_node)
 
     def _served(self, space: Space) -> Mapping[Frontend, Installed]:
         node = space.place.node

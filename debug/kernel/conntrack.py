@@ -25,7 +25,7 @@ from proxy.linux.netlink import (
     nested,
     netfilter_header,
 )
-from proxy.model.values import Family
+from proxy.model.values import Family, family_of
 
 _GROUPS = (1, 2, 3)  # NFNLGRP_CONNTRACK_NEW, _UPDATE, _DESTROY
 _GET, _NEW, _DELETE = 0x101, 0x100, 0x102
@@ -131,7 +131,7 @@ def find(netlink: Netlink, protocol: int, ends: Direction) -> Tracked | None:
 
 def _question(protocol: int, ends: Direction) -> bytes:
     first, last = ip_address(ends.source), ip_address(ends.destination)
-    family = Family.V4 if first.version == 4 else Family.V6
+    family = family_of(first)
     at = 1 if family is Family.V4 else 3  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
     addresses = [attribute(at, first.packed), attribute(at + 1, last.packed)]
     parts = [attribute(1, bytes([protocol])), *_numbers_of(protocol, ends)]

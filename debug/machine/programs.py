@@ -10,7 +10,7 @@ from proxy.backends.ebpf.layout import PodRanges
 from proxy.backends.ebpf.mounts import MAPS
 from proxy.backends.installed import Installed, InstalledKind, Share, Shares
 from proxy.desired.portals import Frontend, Masquerade
-from proxy.model.values import Address, Family, Protocol, Target
+from proxy.model.values import Address, Family, Protocol, Target, family_of
 
 _PINNED = MAPS.relative_to("/") / "frontends"
 Entries = tuple[tuple[bytes, bytes], ...]  # of one map, key and value
@@ -76,6 +76,20 @@ def frontends(node: Place) -> Mapping[Frontend, Installed]:
     rules = inside(node, nftables.installed)
     layer = ebpf.installed(rules.frontends if rules else {}, node.root)
     return layer.frontends if layer else {}
+
+
+def serving(
+    served: Mapping[Frontend, Installed], to: Address, port: int, protocol: str, *, of_node: bool
+) -> Installed | None:
+    """Return what serves an address and a port; ``of_node``: one that has NodePorts, too.
+
+    The protocol is TCP, UDP or SCTP, in any letters.
+    """
+    for address in (to, None) if of_node else (to,):
+        key = Frontend(family_of(to), address, port, Protocol(protocol.upper()))
+        if (found := served.get(key)) is not None:
+            return found
+    return None
 
 
 def tables(node: Place) -> dict[str, Entries]:

@@ -8,12 +8,11 @@ from debug.output import with_port
 from debug.places import Place
 from debug.probe.events import DropEntry
 from debug.probe.naming import Names
-from debug.trace.watch.drops import function_at, reasons
+from debug.trace.watch.drops import NO_LOSS, function_at, reasons
 from proxy.backends.ebpf.libbpf import Libbpf
 from proxy.model.errors import KernelRefusedError
 
 _PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP"}
-_QUIET = ("PACKET_SOCK_ERROR",)  # of packet sockets that have no room: no packet is lost by it
 
 
 class DropRow(Struct, frozen=True, omit_defaults=True):
@@ -57,7 +56,7 @@ def rows(
 ) -> list[DropRow]:
     """Return the entries of places that matter, the most packets first."""
     found = [drop(where, one, names, known) for one in entries if (where := place(one.netns))]
-    return sorted((one for one in found if one.reason not in _QUIET), key=lambda one: -one.packets)
+    return sorted((one for one in found if one.reason not in NO_LOSS), key=lambda one: -one.packets)
 
 
 def grown(before: Iterable[DropRow], after: Iterable[DropRow]) -> Iterator[DropRow]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 
 from debug.cluster import Names
-from debug.machine.programs import frontends, has_programs
+from debug.machine.programs import frontends, has_programs, serving
 from debug.output import with_port
 from debug.places import Place, PlaceError
 from debug.trace.packet import Flow
@@ -18,7 +18,6 @@ from proxy.backends.ebpf.mounts import MAPS
 from proxy.backends.installed import Installed
 from proxy.desired.portals import Frontend
 from proxy.model.errors import KernelRefusedError
-from proxy.model.values import Family, Protocol
 
 _PROTOCOLS = ("tcp", "udp")
 
@@ -34,14 +33,9 @@ class MapPrograms:
         """Return the name of the Service that a program serves to a flow; None if none does."""
         if flow.protocol not in _PROTOCOLS or flow.destination_port is None or place.pod:
             return None
-        address, protocol = ip_address(flow.destination), Protocol(flow.protocol.upper())
-        family = Family.V4 if address.version == 4 else Family.V6
-        served = self._served(place)
-        for where in (address, None):  # a NodePort has no address
-            key = Frontend(family, where, flow.destination_port, protocol)
-            if (found := served.get(key)) is not None:
-                return found.name
-        return None
+        to = ip_address(flow.destination), flow.destination_port, flow.protocol
+        found = serving(self._served(place), *to, of_node=True)
+        return found.name if found else None
 
     def sent_on(self, place: Place, flow: Flow) -> str | None:
         """Return the endpoint on another node to which a program sends a flow as it is."""

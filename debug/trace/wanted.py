@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from debug.cluster import ClusterState
+from debug.machine.programs import serving
 from debug.places import Place
 from debug.trace.facts import ADMITS, REFUSES, Fact, Kind, goes_to
 from debug.trace.model import PacketTrace
 from debug.trace.packet import Flow
 from debug.views.decided import decided
 from proxy.backends.installed import Installed
-from proxy.desired.portals import Frontend
-from proxy.model.values import Address, Family, Key, Protocol
+from proxy.model.values import Address, Key, Protocol
 from proxy.objects.parse import Complaints
 from proxy.policy import wire as api
 from proxy.policy.drops.explain import Asked, SideVerdict, explain
@@ -75,15 +75,9 @@ class Wanted:
     def _served(self, node: str) -> Installed | None:
         if self.flow.destination_port is None:
             return None
-        address = ip_address(self.flow.destination)
-        family = Family.V4 if address.version == 4 else Family.V6
-        protocol = Protocol(self.flow.protocol.upper())
-        every = decided(self.cluster, node)
-        port = self.flow.destination_port
-        found = every.get(Frontend(family, address, port, protocol))
-        if found is None and self.flow.destination in self._of_nodes():
-            return every.get(Frontend(family, None, port, protocol))
-        return found
+        to = ip_address(self.flow.destination), self.flow.destination_port, self.flow.protocol
+        of_node = self.flow.destination in self._of_nodes()
+        return serving(decided(self.cluster, node), *to, of_node=of_node)
 
     def _of_nodes(self) -> Mapping[str, str]:
         """Return the nodes' names by their addresses."""

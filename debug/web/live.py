@@ -16,6 +16,7 @@ from debug.map.service import ServiceMap
 from debug.map.text import problems
 from debug.map.topology import topology
 from debug.model import Finding, Level
+from debug.output import defect
 from debug.snapshot import Snapshot
 from debug.trace.model import PacketTrace
 from debug.web.mesh import MeshView, view
@@ -122,7 +123,7 @@ def _read(look: Callable[[], T], stale: Callable[[str], T]) -> T:
     except (ReportedError, OSError) as err:
         return stale(str(err))
     except Exception as err:  # noqa: BLE001  # else the page would look alive for ever
-        return stale(f"a defect of podwire, please report it: {type(err).__name__}: {err}")
+        return stale(defect(err))
 
 
 def _content(one: Scene) -> bytes:

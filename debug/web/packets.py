@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from control.reported import ReportedError
+from debug.output import defect
 from debug.trace.model import PacketTrace, Step
 from debug.web.live import Listen
 
@@ -152,7 +153,7 @@ def _told(thread: asyncio.Task[None]) -> str:
         return ""
     if isinstance(err, ReportedError | OSError):
         return str(err)
-    return f"a defect of podwire, please report it: {type(err).__name__}: {err}"
+    return defect(err)
 
 
 def _cut(packet: PacketTrace) -> PacketTrace:

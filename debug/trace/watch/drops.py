@@ -21,7 +21,7 @@ from proxy.backends.ebpf.libbpf import Libbpf
 PACKAGED = Path(__file__).resolve().parents[1] / "built"  # of a wheel
 _DROP = struct.Struct("=QQIII4x128s")
 _ENUM = 6  # BTF_KIND_ENUM
-_OURS = ("PACKET_SOCK_ERROR",)  # of the taps: packets that they have no room for
+NO_LOSS = ("PACKET_SOCK_ERROR",)  # of packet sockets that have no room: no packet is lost by it
 _PREFIX = "SKB_DROP_REASON_"
 
 
@@ -65,7 +65,7 @@ class DropListener:
         """Return the drops since the last call."""
         offset = clock_offset()
         told = [decode(data, self._reasons, offset) for data in self._ring.read()]
-        return [one for one in told if one.reason not in _OURS]
+        return [one for one in told if one.reason not in NO_LOSS]
 
     @cached_property
     def _reasons(self) -> dict[int, str]:
