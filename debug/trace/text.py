@@ -36,7 +36,7 @@ def _comparison(found: Comparison) -> Iterator[str]:
         yield f"{about} went as explained {explained}, in all {same} places and rules{wanted}"
         return
     if found.agrees:
-        yield f"{about} went as explained {explained}, but not as the API's objects want{wanted}"
+        yield f"{about} went as explained {explained}, but not as the API's objects want"
     else:
         yield f"{about} left the explained way {explained} after {same} places and rules{wanted}"
     yield from _table(found, max(same - 1, 0))
