@@ -18,8 +18,15 @@ from debug.cluster import ClusterState
 from debug.output import with_port
 from debug.places import Ground, Place, inside
 from debug.probe.bcc import lacking
+from debug.probe.events import CONNECTS, DROPS, RETRANSMITS, SOCKETS
 from debug.probe.means import MEANS
-from debug.probe.measure import ConnectMeasure, DropMeasure, RetransmitMeasure, SocketMeasure
+from debug.probe.measure import (
+    ConnectMeasure,
+    DropMeasure,
+    Measure,
+    RetransmitMeasure,
+    SocketMeasure,
+)
 from debug.probe.naming import Scene
 from proxy.policy.wire import Pod
 from tests.support.e2e.harness import CHECKOUT, eventually
@@ -43,6 +50,12 @@ table inet loss { chain in { type filter hook input priority 0;
   tcp sport 8081 tcp flags & (syn | ack) == syn | ack numgen inc mod 4 0 drop
 }
 }"""
+# Who sends again, to whom, and what.
+SLOW, DIRECT, ANSWER = AGAIN = (
+    ("Pod ns/client", f"{VIP}:80", "SYN"),
+    ("Pod ns/client", f"{SERVER}:8081", "SYN"),
+    ("Pod ns/a", CLIENT, "SYN-ACK"),
+)
 
 
 def pod(name: str, address: str) -> Pod:
@@ -94,6 +107,12 @@ def call(client: Place, address: str, port: int) -> None:
     inside(client, connect)
 
 
+def call_all(client: Place, ends: list[tuple[str, int]]) -> None:
+    """Call ends, one after the other."""
+    for address, port in ends:
+        call(client, address, port)
+
+
 def serve(listener: socket.socket, calls: int) -> None:
     """Accept calls, one after the other, and read each until its end."""
     for _ in range(calls):
@@ -123,18 +142,32 @@ def heard(
     """What the three measures found of: four calls, one of them slow; one refused; two in vain."""
     with ExitStack() as undo:
         scene = Scene(lambda: (Ground(places), CLUSTER), "")
-        measures = []
-        for kind in (ConnectMeasure, SocketMeasure, RetransmitMeasure, DropMeasure):
-            means = MEANS[request.param](kind.probe)
-            undo.callback(means.close)
-            measures.append(kind(means, scene))
-        connects, sockets, retransmits, drops = measures
+        means = []
+        for probe in (CONNECTS, SOCKETS, RETRANSMITS, DROPS):
+            means.append(MEANS[request.param](probe))
+            undo.callback(means[-1].close)
+        connects = ConnectMeasure(means[0], scene)
+        sockets = SocketMeasure(means[1], scene)
+        retransmits = RetransmitMeasure(means[2], scene)
+        drops = DropMeasure(means[3], scene)
+        every: list[Measure] = [connects, sockets, retransmits, drops]
         undo.enter_context(traffic(*places[1:]))
-        eventually(lambda: connects.read() is not None and connects.count == 6)
-        eventually(lambda: sockets.read() is not None and sockets.count == 8)  # of both ends
-        for measure in measures:
-            measure.read()
-            measure.finish()
+
+        def is_all_told() -> bool:
+            """Read all in turns: the rest of the machine fills the rings as well."""
+            for one in every:
+                one.read()
+            counts = connects.count, sockets.count
+            again = {(one.sender, one.peer, one.what) for one in retransmits.rows()}
+            lost = [one.lost() for one in means]
+            assert counts >= (6, 8) and again >= {*AGAIN}, f"{counts} {again}, lost {lost}"
+            return True
+
+        eventually(is_all_told)
+        assert (connects.count, sockets.count) == (6, 8), "the sockets of both ends of four"
+        for one in every:
+            one.read()
+            one.finish()
         yield SimpleNamespace(
             connects=connects.rows(),
             by_service=connects.by_service(),
@@ -158,14 +191,12 @@ def traffic(client: Place, server: Place) -> Iterator[None]:
             serving = Thread(target=serve, args=(listener, calls))
             serving.start()
             undo.callback(serving.join)
-        direct = Thread(target=call, args=(client, SERVER, 8081))
-        direct.start()
         inside(client, lambda: knock(NOBODY, 80)).close()
         undo.enter_context(inside(client, lambda: knock(NOBODY, 81)))
-        for _ in range(3):
-            call(client, VIP, 80)
-        call(client, SERVER, 9)
-        direct.join()
+        for ends in ([(SERVER, 8081)], [(VIP, 80)] * 3 + [(SERVER, 9)]):
+            calling = Thread(target=call_all, args=(client, ends))
+            calling.start()
+            undo.callback(calling.join)
         yield
 
 
@@ -207,10 +238,10 @@ def test_connections_that_ended_have_round_trips_on_both_ends(heard: SimpleNames
 
 def test_what_is_sent_again_names_sender_and_service(heard: SimpleNamespace) -> None:
     found = {(one.sender, one.peer, one.what): one for one in heard.retransmits}
-    slow = found["Pod ns/client", f"{VIP}:80", "SYN"]
+    slow = found[SLOW]
     assert (slow.node, slow.service, slow.packets) == ("n1", "ns/web:http", 1)
-    assert found["Pod ns/client", f"{SERVER}:8081", "SYN"].owner == "Pod ns/a"
-    assert found["Pod ns/a", CLIENT, "SYN-ACK"].owner == "Pod ns/client"
+    assert found[DIRECT].owner == "Pod ns/a"
+    assert found[ANSWER].owner == "Pod ns/client"
 
 
 def test_drops_name_function_reason_and_whom_packets_were_for(heard: SimpleNamespace) -> None:
