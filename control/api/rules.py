@@ -42,7 +42,9 @@ from control.api.validation.pods.ephemeral import validate_ephemeral_update
 from control.api.validation.pods.resize import unresizable, validate_resize
 from control.api.validation.stored import addresses as check_addresses
 from control.api.validation.stored import api_service as check_api_service
+from control.api.validation.stored import flows as check_flows
 from control.api.validation.stored import ingress as check_ingress
+from control.api.validation.stored import levels as check_levels
 from control.api.validation.stored import network as check_network
 from control.api.validation.stored import policies as check_policies
 from control.api.validation.stored import templates as check_templates
@@ -306,8 +308,18 @@ _RULES = {
         validate_status=check_api_service.validate_api_service_status,
         name=text.path_segment,
     ),
-    "FlowSchema": Rules(stored.default_flow_schema, generation=True),
-    "PriorityLevelConfiguration": Rules(stored.default_priority_level, generation=True),
+    "FlowSchema": Rules(
+        stored.default_flow_schema,
+        validate=check_flows.validate_flow_schema,
+        validate_status=check_flows.validate_status,
+        generation=True,
+    ),
+    "PriorityLevelConfiguration": Rules(
+        stored.default_priority_level,
+        validate=check_levels.validate_priority_level,
+        validate_status=check_flows.validate_status,
+        generation=True,
+    ),
     "LimitRange": Rules(stored.default_limit_range, validate=validate_limit_range),
     "DeviceClass": Rules(generation=True),
     "ResourceClaim": Rules(stored.default_claim_of_devices),

@@ -25,6 +25,7 @@ from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep, leave
 from control.server.bugs import ConnectionLog
 from control.server.conversion.webhook import ConversionWebhooks
+from control.server.fairness.dangling import tell
 from control.server.http.handler import HttpHandler
 from control.server.http.web_request import request_factory
 from control.server.scrape import scrape
@@ -81,7 +82,8 @@ async def serve(
             door.open(bound)
         stack.push_async_callback(leave, state)  # first of all, so that nobody new comes here
         works = upkeep(state), keep(state), keep_addresses(state), scrape(state)
-        for work in (*works, definitions.follow(state), aggregate(state), legacy.run()):
+        more = definitions.follow(state), aggregate(state), legacy.run(), tell(state)
+        for work in (*works, *more):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state
 

@@ -12,6 +12,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
+from control.api import flows
 from control.api.kinds import (
     CONFIG_MAP,
     ENDPOINT_SLICE,
@@ -26,7 +27,7 @@ from control.api.ranges import DEFAULT_RANGE, READY
 from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server import trust
 from control.server.aggregation.register import register
-from control.server.fairness import defaults
+from control.server.fairness.kinds import FLOW_SCHEMA, PRIORITY_LEVEL
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
@@ -99,17 +100,17 @@ async def leave(state: ServerState) -> None:
 async def _make_flows(state: ServerState) -> None:
     """Create or correct flow schemas and priority levels; a suggested one may be its user's."""
     for kind, specs in (
-        (defaults.PRIORITY_LEVEL, defaults.levels()),
-        (defaults.FLOW_SCHEMA, defaults.schemas()),
+        (PRIORITY_LEVEL, flows.levels()),
+        (FLOW_SCHEMA, flows.schemas()),
     ):
         for name, spec in specs.items():
             item = state.cache.of(kind).get(storage_key(kind, "", name))
             notes = (item.wire["metadata"].get("annotations") or {}) if item else {}
-            follows = notes.get(defaults.AUTO_UPDATE, "true") == "true"
-            if item and item.wire.get("spec") == spec:
+            follows = notes.get(flows.AUTO_UPDATE, "true") == "true"
+            if item and flows.is_as_fixed(name, item.wire.get("spec") or {}, spec):
                 continue
-            if name in defaults.MANDATORY or follows:
-                annotations = {} if item else {defaults.AUTO_UPDATE: "true"}
+            if name in flows.MANDATORY or follows:
+                annotations = {} if item else {flows.AUTO_UPDATE: "true"}
                 content = {"metadata": {"annotations": annotations}} if annotations else {}
                 await _ensure(state, kind, "", name, content | {"spec": spec})
 

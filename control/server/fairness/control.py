@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+from control.api.flows import CATCH_ALL, EXEMPT
 from control.metrics import Registry
 from control.server.access.attributes import AccessAttributes
-from control.server.fairness.defaults import CATCH_ALL, EXEMPT, FLOW_SCHEMA, PRIORITY_LEVEL
+from control.server.fairness.kinds import FLOW_SCHEMA, PRIORITY_LEVEL
 from control.server.fairness.level import Level, LevelSpec, Room, Ticket, level_of
 from control.server.fairness.schemas import Flow, Schema, in_order, schema_of
 from control.server.state.budget import BusyError

@@ -112,6 +112,10 @@ VALID = {
     "RuntimeClass": {"handler": "runc"},
     "Ingress": {"spec": {"rules": [{"host": "x.example"}]}},
     "IngressClass": {"spec": {"controller": "x.example/ingress"}},
+    "FlowSchema": {"spec": {"priorityLevelConfiguration": {"name": "exempt"}}},
+    "PriorityLevelConfiguration": {
+        "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
+    },
     "IPAddress": {
         "metadata": {"name": "192.0.2.1"},
         "spec": {"parentRef": {"resource": "services", "name": "x", "namespace": "default"}},

@@ -2,14 +2,14 @@
 
 import pytest
 
+from control.api import flows
 from control.server.access.attributes import AccessAttributes
-from control.server.fairness import defaults
 from control.server.fairness.schemas import in_order, schema_of
 from control.server.wire.request import User
 
 SCHEMAS = in_order(
     schema_of({"metadata": {"name": name, "uid": name}, "spec": spec})
-    for name, spec in defaults.schemas().items()
+    for name, spec in flows.schemas().items()
 )
 ALL = "system:authenticated"
 NODE = User("system:node:n", ("system:nodes", ALL))
@@ -85,4 +85,4 @@ def test_a_schema_of_nothing_fits_nothing(spec) -> None:
 
 
 def test_every_schema_names_a_level_that_is_there() -> None:
-    assert {each.level for each in SCHEMAS} == {*defaults.levels()}
+    assert {each.level for each in SCHEMAS} == {*flows.levels()}

@@ -5,13 +5,7 @@ Source: k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap/default.go
 
 from typing import Any
 
-from control.api.stored import STORED
-
 GROUP = "flowcontrol.apiserver.k8s.io"
-FLOW_SCHEMA, PRIORITY_LEVEL = (
-    next(kind for kind in STORED if (kind.group, kind.name) == (GROUP, name))
-    for name in ("FlowSchema", "PriorityLevelConfiguration")
-)
 # A suggested object follows this table as long as its annotation says so; a mandatory one always.
 AUTO_UPDATE = "apf.kubernetes.io/autoupdate-spec"
 EXEMPT, CATCH_ALL = "exempt", "catch-all"
@@ -120,3 +114,21 @@ def _resources(
 
 def _paths(verbs: tuple[str, ...] = ("*",), paths: tuple[str, ...] = ("*",)) -> Wire:
     return {"verbs": [*verbs], "nonResourceURLs": [*paths]}
+
+
+def is_as_fixed(name: str, spec: Wire, fixed: Wire) -> bool:
+    """Return True if an object's specification is the fixed one of its name.
+
+    Who administers a cluster may lend what the level ``exempt`` has: ``exempt`` of it is free.
+    """
+    if name == EXEMPT and spec.get("exempt") and "exempt" in fixed:
+        fixed = fixed | {"exempt": spec["exempt"]}
+    return bool(_filled(spec) == _filled(fixed))
+
+
+def _filled(value: Any) -> Any:
+    """Return a value without fields that say the same as no field: zero, false, empty."""
+    if isinstance(value, dict):
+        made = {key: _filled(each) for key, each in value.items()}
+        return {key: each for key, each in made.items() if each or each == {}}
+    return [_filled(each) for each in value] if isinstance(value, list) else value
