@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Self
 
 from control.rpc import answer_of
@@ -37,6 +38,7 @@ from control.store.etcd.connection import (
     RevisionToComeError,
 )
 from control.store.etcd.leases import LIFE, Leases
+from control.store.etcd.shared import SharedCall
 from control.store.etcd.v3 import rpc_pb2 as pb
 from control.store.recent import RecentCommits, matching
 
@@ -62,6 +64,7 @@ class EtcdStore:
         self._recent.advance(revision)
         self._compacted = 0
         self._leases = Leases(self._grant, event_life)
+        self._newest = SharedCall(partial(self._read, messages.newest(self._prefix)))
         self._following: asyncio.Task[None] | None = None
 
     @classmethod
@@ -87,8 +90,7 @@ class EtcdStore:
         return self._compacted
 
     async def newest(self) -> int:
-        answer = await self._read(messages.newest(self._prefix))
-        return answer.header.revision
+        return (await self._newest.ask()).header.revision
 
     async def get(self, key: str) -> KeyValue | None:
         answer = await self._read(pb.RangeRequest(key=self._prefix + key.encode()))
