@@ -14,6 +14,15 @@ from control.api.wire import encode as encode
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 
+# Functions, not the types: pydantic asks each for its parameters, and parses the text of a type's.
+def _no_items() -> list[Any]:
+    return []
+
+
+def _no_members() -> dict[str, Any]:
+    return {}
+
+
 class Model(BaseModel):
     """The base class of wire types.
 
@@ -35,7 +44,7 @@ class Model(BaseModel):
         """Create empty lists and maps in place of copying them, which is twice as fast."""
         for info in cls.__pydantic_fields__.values():
             if info.default == [] or info.default == {}:
-                info.default_factory = type(info.default)
+                info.default_factory = _no_items if info.default == [] else _no_members
                 info.default = PydanticUndefined
 
     @classmethod

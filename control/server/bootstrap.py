@@ -31,6 +31,7 @@ from control.server.fairness.kinds import FLOW_SCHEMA, PRIORITY_LEVEL
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
 from control.server.verbs.modify import Edited, modify
+from control.server.verbs.prepare import same
 from control.server.wire.errors import StatusError
 from control.server.wire.info import RequestInfo, storage_key
 from control.server.wire.item import Item, Wire
@@ -64,17 +65,17 @@ _PORT = "https"
 async def bootstrap(state: ServerState) -> None:
     """Create or correct the cluster's own objects; raises StatusError if the store fails."""
     await state.cache.fresh()
-    for name in _NAMESPACES:
-        await _ensure(state, NAMESPACE, "", name, {})
-    for name, value in SYSTEM_PRIORITIES.items():
-        content = {"value": value, "description": _USED_FOR[name]}
-        await _ensure(state, PRIORITY_CLASS, "", name, content)
-    await _make_flows(state)
-    await register(state)
-    if data := _trusted(state):
-        await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
-    await _make_range(state)
-    await _ensure(state, SERVICE, "default", _NAME, _service(state))
+    await asyncio.gather(
+        *(_ensure(state, NAMESPACE, "", name, {}) for name in _NAMESPACES),
+        *(_make_priority(state, name) for name in SYSTEM_PRIORITIES),
+        _make_flows(state),
+        register(state),
+        _make_range(state),
+    )
+    # In a namespace, and with an address of the range.
+    await asyncio.gather(
+        _publish_trusted(state), _ensure(state, SERVICE, "default", _NAME, _service(state))
+    )
     if _is_reachable(state):
         alive = await state.presence.renew(state.store, state.config.advertise_address)
         await _publish(state, alive)
@@ -97,22 +98,35 @@ async def leave(state: ServerState) -> None:
         logger.warning("leaving the endpoints of the Service kubernetes: %s", err)
 
 
+async def _make_priority(state: ServerState, name: str) -> None:
+    content = {"value": SYSTEM_PRIORITIES[name], "description": _USED_FOR[name]}
+    await _ensure(state, PRIORITY_CLASS, "", name, content)
+
+
+async def _publish_trusted(state: ServerState) -> None:
+    if data := _trusted(state):
+        await _ensure(state, CONFIG_MAP, trust.NAMESPACE, trust.NAME, {"data": data})
+
+
 async def _make_flows(state: ServerState) -> None:
     """Create or correct flow schemas and priority levels; a suggested one may be its user's."""
     for kind, specs in (
         (PRIORITY_LEVEL, flows.levels()),
         (FLOW_SCHEMA, flows.schemas()),
     ):
-        for name, spec in specs.items():
-            item = state.cache.of(kind).get(storage_key(kind, "", name))
-            notes = (item.wire["metadata"].get("annotations") or {}) if item else {}
-            follows = notes.get(flows.AUTO_UPDATE, "true") == "true"
-            if item and flows.is_as_fixed(name, item.wire.get("spec") or {}, spec):
-                continue
-            if name in flows.MANDATORY or follows:
-                annotations = {} if item else {flows.AUTO_UPDATE: "true"}
-                content = {"metadata": {"annotations": annotations}} if annotations else {}
-                await _ensure(state, kind, "", name, content | {"spec": spec})
+        await asyncio.gather(*(_make_flow(state, kind, *each) for each in specs.items()))
+
+
+async def _make_flow(state: ServerState, kind: Kind, name: str, spec: Wire) -> None:
+    item = state.cache.of(kind).get(storage_key(kind, "", name))
+    notes = (item.wire["metadata"].get("annotations") or {}) if item else {}
+    follows = notes.get(flows.AUTO_UPDATE, "true") == "true"
+    if item and flows.is_as_fixed(name, item.wire.get("spec") or {}, spec):
+        return
+    if name in flows.MANDATORY or follows:
+        annotations = {} if item else {flows.AUTO_UPDATE: "true"}
+        content = {"metadata": {"annotations": annotations}} if annotations else {}
+        await _ensure(state, kind, "", name, content | {"spec": spec})
 
 
 def _is_reachable(state: ServerState) -> bool:
@@ -182,13 +196,17 @@ def _endpoint_slice(state: ServerState, addresses: list[str]) -> Wire:
 
 
 async def _ensure(state: ServerState, kind: Kind, namespace: str, name: str, content: Wire) -> None:
-    """Create an object, or update the one of an earlier start."""
+    """Create an object, or update the one of an earlier start if it differs."""
     request = ApiRequest(RequestInfo("create", kind, namespace, name), SELF, agent=SERVER_AGENT)
     wanted = _complete(kind, name, content)
     key = storage_key(kind, namespace, name)
-    if state.cache.of(kind).get(key) is None:
+    item = state.cache.of(kind).get(key)
+    if item is not None and same(item.wire, _merged(item, content)):
+        return
+    if item is None:
         try:
             await make(state, request, wanted)
+            return
         except StatusError:
             # Another API server may have created it, or its Service with the same address.
             await state.cache.fresh()
@@ -207,6 +225,9 @@ async def _make_range(state: ServerState) -> None:
 
 async def _say(state: ServerState, kind: Kind, name: str, condition: Wire) -> None:
     """Set the condition of an object, if it has none yet."""
+    item = state.cache.of(kind).get(storage_key(kind, "", name))
+    if item is not None and (item.wire.get("status") or {}).get("conditions"):
+        return
     info = RequestInfo("update", kind, "", name, "status")
     since = {"lastTransitionTime": state.timestamp()}
 

@@ -13,7 +13,7 @@ from control.api.priorities import CUSTOM, PRIORITIES
 from control.server.pages.discovery import group_versions
 from control.server.state.extensions import GroupVersion
 from control.server.state.server import ServerState
-from control.server.verbs.create import complete
+from control.server.verbs.create import own_draft
 from control.server.verbs.delete import delete_with
 from control.server.verbs.marking import DeletionOptions
 from control.server.verbs.modify import rewrite
@@ -80,7 +80,7 @@ def _creation(state: ServerState, wire: dict[str, Any]) -> Create:
     name = wire["metadata"]["name"]
     info = RequestInfo("create", API_SERVICE, "", name)
     request = ApiRequest(info, SELF, agent=SERVER_AGENT)
-    return Create(_key(name), complete(state, request, wire).draft.value)
+    return Create(_key(name), own_draft(state, request, wire).value)
 
 
 def _is_managed(wire: Mapping[str, Any]) -> bool:

@@ -79,7 +79,8 @@ class ApiRequest:
     # Why the user may not create the object of an apply or an update; None if the user may.
     no_create: StatusError | None = None
     notes: Notes = field(default_factory=Notes, compare=False)
-    # True while an object is made that may be changed yet: it is completed, and not validated.
+    # True while an object is made that may be changed yet, and for the server's own new ones: it is
+    # completed, and not validated.
     unchecked: bool = False
 
     @property
