@@ -27,6 +27,7 @@ from control.api.ranges import DEFAULT_RANGE, READY
 from control.api.validation.cluster import SYSTEM_PRIORITIES
 from control.server import trust
 from control.server.aggregation.register import register
+from control.server.fairness.dangling import tell_all
 from control.server.fairness.kinds import FLOW_SCHEMA, PRIORITY_LEVEL
 from control.server.state.server import ServerState
 from control.server.verbs.create import make
@@ -115,6 +116,8 @@ async def _make_flows(state: ServerState) -> None:
         (FLOW_SCHEMA, flows.schemas()),
     ):
         await asyncio.gather(*(_make_flow(state, kind, *each) for each in specs.items()))
+    await state.cache.fresh()
+    await tell_all(state)
 
 
 async def _make_flow(state: ServerState, kind: Kind, name: str, spec: Wire) -> None:

@@ -1,7 +1,8 @@
 """Lets each request go on, wait for its turn, or be refused, as the cluster's objects say."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -9,10 +10,11 @@ from control.api.flows import CATCH_ALL, EXEMPT
 from control.metrics import Registry
 from control.server.access.attributes import AccessAttributes
 from control.server.fairness.kinds import FLOW_SCHEMA, PRIORITY_LEVEL
-from control.server.fairness.level import Level, LevelSpec, Room, Ticket, level_of
+from control.server.fairness.level import Asker, Level, LevelSpec, Room, Seat, Ticket, level_of
 from control.server.fairness.schemas import Flow, Schema, in_order, schema_of
 from control.server.state.budget import BusyError
 from control.server.state.watch_cache import KindCache, ObjectChange, WatchCache
+from control.server.wire.info import is_true
 from control.server.wire.request import User
 
 # A quarter of the time that a request has, as upstream.
@@ -23,9 +25,15 @@ _WAITS = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0
 _NOWHERE = Flow(CATCH_ALL, "", CATCH_ALL, "")  # before the cluster's objects are there
 
 
-def seats_of(verb: str, objects: int) -> int:
-    """Return how many requests for one object a request counts as: a list goes through many."""
-    if verb != "list":
+def seats_of(asked: AccessAttributes, query: Mapping[str, str], objects: int) -> int:
+    """Return how many requests for one object a request counts as: a list goes through many.
+
+    A watch that begins with the present objects is a list, too.
+    """
+    if asked.name or asked.verb not in ("list", "watch"):
+        return 1
+    follows = asked.verb == "watch" and query.get("resourceVersion", "0") not in ("", "0")
+    if follows and not is_true(query.get("sendInitialEvents", "0")):
         return 1
     return min(max(1, -(-objects // _OBJECTS_A_SEAT)), _MOST_SEATS)
 
@@ -67,30 +75,52 @@ class FlowControl:
         return flow.schema_uid, level.spec.uid if level else ""
 
     @asynccontextmanager
-    async def turn(self, flow: Flow, seats: int) -> AsyncIterator[None]:
+    async def turn(self, flow: Flow, seats: int, asker: Asker | None = None) -> AsyncIterator[None]:
         """Wait until a request may go on, and hold its seats; raises BusyError."""
-        level = self.room.levels.get(flow.level)
-        if level is None or level.spec.exempt:
-            yield
-            return
-        seats = min(seats, max(1, level.nominal))
-        await self._seated(level, flow, seats)
-        counts = self._counts(flow)
-        counts[1] += 1
+        seat = await self.sit(asker or Asker(flow), seats)
         try:
             yield
         finally:
-            counts[1] -= 1
-            self.room.end(level, seats)
+            self.rise(seat)
 
-    async def _seated(self, level: Level, flow: Flow, seats: int) -> None:
-        if self.room.begin(level, seats):
-            self._metrics.dispatched.add(level.spec.name, flow.schema)
+    async def sit(self, asker: Asker, seats: int) -> Seat:
+        """Wait until a request may go on; raises BusyError. Who sits must rise."""
+        flow = asker.flow
+        level = self.room.levels.get(flow.level)
+        asker.arrived = time.time()
+        if level is None:
+            return Seat(None, seats, asker)
+        if level.spec.exempt:
+            seat = Seat(level, seats, asker, is_bounded=False)
+        else:
+            seat = Seat(level, min(seats, max(1, level.nominal)), asker)
+            await self._seated(level, flow, seat)
+        asker.started = time.time()
+        level.seated.add(seat)
+        level.tally.dispatched += 1
+        self._metrics.dispatched.add(level.spec.name, flow.schema)
+        self._counts(flow)[1] += 1
+        return seat
+
+    def rise(self, seat: Seat) -> None:
+        """Let a request give its seats back; it may have done so already."""
+        level = seat.level
+        if level is None or seat.is_free:
+            return
+        seat.is_free = True
+        level.seated.discard(seat)
+        self._counts(seat.asker.flow)[1] -= 1
+        if seat.is_bounded:
+            self.room.end(level, seat.seats)
+
+    async def _seated(self, level: Level, flow: Flow, seat: Seat) -> None:
+        if self.room.begin(level, seat.seats):
             return
         began = asyncio.get_running_loop().time()
         going: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(seats, partial(_resolve, going))
+        ticket = Ticket(seat.seats, partial(_resolve, going), asker=seat.asker)
         if not level.enqueue(f"{flow.schema}/{flow.distinguisher}", ticket):
+            level.tally.rejected += 1
             self._refuse(level, flow, "queue-full" if level.spec.queues else "concurrency-limit")
         counts = self._counts(flow)
         counts[0] += 1
@@ -99,14 +129,17 @@ class FlowControl:
                 await going
         except BaseException as err:
             if going.done() and not going.cancelled():
-                self.room.end(level, seats)
+                self.room.end(level, seat.seats)
             level.leave(ticket)
             if isinstance(err, TimeoutError):
+                level.tally.timed_out += 1
                 self._refuse(level, flow, "time-out")
+            level.tally.cancelled += 1
+            self._metrics.rejected.add(flow.schema, level.spec.name, "cancelled")
             raise
         finally:
             counts[0] -= 1
-        self._metrics.dispatched.add(level.spec.name, flow.schema)
+        seat.queue = ticket.queue
         waited = asyncio.get_running_loop().time() - began
         self._metrics.waits.observe("true", flow.schema, level.spec.name, value=waited)
 
@@ -192,7 +225,7 @@ class FlowMetrics:
             (
                 "current_executing_seats",
                 "Concurrency (number of seats) occupied by the currently executing requests",
-                lambda level: level.used,
+                lambda level: level.occupied,
             ),
         ):
             registry.measured(

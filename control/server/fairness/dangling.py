@@ -33,25 +33,27 @@ async def tell(state: ServerState) -> None:
     async for _ in changes(state.cache, FLOW_SCHEMA, PRIORITY_LEVEL):
         while True:
             try:
-                await _tell_all(state)
+                await tell_all(state)
                 break
             except (StatusError, StoreError) as err:
                 logger.warning("FlowSchemas: %s; trying again in %.0f s", err, _RETRY)
                 await asyncio.sleep(_RETRY)
 
 
-async def _tell_all(state: ServerState) -> None:
-    for item in tuple(state.cache.of(FLOW_SCHEMA).items()):
-        if _told(state, item) == item.wire:
-            continue
-        name = item.wire["metadata"]["name"]
-        info = RequestInfo("update", FLOW_SCHEMA, "", name, "status")
-        request = ApiRequest(info, SELF, {"fieldManager": _MANAGER}, agent=SERVER_AGENT)
-        try:
-            await rewrite(state, request, partial(_told, state), manages=True)
-        except StatusError as err:
-            if err.code != 404:  # else it is gone, and nobody need be told
-                raise
+async def tell_all(state: ServerState) -> None:
+    """Make the conditions of all FlowSchemas true now; raises StatusError, StoreError."""
+    items = tuple(state.cache.of(FLOW_SCHEMA).items())
+    await asyncio.gather(*(_tell(state, it) for it in items if _told(state, it) != it.wire))
+
+
+async def _tell(state: ServerState, item: Item) -> None:
+    info = RequestInfo("update", FLOW_SCHEMA, "", item.wire["metadata"]["name"], "status")
+    request = ApiRequest(info, SELF, {"fieldManager": _MANAGER}, agent=SERVER_AGENT)
+    try:
+        await rewrite(state, request, partial(_told, state), manages=True)
+    except StatusError as err:
+        if err.code != 404:  # else it is gone, and nobody need be told
+            raise
 
 
 def _told(state: ServerState, item: Item) -> Wire:

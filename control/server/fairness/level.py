@@ -9,14 +9,42 @@ for what it does not lend.
 import hashlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from control.server.access.attributes import AccessAttributes
+from control.server.fairness.schemas import Flow
+
+NOTHING = AccessAttributes("")
 _MOST_QUEUES = 1024
 _MOST_WAITING = 10_000  # of a queue
 _HANDS = 4096  # flows whose hands are remembered
+
+
+@dataclass(slots=True, eq=False)
+class Asker:
+    """Who asks for what, as debugging shows it; times are of the epoch."""
+
+    flow: Flow
+    user: str = ""
+    path: str = ""
+    asked: AccessAttributes = NOTHING
+    arrived: float = 0.0
+    started: float = 0.0  # zero while it waits
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A request that goes on with the seats that it has; ``queue`` is where it has waited."""
+
+    level: "Level | None"
+    seats: int
+    asker: Asker
+    queue: int = -1
+    is_bounded: bool = True  # by the seats of its level
+    is_free: bool = False  # it has given its seats back
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +54,7 @@ class Ticket:
     seats: int
     go: Callable[[], None]
     queue: int = 0
+    asker: Asker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +113,25 @@ def hand_of(flow: str, queues: int, size: int) -> tuple[int, ...]:
     return tuple(hand)
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many requests of a level have ended their wait, and how."""
+
+    dispatched: int = 0
+    rejected: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class Level:
     """One level: seats in use, and requests that wait in its queues."""
 
     spec: LevelSpec
     nominal: int = 0
-    used: int = 0
+    used: int = 0  # of those that are bounded
+    seated: set[Seat] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
     _queues: dict[int, deque[Ticket]] = field(default_factory=dict)
     _served: dict[int, float] = field(default_factory=dict)
     _now: float = 0.0
@@ -111,6 +152,16 @@ class Level:
     def waiting(self) -> int:
         """How many requests wait."""
         return sum(map(len, self._queues.values()))
+
+    @property
+    def occupied(self) -> int:
+        """The seats of all requests that go on; an exempt level has no bound of them."""
+        return sum(seat.seats for seat in self.seated)
+
+    def queues(self) -> Iterator[tuple[int, Sequence[Ticket], float]]:
+        """Yield each queue: its number, who waits in it, and what it was served already."""
+        for number in range(self.spec.queues):
+            yield number, self._queues.get(number, ()), self._served.get(number, 0.0)
 
     def enqueue(self, flow: str, ticket: Ticket) -> bool:
         """Put a request into the shortest queue of its flow; False if that is full."""

@@ -1,5 +1,6 @@
 """Handle HTTP requests: every path, and errors as a Status."""
 
+import asyncio
 import dataclasses
 import logging
 import time
@@ -18,11 +19,13 @@ from control.server.access.audit import AuditLog
 from control.server.access.authn import ANONYMOUS, Authenticator
 from control.server.access.authz import MASTERS, Authorizer, attributes_of
 from control.server.access.impersonation import impersonated
-from control.server.aggregation.asked import attributes_at
+from control.server.aggregation.asked import attributes_at, runs_long
 from control.server.aggregation.forward import forward, require, serving
 from control.server.bugs import RepeatedBugs
 from control.server.conversion.webhook import converting
+from control.server.fairness import dumps
 from control.server.fairness.control import FlowControl, seats_of
+from control.server.fairness.level import Asker
 from control.server.fairness.schemas import Flow
 from control.server.http import body
 from control.server.http.deadlines import Deadline, Deadlines
@@ -30,7 +33,7 @@ from control.server.http.response import BUSY, in_yaml, json_of, refusal, respon
 from control.server.http.send import sent
 from control.server.http.watches import send_watch
 from control.server.http.web_request import ServerRequest
-from control.server.pages.routes import is_public, page
+from control.server.pages.routes import is_page, is_public, page
 from control.server.state.budget import BusyError, Holding
 from control.server.state.counts import RequestCounts
 from control.server.state.extensions import Extension
@@ -44,8 +47,9 @@ from control.server.wire.accept import WHOLE, Accept, parse_accept
 from control.server.wire.errors import StatusError
 from control.server.wire.media import APPLY_PATCH
 from control.server.wire.request import ApiRequest, User
-from control.server.wire.response import ApiResponse, unless_known
+from control.server.wire.response import ApiResponse, text, unless_known
 from control.store.base import StoreError
+from control.upgrade import is_upgrade
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +136,7 @@ class HttpHandler:
         asked = self._asked(web_request, user)
         wanted = attributes_of(asked, web_request.query)
         _begin(web_request, user, wanted, asked.kind.version)
-        flow = self._fairness.flow(user, wanted)
-        web_request.flow = self._fairness.uids(flow)
+        flow = self._flow(web_request, user, wanted)
         self._authorizer.check(user, asked, wanted)
         if relay.is_stream(asked):
             return await self._stream(web_request, ApiRequest(asked, user, web_request.query))
@@ -143,16 +146,33 @@ class HttpHandler:
         web_request.notes = request.notes
         if asked.verb == "watch":
             check_watched(asked.kind)
-            return await converting(
-                self._state, partial(send_watch, self._state, web_request, request, self._cuts)
-            )
+        asker = Asker(flow, user.name, web_request.path, wanted)
+        seats = seats_of(wanted, request.query, self._state.cache.count(asked.kind))
+        if asked.verb == "watch":
+            return await self._watch(web_request, request, asker, seats)
         try:
             with Deadline(self._deadlines):
-                seats = seats_of(asked.verb, self._state.cache.count(asked.kind))
-                async with self._fairness.turn(flow, seats):
+                async with self._fairness.turn(flow, seats, asker):
                     return await self._carry_out(web_request, request, flow, wanted)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
+
+    async def _watch(
+        self, web_request: ServerRequest, request: ApiRequest, asker: Asker, seats: int
+    ) -> web.StreamResponse:
+        """Send a watch's events; it has its seats until its first events are sent.
+
+        A client that does not read them has its seats no longer than any other request.
+        """
+        seat = await self._fairness.sit(asker, seats)
+        rise = partial(self._fairness.rise, seat)
+        latest = asyncio.get_running_loop().call_later(_SECONDS, rise)
+        send = partial(send_watch, self._state, web_request, request, self._cuts, rise)
+        try:
+            return await converting(self._state, send)
+        finally:
+            latest.cancel()
+            rise()
 
     async def _carry_out(
         self, web_request: ServerRequest, request: ApiRequest, flow: Flow, wanted: AccessAttributes
@@ -233,22 +253,36 @@ class HttpHandler:
         self, web_request: ServerRequest, user: User, accept: Accept
     ) -> ApiResponse | None:
         """Answer a request that is not on a kind: a page or a review; None for all others."""
-        method, path = web_request.method, web_request.path
-        if path == _METRICS:
-            if method not in ("GET", "HEAD"):
-                raise errors.method_not_allowed()
-            _begin(web_request, user, AccessAttributes(method.lower(), path=path))
-            self._authorizer.check_path(user, method, path)
-            text = self._state.metrics.text().encode()
-            return ApiResponse(text, content_type=CONTENT_TYPE)
-        if found := page(self._state, method, path, web_request.query, accept):
-            wanted = attributes_at(method, path, web_request.query)
+        path = web_request.path
+        if is_page(self._state, path):
+            wanted = attributes_at(web_request.method, path, web_request.query)
             _begin(web_request, user, wanted)
+            flow = self._flow(web_request, user, wanted)
             require(self._authorizer, user, wanted)
-            return unless_known(found, web_request.headers.get("If-None-Match", ""))
+            async with self._fairness.turn(flow, 1, Asker(flow, user.name, path, wanted)):
+                if found := self._found(web_request, accept):
+                    return unless_known(found, web_request.headers.get("If-None-Match", ""))
         if (target := reviews.review_at(path)) is not None:
             return await self._review(web_request, user, accept, target)
         return None
+
+    def _found(self, web_request: ServerRequest, accept: Accept) -> ApiResponse | None:
+        """Return the page at a path; None if there is none."""
+        method, path, query = web_request.method, web_request.path, web_request.query
+        if path != _METRICS and not path.startswith(dumps.ROOT):
+            return page(self._state, method, path, query, accept)
+        if method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed()
+        if path == _METRICS:
+            return ApiResponse(self._state.metrics.text().encode(), content_type=CONTENT_TYPE)
+        found = dumps.dump(self._fairness.room, path, query)
+        return text("404 page not found\n", 404) if found is None else text(found)
+
+    def _flow(self, web_request: ServerRequest, user: User, wanted: AccessAttributes) -> Flow:
+        """Return the flow of a request, which each answer to it names."""
+        flow = self._fairness.flow(user, wanted)
+        web_request.flow = self._fairness.uids(flow)
+        return flow
 
     async def _review(
         self,
@@ -259,15 +293,19 @@ class HttpHandler:
     ) -> ApiResponse:
         form = accept.representation(WHOLE)
         reviewer = reviews.Reviewer(user, self._authenticator, self._authorizer)
-        _begin(web_request, user, target.attributes(), target.resource.version)
+        wanted, kind = target.attributes(), target.resource.kind
+        _begin(web_request, user, wanted, target.resource.version)
+        flow = self._flow(web_request, user, wanted)
         reviews.check_review(reviewer, web_request.method, target)
+        turn = self._fairness.turn(flow, 1, Asker(flow, user.name, web_request.path, wanted))
         try:
-            with Deadline(self._deadlines), self._holding(user) as holding:
-                wanted = target.resource.kind
-                received = await body.read(web_request, holding, simple=True, wanted=wanted)
+            with Deadline(self._deadlines), self._holding(user, flow) as holding:
+                async with turn:
+                    received = await body.read(web_request, holding, simple=True, wanted=kind)
+                    made = reviews.review(reviewer, target, received)
         except TimeoutError as err:
             raise errors.timed_out(_SECONDS) from err
-        answer = ApiResponse(encode(reviews.review(reviewer, target, received)), 201)
+        answer = ApiResponse(encode(made), 201)
         return in_yaml(web_request, answer) if form.is_yaml else answer
 
     def _holding(self, user: User, flow: Flow | None = None) -> Holding:
@@ -281,10 +319,17 @@ class HttpHandler:
         """Let an extension server answer, once it is sure that the user may ask."""
         asked = attributes_at(web_request.method, web_request.path, web_request.query)
         _begin(web_request, user, asked, extension.version)
+        flow = self._flow(web_request, user, asked)
         require(self._authorizer, user, asked)
-        name = web_request.audit_id
-        with self._open(web_request):
-            return await forward(self._state, web_request, user, extension, name, asked=asked)
+        asker, name = Asker(flow, user.name, web_request.path, asked), web_request.audit_id
+        seat = await self._fairness.sit(asker, 1)
+        if runs_long(asked) or is_upgrade(web_request.headers):
+            self._fairness.rise(seat)  # as upstream: somebody else has begun it
+        try:
+            with self._open(web_request):
+                return await forward(self._state, web_request, user, extension, name, asked=asked)
+        finally:
+            self._fairness.rise(seat)
 
     async def _stream(self, web_request: ServerRequest, request: ApiRequest) -> web.StreamResponse:
         web_request.notes = request.notes
@@ -314,7 +359,7 @@ def _begin(
     web_request: ServerRequest, user: User, asked: AccessAttributes, version: str = ""
 ) -> None:
     """Tell the audit log, if there is one, what a request asks for."""
-    if web_request.entry is not None:
+    if web_request.entry is not None and web_request.entry.asked is None:
         web_request.entry.begin(user, asked, version)
 
 

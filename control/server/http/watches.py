@@ -28,13 +28,15 @@ async def send_watch(
     web_request: ServerRequest,
     request: ApiRequest,
     cuts: set[Callable[[], None]],
+    begun: Callable[[], None],
 ) -> web.StreamResponse:
     """Send the events of a watch until it ends; raises StatusError before the response begins.
 
-    ``cuts`` has what closes its connection while it is open.
+    ``cuts`` has what closes its connection while it is open; ``begun`` is called when the first
+    events are sent: those of present objects, or since a revision.
     """
     cut = web_request.cut
-    async with aclosing(watch(state, request, cut)) as signals:
+    async with aclosing(watch(state, request, cut, begun)) as signals:
         first = await anext(signals)  # raises StatusError before the response begins
         cuts.add(cut)
         try:

@@ -60,6 +60,11 @@ def page(
     return found
 
 
+def is_page(state: ServerState, path: str) -> bool:
+    """Return True for a path where no resource can be: ``page`` answers it, but below a group."""
+    return not _is_below_a_version(path) or not _is_of_a_resource(state, path)
+
+
 def _is_below_a_version(path: str) -> bool:
     """Return True for a path where no page is: most requests are for objects."""
     depth = path.rstrip("/").count("/")

@@ -140,11 +140,15 @@ class _Queue:
 
 
 async def watch(
-    state: ServerState, request: ApiRequest, cut: Callable[[], None]
+    state: ServerState,
+    request: ApiRequest,
+    cut: Callable[[], None],
+    begun: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[list[WatchNotice], None]:
     """Yield the events of a watch in order; raises StatusError (400) before the first.
 
-    ``cut`` is called to disconnect a watcher that is too slow.
+    ``cut`` is called to disconnect a watcher that is too slow, ``begun`` when it has been told of
+    what was there.
     """
     plan = _plan(request)
     await state.cache.fresh()
@@ -158,6 +162,7 @@ async def watch(
         yield []
         async for signals in first:
             yield signals
+        begun()
         # What a webhook converts is told later: it may be among the first events already.
         plan = replace(plan, since=max(plan.since, revision))
         async for signals in _follow(state, plan, queue, cache):

@@ -3,6 +3,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from control.server.wire.request import User
 from tests.support.control.guarded import Guarded, guarded_server
 
 FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1"
+CONFIGS = "namespaces/default/configmaps"
 LIST = AccessAttributes("list", "", "pods", namespace="default")
 ALICE, BOB = (User(name, ("system:authenticated",)) for name in ("alice", "bob"))
 
@@ -126,33 +130,15 @@ async def test_an_administrator_never_waits(flows: FlowControl) -> None:
 
 async def test_a_level_that_is_changed_counts_from_then_on(server: Guarded) -> None:
     path = f"{FLOWS}/prioritylevelconfigurations/global-default"
-    change = {
-        "metadata": {"annotations": {"apf.kubernetes.io/autoupdate-spec": "false"}},
-        "spec": {"limited": {"nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject"}}},
-    }
-    merge = {"Content-Type": "application/merge-patch+json"}
-    change["spec"]["limited"] |= {"borrowingLimitPercent": 0}
-    change["spec"]["limited"]["limitResponse"]["queuing"] = None
-    assert (await server("root", "PATCH", path, change, **merge)).code == 200
-    go_on = asyncio.Event()
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield b"{"
-        await go_on.wait()
-        yield b"}"
-
+    await _shrink(server, path)
     place = f"{server.url}/api/v1/namespaces/default/configmaps"
     head = {"Authorization": "Bearer bob", "Content-Type": "application/json"}
-    slow = asyncio.create_task(server.api.session.post(place, data=slowly(), headers=head))
-    text = 'apiserver_flowcontrol_current_executing_requests{flow_schema="global-default"'
-    await until(lambda: f'{text},priority_level="global-default"}} 1' in _metrics(server))
-    async with server.api.session.get(place, headers=head) as answer:
-        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-        assert (await answer.text()).strip() == "Too many requests, please try again later."
-        assert answer.headers["X-Kubernetes-PF-FlowSchema-UID"]
-    assert (await server("root", "GET", "/api/v1/pods")).code == 200
-    go_on.set()
-    (await slow).close()
+    async with _held(server, head):
+        async with server.api.session.get(place, headers=head) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+            assert (await answer.text()).strip() == "Too many requests, please try again later."
+            assert answer.headers["X-Kubernetes-PF-FlowSchema-UID"]
+        assert (await server("root", "GET", "/api/v1/pods")).code == 200
     assert 'reason="concurrency-limit"} 1' in _metrics(server)
     assert (await server("bob", "GET", "/api/v1/pods")).code == 200
 
@@ -162,8 +148,168 @@ def _metrics(server: Guarded) -> str:
 
 
 @pytest.mark.parametrize(
-    ("verb", "objects", "seats"),
-    [("get", 5000, 1), ("list", 0, 1), ("list", 101, 2), ("list", 5000, 10)],
+    ("asked", "query", "objects", "seats"),
+    [
+        ("get p", {}, 5000, 1),
+        ("list", {}, 0, 1),
+        ("list", {}, 101, 2),
+        ("list", {}, 5000, 10),
+        ("list p", {}, 5000, 1),  # by the field metadata.name
+        ("watch", {}, 5000, 10),
+        ("watch", {"resourceVersion": "0"}, 5000, 10),
+        ("watch", {"resourceVersion": "7"}, 5000, 1),
+        ("watch", {"resourceVersion": "7", "sendInitialEvents": "true"}, 5000, 10),
+        ("delete p", {}, 5000, 1),
+    ],
 )
-def test_a_long_list_takes_more_seats(verb: str, objects: int, seats: int) -> None:
-    assert seats_of(verb, objects) == seats
+def test_what_goes_through_many_objects_takes_more_seats(
+    asked: str, query: dict[str, str], objects: int, seats: int
+) -> None:
+    verb, _, name = asked.partition(" ")
+    assert seats_of(AccessAttributes(verb, "", "pods", name=name), query, objects) == seats
+
+
+async def test_a_watch_has_its_seats_for_its_beginning_alone(server: Guarded) -> None:
+    head = {"Authorization": "Bearer bob"}
+    text = 'apiserver_flowcontrol_current_executing_seats{priority_level="global-default"}'
+    total = 'apiserver_flowcontrol_dispatched_requests_total{priority_level="global-default"'
+    place = f"{server.url}/api/v1/namespaces/default/configmaps?watch=1"
+    await server.make("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "a"}})
+    async with server.api.session.get(place, headers=head) as watch:
+        assert b'"ADDED"' in await watch.content.readline()
+        await until(lambda: f"{text} 0\n" in _metrics(server))
+        assert f'{total},flow_schema="global-default"}} 1\n' in _metrics(server)
+        assert watch.headers["X-Kubernetes-PF-FlowSchema-UID"]
+        await server.make("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "b"}})
+        assert b'"name":"b"' in await watch.content.readline()
+
+
+async def test_a_watch_that_finds_no_seat_is_refused(server: Guarded) -> None:
+    """A full level refuses watches, too, and lets go of those that are begun."""
+    path = f"{FLOWS}/prioritylevelconfigurations/global-default"
+    await _shrink(server, path)
+    head = {"Authorization": "Bearer bob"}
+    place = f"{server.url}/api/v1/pods?watch=1"
+    get = partial(server.api.session.get, place, headers=head)
+    async with get() as first, get() as second:
+        assert (first.status, second.status) == (200, 200), "the first is begun"
+    async with _held(server, head) as held:
+        async with server.api.session.get(place, headers=head) as refused:
+            assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+        async with server.api.session.get(f"{server.url}/apis", headers=head) as refused:
+            assert refused.status == 429, "pages are of the same flow"
+        async with server.api.session.get(f"{server.url}/readyz", headers=head) as healthy:
+            assert healthy.status == 200, "probes never wait"
+        held.set()
+
+
+async def test_paths_belong_to_the_flows_that_name_them(server: Guarded) -> None:
+    level = {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
+    made = await server.make(
+        f"{FLOWS}/prioritylevelconfigurations", {"metadata": {"name": "pages"}, "spec": level}
+    )
+    spec = {
+        "matchingPrecedence": 50,
+        "priorityLevelConfiguration": {"name": "pages"},
+        "rules": [
+            {
+                "subjects": [{"kind": "User", "user": {"name": "bob"}}],
+                "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/openapi/*"]}],
+            }
+        ],
+    }
+    schema = await server.make(
+        f"{FLOWS}/flowschemas", {"metadata": {"name": "pages"}, "spec": spec}
+    )
+    head = {"Authorization": "Bearer bob"}
+    uids = (schema["metadata"]["uid"], made["metadata"]["uid"])
+    for path, is_it in (("/openapi/v3", True), ("/version", False), ("/apis", False)):
+        async with server.api.session.get(f"{server.url}{path}", headers=head) as answer:
+            shown = [f"X-Kubernetes-PF-{it}-UID" for it in ("FlowSchema", "PriorityLevel")]
+            assert (tuple(answer.headers[it] for it in shown) == uids) is is_it
+
+
+async def test_reviews_belong_to_flows(server: Guarded) -> None:
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    body = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+    head = {"Authorization": "Bearer bob"}
+    async with server.api.session.post(f"{server.url}{path}", json=body, headers=head) as answer:
+        assert (answer.status, "X-Kubernetes-PF-FlowSchema-UID" in answer.headers) == (201, True)
+
+
+async def test_dumps_show_who_waits_and_who_goes_on(server: Guarded) -> None:
+    root = "/debug/api_priority_and_fairness"
+    await _shrink(server, f"{FLOWS}/prioritylevelconfigurations/global-default", queues=3)
+    head = {"Authorization": "Bearer bob"}
+    async with _held(server, head) as held:
+        pods = f"{server.url}/api/v1/namespaces/default/pods"
+        waiting = asyncio.create_task(server.api.session.get(pods, headers=head))
+        queued = 'apiserver_flowcontrol_current_inqueue_requests{flow_schema="global-default"'
+        await until(lambda: f'{queued},priority_level="global-default"}} 1' in _metrics(server))
+        levels = await _rows(server, f"{root}/dump_priority_levels")
+        assert levels[0][:4] == ["PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing"]
+        (row,) = [row for row in levels if row[0] == "global-default"]
+        assert row == ["global-default", "1", "false", "false", "1", "1", "1", "0", "0", "0"]
+        queues = [r for r in await _rows(server, f"{root}/dump_queues") if r[0] == "global-default"]
+        assert sorted(row[2] for row in queues) == ["0", "0", "1"]
+        asked = await _rows(server, f"{root}/dump_requests?includeRequestDetails=1")
+        assert asked[0][-1] == "SubResource"
+        mine = [row for row in asked if row[0] == "global-default"]
+        assert [row[10:] for row in mine] == [
+            ["bob", "list", "/api/v1/namespaces/default/pods", "default", "", "v1", "pods", ""],
+            ["bob", "create", f"/api/v1/{CONFIGS}", "default", "", "v1", "configmaps", ""],
+        ]
+        assert [row[3] for row in mine] == ["0", "-1"]
+        assert [row[9].startswith("0001-01-01") for row in mine] == [True, False]
+        held.set()
+        (await waiting).close()
+    assert (await server("bob", "GET", f"{root}/dump_requests")).code in (200, 429)
+
+
+async def _rows(server: Guarded, path: str) -> list[list[str]]:
+    head = {"Authorization": "Bearer root"}
+    async with server.api.session.get(f"{server.url}{path}", headers=head) as answer:
+        assert answer.status == 200
+        lines = (await answer.text()).splitlines()
+    return [[cell.strip() for cell in line.split(",")] for line in lines]
+
+
+async def _shrink(server: Guarded, path: str, queues: int = 0) -> None:
+    """Leave a level one seat, and nothing to borrow."""
+    response: dict[str, Any] = {"type": "Reject", "queuing": None}
+    if queues:
+        response = {"type": "Queue", "queuing": {"queues": queues, "handSize": 1}}
+    change = {
+        "metadata": {"annotations": {"apf.kubernetes.io/autoupdate-spec": "false"}},
+        "spec": {
+            "limited": {
+                "nominalConcurrencyShares": 0,
+                "borrowingLimitPercent": 0,
+                "limitResponse": response,
+            }
+        },
+    }
+    merge = {"Content-Type": "application/merge-patch+json"}
+    assert (await server("root", "PATCH", path, change, **merge)).code == 200
+
+
+@asynccontextmanager
+async def _held(server: Guarded, head: dict[str, str]) -> AsyncIterator[asyncio.Event]:
+    """Hold a seat by a request that goes on when the event is set."""
+    go_on = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"{"
+        await go_on.wait()
+        yield b"}"
+
+    place = f"{server.url}/api/v1/namespaces/default/configmaps"
+    given = {**head, "Content-Type": "application/json"}
+    slow = asyncio.create_task(server.api.session.post(place, data=slowly(), headers=given))
+    text = 'apiserver_flowcontrol_current_executing_requests{flow_schema="global-default"'
+    await until(lambda: f'{text},priority_level="global-default"}} 1' in _metrics(server))
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+        (await slow).close()

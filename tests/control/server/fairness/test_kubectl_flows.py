@@ -105,3 +105,17 @@ async def test_what_the_exempt_level_lends_stays_as_it_is_written(kubectl: Kubec
     await kubectl("patch", level, "--type=merge", "-p", patch)
     shares = "jsonpath={.spec.exempt.nominalConcurrencyShares}"
     assert await kubectl("get", level, "-o", shares) == "7"
+
+
+async def test_dumps_are_read_by_kubectl(kubectl: Kubectl) -> None:
+    root = "/debug/api_priority_and_fairness"
+    levels = (await kubectl("get", "--raw", f"{root}/dump_priority_levels")).splitlines()
+    assert levels[0].startswith("PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing,")
+    assert len(levels) == 1 + 8
+    queues = (await kubectl("get", "--raw", f"{root}/dump_queues")).splitlines()
+    assert sum(line.startswith("node-high, ") for line in queues) == 64
+    asked = await kubectl("get", "--raw", f"{root}/dump_requests?includeRequestDetails=1")
+    last = [cell.strip() for cell in asked.splitlines()[-1].split(",")]
+    assert last[10:13] == ["admin", "get", f"{root}/dump_requests"]
+    refused = await kubectl.try_("get", "--raw", f"{root}/dump_nothing")
+    assert (refused.code, "NotFound" in refused.err) == (1, True)
