@@ -111,25 +111,29 @@ async def _publish_trusted(state: ServerState) -> None:
 
 async def _make_flows(state: ServerState) -> None:
     """Create or correct flow schemas and priority levels; a suggested one may be its user's."""
+    made: list[bool] = []
     for kind, specs in (
         (PRIORITY_LEVEL, flows.levels()),
         (FLOW_SCHEMA, flows.schemas()),
     ):
-        await asyncio.gather(*(_make_flow(state, kind, *each) for each in specs.items()))
-    await state.cache.fresh()
+        made += await asyncio.gather(*(_make_flow(state, kind, *each) for each in specs.items()))
+    if any(made):
+        await state.cache.fresh()
     await tell_all(state)
 
 
-async def _make_flow(state: ServerState, kind: Kind, name: str, spec: Wire) -> None:
+async def _make_flow(state: ServerState, kind: Kind, name: str, spec: Wire) -> bool:
+    """Create or correct one of these; return True if it was not as it should be."""
     item = state.cache.of(kind).get(storage_key(kind, "", name))
     notes = (item.wire["metadata"].get("annotations") or {}) if item else {}
     follows = notes.get(flows.AUTO_UPDATE, "true") == "true"
     if item and flows.is_as_fixed(name, item.wire.get("spec") or {}, spec):
-        return
-    if name in flows.MANDATORY or follows:
+        return False
+    if is_ours := name in flows.MANDATORY or follows:
         annotations = {} if item else {flows.AUTO_UPDATE: "true"}
         content = {"metadata": {"annotations": annotations}} if annotations else {}
         await _ensure(state, kind, "", name, content | {"spec": spec})
+    return is_ours
 
 
 def _is_reachable(state: ServerState) -> bool:
