@@ -29,10 +29,7 @@ def charts(sizes: Sequence[Size]) -> list[Chart]:
     """Return the plots: what grows with the number of nodes and Pods."""
 
     def chart(title: str, value: Callable[[Size], float], unit: str) -> Chart:
-        bars = [
-            Bar(f"{it.nodes} nodes, {it.pods:,} Pods", value(it), f"{value(it):.1f} {unit}")
-            for it in sizes
-        ]
+        bars = [Bar(_title(it), value(it), f"{value(it):.1f} {unit}") for it in sizes]
         return Chart(title, bars)
 
     found = [
@@ -69,12 +66,11 @@ def report(sizes: Sequence[Size]) -> str:
         ]
         for it in sizes
     ]
-    return f"{page.table(head, rows)}\n{_parts(sizes)}"
+    return f"{page.table(head, rows)}\n{_parts(sizes)}\n{_requests(sizes)}"
 
 
 def _parts(sizes: Sequence[Size]) -> str:
-    head = ["part", *(f"{it.nodes} nodes, {it.pods:,} Pods" for it in sizes)]
-    rows = []
+    head, rows = ["part", *map(_title, sizes)], []
     for part in _PARTS:
         if all(part in it.loaded for it in sizes):
             rows.append([part, *(_cell(it, part) for it in sizes)])
@@ -83,9 +79,21 @@ def _parts(sizes: Sequence[Size]) -> str:
 
 def _cell(size: Size, part: str) -> str:
     idle, loaded = size.idle[part], size.loaded[part]
-    used = loaded.processor - idle.processor
+    placed, ran = (it.processor - idle.processor for it in (size.bound[part], loaded))
     more = f"{idle.memory / 1e6:.0f} to {loaded.memory / 1e6:.0f} MB"
-    return f"{used:.1f} s, {more}, {size.rest[part]:.2f}"
+    return f"{placed:.1f} s, {ran:.1f} s, {more}, {size.rest[part]:.2f}"
+
+
+def _requests(sizes: Sequence[Size]) -> str:
+    """Return the table of what is asked of the API server for each Pod."""
+    names = list(dict.fromkeys(name for it in sizes for name in it.requests))
+    rows = [[name, *(f"{it.requests.get(name, 0):.2f}" for it in sizes)] for name in names]
+    total = ["all", *(f"{sum(it.requests.values()):.2f}" for it in sizes)]
+    return page.table(["requests for each Pod", *map(_title, sizes)], [*rows, total])
+
+
+def _title(size: Size) -> str:
+    return f"{size.nodes} nodes, {size.pods:,} Pods"
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
+from bench.scale_requests import counted, for_each
 from bench.versus import THIS
 from control.api.times import seconds_of
 from control.client.kubeconfig import load
@@ -24,6 +26,7 @@ _EACH = 500  # Pods of a Deployment
 _PATIENCE, _POLL, _REST = 900.0, 1.0, 20.0
 _DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 _PODS = "/api/v1/namespaces/default/pods"
+_BINDING = "POST pods/binding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,11 @@ class Size:
     ready: float
     gone: float  # seconds from the request to delete
     idle: dict[str, Used]  # before the Pods
+    bound: dict[str, Used]  # when all Pods have their nodes
     loaded: dict[str, Used]  # when all Pods are Ready
     rest: dict[str, float]  # processors in use by each part afterwards, with all Pods
     listing: float  # seconds to list all Pods
+    requests: dict[str, float]  # for each Pod, until all are Ready
 
     @property
     def memory(self) -> int:
@@ -66,13 +71,20 @@ class Api:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Return the answer's object; raises SystemExit for a refusal."""
         data = None if body is None else json.dumps(body).encode()
+        return json.loads(self._text(method, path, data))
+
+    def requests(self) -> Counter[str]:
+        """Return how many requests the server has answered."""
+        return counted(self._text("GET", "/metrics").decode())
+
+    def _text(self, method: str, path: str, data: bytes | None = None) -> bytes:
         headers = {"Content-Type": "application/json"} if data else {}
         self._connection.request(method, path, data, headers)
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
             raise SystemExit(f"bin/bench scale: {method} {path}: {answer.status} {text[:300]!r}")
-        return json.loads(text)
+        return text
 
 
 def measure(nodes: int, each: int, options: Sequence[str], say: Callable[[str], None]) -> Size:
@@ -81,13 +93,14 @@ def measure(nodes: int, each: int, options: Sequence[str], say: Callable[[str], 
     with _lab(name, nodes, options) as took:
         api, pods = Api(lab_dir(name).kubeconfig), nodes * each
         time.sleep(5)
-        idle = _used(name)
-        began = time.time()
+        idle, asked, began = _used(name), api.requests(), time.time()
         counts = [min(_EACH, pods - first) for first in range(0, pods, _EACH)]
         for number, count in enumerate(counts):
             api.ask("POST", _DEPLOYMENTS, _deployment(f"load-{number}", count))
+        _wait(lambda: api.requests()[_BINDING] - asked[_BINDING], pods, say)
+        bound = _used(name)
         _wait(lambda: _ready(api), pods, say)
-        loaded = _used(name)
+        loaded, requests = _used(name), for_each(asked, api.requests(), pods)
         before = time.monotonic()
         found = api.ask("GET", _PODS)["items"]
         listing = time.monotonic() - before
@@ -97,7 +110,8 @@ def measure(nodes: int, each: int, options: Sequence[str], say: Callable[[str], 
         _wait(lambda: pods - _left(api), pods, say)
         gone = time.monotonic() - before
     scheduled, ready = (_last(found, kind) - began for kind in ("PodScheduled", "Ready"))
-    return Size(nodes, pods, took, scheduled, ready, gone, idle, loaded, rest, listing)
+    times = (took, scheduled, ready, gone)
+    return Size(nodes, pods, *times, idle, bound, loaded, rest, listing, requests)
 
 
 @contextmanager
