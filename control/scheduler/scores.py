@@ -1,18 +1,15 @@
 """Scores the possible nodes, from 0 to 100 each, with upstream's weights. Pure."""
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 
 from control.api.scheduling import preference, tolerates
 from control.scheduler.fit import Fit
-from control.scheduler.model import NodeInfo, PodInfo
+from control.scheduler.model import Amounts, NodeInfo
 from control.scheduler.neighbors import Place
 
 Scores = Mapping[str, float]  # by node
 Pull = Mapping[Place, int]  # the weight of each place, by the wishes of Pods about each other
 Score = Callable[[Fit, Sequence[NodeInfo], Pull], Scores]
-
-_COMPARED = ("cpu", "memory")
 
 
 def taints(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
@@ -51,29 +48,30 @@ def neighbors(_: Fit, nodes: Sequence[NodeInfo], pull: Pull) -> Scores:
 
 def least_allocated(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes with more free CPU and memory."""
-    return {
-        node.name: 100 * (1 - statistics.fmean(_fractions(fit.info, node, node.guessed)))
-        for node in nodes
-    }
+    wanted = fit.info.guessed
+    shares = ((node.name, _shares(node, node.guessed, wanted)) for node in nodes)
+    return {name: 100 * (1 - (cpu + memory) / 2) for name, (cpu, memory) in shares}
 
 
 def balanced(fit: Fit, nodes: Sequence[NodeInfo], _: Pull) -> Scores:
     """Prefer nodes with similar used shares of CPU and memory."""
-    return {
-        node.name: 100 * (1 - statistics.pstdev(_fractions(fit.info, node, node.requested)))
-        for node in nodes
-    }
+    wanted = fit.info.requests
+    shares = ((node.name, _shares(node, node.requested, wanted)) for node in nodes)
+    # Half the difference of two values is their standard deviation.
+    return {name: 100 * (1 - abs(cpu - memory) / 2) for name, (cpu, memory) in shares}
 
 
-def _fractions(info: PodInfo, node: NodeInfo, used: Mapping[str, int]) -> list[float]:
-    """Return the used shares of a node's resources, with the Pod on it."""
-    wanted = info.guessed if used is node.guessed else info.requests
-    found = []
-    for name in _COMPARED:
-        whole = node.allocatable.get(name, 0)
-        amount = used.get(name, 0) + wanted.get(name, 0)
-        found.append(min(1.0, amount / whole) if whole else 1.0)
-    return found
+def _shares(node: NodeInfo, used: Amounts, wanted: Amounts) -> tuple[float, float]:
+    """Return the used shares of a node's CPU and memory, with the Pod on it."""
+    return _share("cpu", node, used, wanted), _share("memory", node, used, wanted)
+
+
+def _share(resource: str, node: NodeInfo, used: Amounts, wanted: Amounts) -> float:
+    whole = node.allocatable.get(resource, 0)
+    if not whole:
+        return 1.0
+    share = (used.get(resource, 0) + wanted.get(resource, 0)) / whole
+    return share if share < 1.0 else 1.0
 
 
 def _normalized(raw: Mapping[str, int], *, reverse: bool = False) -> Scores:

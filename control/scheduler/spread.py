@@ -11,7 +11,7 @@ from control.api.placement import TopologySpreadConstraint
 from control.api.pod import Pod
 from control.api.scheduling import allows, untolerated
 from control.api.selectors import IN, Labels, Requirement, from_model
-from control.scheduler.model import NodeInfo, PodInfo, Refusal
+from control.scheduler.model import NodeInfo, PodGroup, PodInfo, Refusal
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
@@ -115,16 +115,18 @@ def measure(pod: Pod, wanted: Sequence[Constraint], nodes: Iterable[NodeInfo]) -
 
 def _count(pod: Pod, item: Constraint, nodes: Sequence[NodeInfo]) -> dict[str, int]:
     counts: dict[str, int] = {}
+    counted: dict[PodGroup, bool] = {}  # most groups are on many nodes
+    namespace = pod.metadata.namespace or ""
     for node in nodes:
         domain = node.node.metadata.labels.get(item.key)
         if domain is None or not _eligible(pod, item, node):
             continue
-        matching = sum(
-            count
-            for group, count in node.groups.items()
-            if group.namespace == (pod.metadata.namespace or "")
-            and item.selector.matches(dict(group.labels))
-        )
+        matching = 0
+        for group, count in node.groups.items():
+            if (counts_here := counted.get(group)) is None:
+                own = group.namespace == namespace
+                counts_here = counted[group] = own and item.selector.matches(dict(group.labels))
+            matching += count if counts_here else 0
         counts[domain] = counts.get(domain, 0) + matching
     return counts
 
