@@ -16,6 +16,7 @@ from control.agent import cleanup, halt
 from control.agent.agent import Agent
 from control.agent.certificates import SERVER
 from control.agent.config import (
+    REQUESTS_AT_ONCE,
     Config,
     FlagError,
     NodeCertificates,
@@ -334,7 +335,7 @@ async def _serve(
     metrics = Registry()
     counted = RequestMetrics(metrics)
     async with (
-        Client(configuration(kubeconfig), counted) as client,
+        Client(configuration(kubeconfig), counted, REQUESTS_AT_ONCE) as client,
         Client(configuration(network), counted) as network_client,
         EventRecorder(client, "kubelet", host=config.identity.name) as events,
         _provisioner(config, volumes, volume_dir) as provisioner,

@@ -18,6 +18,10 @@ from control.node_network.plan import Cidr, Overlay
 from control.runtime.base import DEFAULT_LOGS, LogLimits
 from control.runtime.builtin.cgroups import Cgroups, discover
 
+# Of an agent to the API server at once. A hundred Pods that begin together would open a hundred
+# connections; kubelet has one, and writes statuses and Events one after the other.
+REQUESTS_AT_ONCE = 8
+
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 

@@ -15,7 +15,7 @@ from control.client.errors import ClientError, Operation
 from control.client.kubeconfig import ClientConfig, load
 from control.client.listing import Listing, from_whole, joined, raw_page, read_page
 from control.client.paths import path_of
-from control.client.sender import ClientRequest, Sender, decoded
+from control.client.sender import AT_ONCE, ClientRequest, Sender, decoded
 from control.client.stream import LineSplitter, WatchEvent, identify, parse_event, read_object
 from control.client.transport import CONNECT_SECONDS
 
@@ -41,10 +41,18 @@ class Client:
     one on an object also InvalidNameError for names that no object has.
     """
 
-    def __init__(self, config: ClientConfig, metrics: "RequestMetrics | None" = None) -> None:
-        """``metrics`` count the requests; several clients may share them."""
+    def __init__(
+        self,
+        config: ClientConfig,
+        metrics: "RequestMetrics | None" = None,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        """``metrics`` count the requests; several clients may share them.
+
+        At most ``at_once`` requests are under way, beside watches and those on Leases; others wait.
+        """
         self.config, self.metrics = config, metrics
-        self._sender = Sender(config, metrics)
+        self._sender = Sender(config, metrics, at_once)
 
     @classmethod
     def from_kubeconfig(cls, path: str | Path, context: str | None = None) -> Self:

@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 # it has done nothing yet.
 _TRIES = 4
 _PAUSE = 0.1
+# Requests under way at once, beside watches. Each has a connection of its own, and a burst of them
+# would cost as much in TLS handshakes, on both sides, as in answers.
+AT_ONCE = 32
+_URGENT = "Lease"  # who waits long to renew one is taken for dead
 _LONGEST_PAUSE = 5.0
 
 
@@ -54,7 +58,13 @@ class ClientRequest:
 class Sender:
     """The connections to one API server."""
 
-    def __init__(self, config: ClientConfig, metrics: "RequestMetrics | None" = None) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        metrics: "RequestMetrics | None" = None,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._turns = asyncio.Semaphore(at_once)
         self._config, self._metrics = config, metrics
         self._host = urlsplit(config.server).netloc
         self._session: aiohttp.ClientSession | None = None
@@ -101,6 +111,12 @@ class Sender:
         return await self._once(request)
 
     async def _once(self, request: ClientRequest) -> bytes:
+        if request.operation.kind == _URGENT:
+            return await self._exchange(request)
+        async with self._turns:
+            return await self._exchange(request)
+
+    async def _exchange(self, request: ClientRequest) -> bytes:
         async with self.answer(request) as response:
             if request.most is None:
                 body = await response.read()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from control.agent.agent import Agent
-from control.agent.config import Config
+from control.agent.config import REQUESTS_AT_ONCE, Config
 from control.agent.hollow.machine import hollow
 from control.agent.node.describe import NodeIdentity
 from control.client import Client
@@ -71,7 +71,7 @@ async def _run_node(node: HollowNode, settings: HollowSettings) -> None:
         return own.spec.pod_cidrs if own is not None else ()
 
     async with (
-        Client(node.credentials) as client,
+        Client(node.credentials, at_once=REQUESTS_AT_ONCE) as client,
         EventRecorder(client, "kubelet", host=node.name) as events,
     ):
         agent = Agent(config, client, events, machinery=hollow(config.root, ranges))
