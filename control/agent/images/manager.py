@@ -5,7 +5,7 @@ Source: k8s.io/kubernetes/pkg/kubelet/images/image_manager.go, kuberuntime/kuber
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -68,7 +68,8 @@ class ImageManager:
     def __init__(
         self, runtime: ImageRuntime, root: Path, clock: Callable[[], float] = time.time
     ) -> None:
-        self._runtime, self._clock, self._root = runtime, clock, root
+        self._runtime, self._clock = runtime, clock
+        self._logins_of_node = _files_of_node(root)
         self.pulled = PulledImages(root / "image_pulls.json")
         self._backoff = PullBackoff()
         self._one = asyncio.Lock()
@@ -118,7 +119,7 @@ class ImageManager:
         try:
             for secret in wanted.secrets:
                 own.add_secret(secret)
-            return lookup(_repository(full), (own, _of_node(self._root)))
+            return lookup(_repository(full), (own, _of_node(self._logins_of_node)))
         except KeyringError as err:
             raise ImageError(f"image {wanted.image}: {err}", "ErrImagePull") from err
 
@@ -177,16 +178,20 @@ class ImageManager:
         raise ContainerRuntimeError(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
 
 
-def _of_node(root: Path) -> Keyring:
-    """Read the node's own credentials: the first file of kubelet's that is there and valid."""
+def _files_of_node(root: Path) -> tuple[tuple[Path, bool], ...]:
+    """Return where the node's own credentials may be; True: in the old form."""
     homes = (root, Path.home(), Path("/"))
-    candidates = [(root / "config.json", False)]
-    candidates += [(home / _HOME_FILES[0], False) for home in homes[1:]]
-    candidates += [(home / _HOME_FILES[1], True) for home in homes]
-    for file, old in candidates:
+    new = [root / "config.json", *(home / _HOME_FILES[0] for home in homes[1:])]
+    old = [home / _HOME_FILES[1] for home in homes]
+    return (*((it, False) for it in new), *((it, True) for it in old))
+
+
+def _of_node(files: Iterable[tuple[Path, bool]]) -> Keyring:
+    """Read the node's own credentials: the first file of kubelet's that is there and valid."""
+    for path, old in files:
         keyring = Keyring()
         try:
-            keyring.add(file.read_bytes(), str(file), old=old)
+            keyring.add(path.read_bytes(), str(path), old=old)
         except (OSError, KeyringError):
             continue
         return keyring

@@ -1,6 +1,6 @@
 """What was pulled on this node, and with whose credentials: who may use it without a pull.
 
-    ROOT/image_pulls.json    {"intents": [IMAGE], "images": {ID: {REPOSITORY: GRANT}}}
+    ROOT/image_pulls.json    {"intents": {IMAGE: true}, "images": {ID: {REPOSITORY: GRANT}}}
 
 An image that was there before the agent, or was imported, is everybody's. One that was pulled with
 a Secret may be used by Pods that have this Secret or the same credentials; any other Pod has to
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from control.agent.images.keyring import Login, SecretRef
-from control.linux import files
+from control.linux.checkpoint import Change, Checkpoint
 
+_INTENTS, _IMAGES = "intents", "images"
 _MOST_SECRETS = 100  # of one image; the oldest go first
 
 
@@ -24,10 +25,9 @@ class PulledImages:
     """The record of pulls."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        saved = files.read_json(file) or {}
-        self._intents: set[str] = {str(it) for it in saved.get("intents") or ()}
-        self._images: dict[str, Any] = dict(saved.get("images") or {})
+        self._file = Checkpoint(file, _INTENTS, _IMAGES)
+        self._intents = self._file.section(_INTENTS)
+        self._images = self._file.section(_IMAGES)
         self._pulls: dict[str, int] = {}  # ID -> how many pulls there were when it was pulled last
         self._count = 0
 
@@ -38,30 +38,31 @@ class PulledImages:
         """
         if image in self._intents:
             return False
-        self._intents.add(image)
         try:
-            self._save()
+            self._file.write([(_INTENTS, image, True)])
         except OSError:
-            self._intents.discard(image)  # the next pull has to write it
+            self._intents.pop(image, None)  # the next pull has to write it
             raise
         return True
 
     def failed(self, image: str) -> None:
         """Note that a pull has brought nothing; raises OSError."""
-        self._intents.discard(image)
-        self._save()
+        self._file.write([(_INTENTS, image, None)])
 
     def pulled(self, image: str, repository: str, image_id: str, login: Login | None) -> None:
         """Note that an image was pulled, with which credentials; raises OSError."""
-        self._intents.discard(image)
         self._count += 1
         self._pulls[image_id] = self._count
-        grant = self._images.setdefault(image_id, {}).setdefault(repository, {"secrets": []})
+        known = self._images.get(image_id, {})
+        grant = known.get(repository, {"secrets": []})
         if login is None or login.secret is None:
-            grant["node"] = True
+            granted = {**grant, "node": True}
         else:
-            _grant(grant, login)
-        self._save()
+            granted = _granted(grant, login)
+        changes: list[Change] = []
+        if granted != known.get(repository):
+            changes.append((_IMAGES, image_id, {**known, repository: granted}))
+        self._file.write([*changes, (_INTENTS, image, None)])
 
     def may_use(
         self, image: str, repository: str, image_id: str, logins: Callable[[], Iterable[Login]]
@@ -81,8 +82,8 @@ class PulledImages:
             hashes = [mark for mark, ref in granted if mark == login.hash or ref == login.secret]
             if login.secret is not None and hashes:
                 if (login.hash, login.secret) not in granted:
-                    _grant(grant, login)
-                    self._save()
+                    anew = {**known, repository: _granted(grant, login)}
+                    self._file.write([(_IMAGES, image_id, anew)])
                 return True
         return False
 
@@ -97,22 +98,18 @@ class PulledImages:
         """
         gone = {it for it in self._images.keys() - image_ids if self._pulls.get(it, 0) <= mark}
         for image_id in gone:
-            del self._images[image_id]
             self._pulls.pop(image_id, None)
         if gone:
-            self._save()
-
-    def _save(self) -> None:
-        files.write_json(self._file, {"intents": sorted(self._intents), "images": self._images})
+            self._file.write((_IMAGES, image_id, None) for image_id in gone)
 
 
-def _grant(grant: dict[str, Any], login: Login) -> None:
-    """Add a Secret, with the hash of its credentials, in place of an older hash."""
+def _granted(grant: dict[str, Any], login: Login) -> dict[str, Any]:
+    """Return a grant with a Secret, with the hash of its credentials in place of an older one."""
     secret = login.secret
     assert secret is not None  # noqa: S101  both callers have looked
     kept = [it for it in grant["secrets"] if _ref(it) != secret]
     entry = {"namespace": secret.namespace, "name": secret.name, "uid": secret.uid}
-    grant["secrets"] = [*kept, {**entry, "hash": login.hash}][-_MOST_SECRETS:]
+    return {**grant, "secrets": [*kept, {**entry, "hash": login.hash}][-_MOST_SECRETS:]}
 
 
 def _ref(entry: dict[str, str]) -> SecretRef:

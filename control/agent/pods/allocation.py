@@ -12,11 +12,12 @@ from typing import Any
 from control.api.container import Container, ResourceRequirements
 from control.api.pod import ContainerStatus, Pod
 from control.api.quantity import QuantityError, parse
-from control.linux import files
+from control.linux.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
 FILE = "allocated_pods_state"
+_PODS = "pods"
 _RESIZED = ("cpu", "memory")
 Wire = dict[str, Any]
 
@@ -26,8 +27,8 @@ class Allocations:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        saved = files.read_json(path) or {}
-        self._pods: dict[str, Wire] = dict(saved.get("pods") or {})
+        self._file = Checkpoint(path, _PODS)
+        self._pods: dict[str, Wire] = self._file.section(_PODS)
 
     def applied(self, pod: Pod) -> Pod:
         """Return the Pod with what is allocated to it, in place of what it asks for."""
@@ -54,24 +55,21 @@ class Allocations:
         """Give a Pod what it asks for. A checkpoint that cannot be written is logged, as upstream:
         the Pod has its resources as long as this agent lives.
         """
-        self._pods[pod.metadata.uid] = _wire(pod)
-        self._save()
+        self._save((pod.metadata.uid, _wire(pod)))
 
     def keep(self, uids: Collection[str]) -> None:
         """Forget all Pods but these."""
-        left = {uid: held for uid, held in self._pods.items() if uid in uids}
-        if left.keys() != self._pods.keys():
-            self._pods = left
-            self._save()
+        if gone := self._pods.keys() - uids:
+            self._save(*((uid, None) for uid in gone))
 
     def forget(self, uid: str) -> None:
         """Forget a Pod that is gone."""
-        if self._pods.pop(uid, None) is not None:
-            self._save()
+        if uid in self._pods:
+            self._save((uid, None))
 
-    def _save(self) -> None:
+    def _save(self, *changes: tuple[str, Wire | None]) -> None:
         try:
-            files.write_json(self._path, {"pods": self._pods})
+            self._file.write((_PODS, *change) for change in changes)
         except OSError as err:
             logger.error("allocations of Pods: %s cannot be written: %s", self._path, err)
 

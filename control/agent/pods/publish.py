@@ -28,6 +28,7 @@ class Publisher:
         self._context = context
         self._wanted: tuple[Pod, PodStatus] | None = None
         self._written: Pod | None = None  # as the server answered the last write
+        self._computed: tuple[Pod, PodStatus, dict[str, Any]] | None = None  # the last patch
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -35,7 +36,7 @@ class Publisher:
 
     def publish(self, pod: Pod, status: PodStatus) -> None:
         """Write a status, unless the object has it already."""
-        if not patch_for(self._newest(pod), status):
+        if not self._patch(pod, status):
             return
         self._wanted = (pod, status)
         self._idle.clear()
@@ -52,6 +53,13 @@ class Publisher:
         if last is None or last.metadata.uid != pod.metadata.uid:
             return pod
         return last if version_of(last.resource_version) > version_of(pod.resource_version) else pod
+
+    def _patch(self, pod: Pod, status: PodStatus) -> dict[str, Any]:
+        """Return what is to be written now; between two calls seldom something has changed."""
+        newest, known = self._newest(pod), self._computed
+        if known is None or known[0] is not newest or known[1] is not status:
+            known = self._computed = (newest, status, patch_for(newest, status))
+        return known[2]
 
     async def flush(self) -> None:
         """Return when the last status is written, or can no longer be written."""
@@ -73,7 +81,7 @@ class Publisher:
             if _is_passing(self._newest(pod), status):
                 await self._gather()
             pod, status = self._wanted
-            patch = patch_for(self._newest(pod), status)
+            patch, self._computed = self._patch(pod, status), None
             if (not patch or await self._write(pod, patch)) and not self._changed.is_set():
                 self._idle.set()
 
