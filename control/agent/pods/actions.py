@@ -294,14 +294,15 @@ class Actions:
     async def clean_up(self, pod: Pod) -> None:
         """Remove everything that the node keeps of a Pod in which nothing runs."""
         sandboxes, _ = self._context.of(pod.metadata.uid)
-        for sandbox in sandboxes:
-            await self.end_sandbox(pod, sandbox.id, remove=True)
         try:
+            # First: if the agent is killed, the next one finds them by what the runtime knows.
+            files.remove_tree(Path(render.log_directory(render.reference(pod))))
+            for sandbox in sandboxes:
+                await self.end_sandbox(pod, sandbox.id, remove=True)
             for container in self._context.of(pod.metadata.uid)[1]:  # of an unknown sandbox
                 await self._context.runtime.remove_container(container.id)
             self._context.volumes.remove(pod.metadata.uid)
             self._context.claims.forget(pod.metadata.uid)
-            files.remove_tree(Path(render.log_directory(render.reference(pod))))
         except (OSError, ContainerRuntimeError) as err:
             raise await _kill_failed("", f"removing the Pod's remains: {err}") from err
 
