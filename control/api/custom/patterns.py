@@ -3,8 +3,9 @@
 Python's own ``re`` would let a pattern of twenty bytes hold up the server for ever.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Protocol
+from typing import AnyStr, Protocol
 
 import re2
 
@@ -15,13 +16,28 @@ _MEMORY = 256 * 1024
 LONGEST = 16 * 1024
 
 
+class Match(Protocol):
+    """A match of a pattern in a text."""
+
+    def span(self) -> tuple[int, int]:
+        """Return where it begins and ends."""
+        ...
+
+
 class Pattern(Protocol):
-    """A compiled pattern; ``programsize`` is the number of its instructions."""
+    """A compiled pattern; ``programsize`` is the number of its instructions.
+
+    In bytes, which have to be ASCII, a match is found in a third of the time.
+    """
 
     programsize: int
 
-    def search(self, text: str) -> object | None:
-        """Return anything but None if the text has a match."""
+    def search(self, text: AnyStr) -> Match | None:
+        """Return the first match; None if there is none."""
+        ...
+
+    def finditer(self, text: AnyStr) -> Iterator[Match]:
+        """Yield all matches, each found when it is asked for."""
         ...
 
 

@@ -6,19 +6,21 @@ Source: ext/strings.go of github.com/google/cel-go, pkg/cel/library/regex.go of 
 import math
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from control.api.cel.errors import EvaluationError
 from control.api.cel.functions.standard import deep, number_text
 from control.api.cel.functions.table import Overload, name_of
 from control.api.cel.functions.times import duration_text, timestamp_text
-from control.api.cel.meter import matching, of_text
-from control.api.custom.patterns import PatternError, compiled
+from control.api.cel.meter import Meter, matching, of_text
+from control.api.custom.patterns import Pattern, PatternError, compiled
 
 _SPACE = "".join(map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))))
 _SPACE += "".join(map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)))
 _MOST = 1_000_000  # characters of a formatted text
 _CLAUSE = re.compile(r"%(?:\.([0-9]+))?(.?)", re.DOTALL)
+_PASSED = 16384  # characters that a pattern may pass for a unit
+_MATCH, _PASS = 10, 200  # what takes the time of units: a match ten, characters passed one
 
 
 def _char(text: str, at: int) -> str:
@@ -204,22 +206,38 @@ def text_of(value: Any) -> str:
     return write(value)
 
 
-def _found(text: str, pattern: str, limit: int) -> list[str]:
-    """Return at most ``limit`` matches, all for a negative one."""
+def _pattern(text: str) -> Pattern:
     try:
-        every = cast(Any, compiled(pattern)).finditer(text)
+        return compiled(text)
     except PatternError as err:
         raise EvaluationError(f"Illegal regex: {err}") from err
-    found: list[str] = []
-    for match in every:
-        if 0 <= limit <= len(found):
-            break
-        found.append(match.group())
-    return found
 
 
 def _find(text: str, pattern: str) -> str:
-    return next(iter(_found(text, pattern, 1)), "")
+    match = _pattern(pattern).search(text)
+    return text[slice(*match.span())] if match else ""
+
+
+def _find_all(meter: Meter, text: str, pattern: str, limit: int = -1) -> list[str]:
+    """Return at most ``limit`` matches, all for a negative one.
+
+    Upstream counts one pass through the text. Each match may take another, so what they take beyond
+    that is spent as well: an empty pattern, which costs nothing, has as many as there are letters.
+    """
+    known = _pattern(pattern)
+    matches = known.finditer(text.encode()) if text.isascii() else known.finditer(text)
+    found: list[str] = []
+    paid = _matching(text, pattern)
+    for match in matches:
+        if 0 <= limit <= len(found):
+            break
+        start, end = match.span()
+        rest = len(text) - start
+        cost = 1 + rest // _PASSED
+        meter.spend(max(0, cost - paid), _MATCH + rest // _PASS)
+        paid = max(0, paid - cost)
+        found.append(text[start:end])
+    return found
 
 
 def _matching(text: str, pattern: str, _: int = 0) -> int:
@@ -254,6 +272,6 @@ STRINGS = (
     Overload("strings.quote", "(string) string", _quote, _once),
     Overload("format", "string.(list<dyn>) string", _format, lambda a, b: _once(a) + deep(b)),
     Overload("find", "string.(string) string", _find, _matching),
-    Overload("findAll", "string.(string) list<string>", lambda a, b: _found(a, b, -1), _matching),
-    Overload("findAll", "string.(string, int) list<string>", _found, _matching),
+    Overload("findAll", "string.(string) list<string>", _find_all, _matching, metered=True),
+    Overload("findAll", "string.(string, int) list<string>", _find_all, _matching, metered=True),
 )

@@ -49,7 +49,8 @@ Cost = Callable[..., int]
 class Overload:
     """A function for operands of certain types; ``cost`` are the units of a call, before it.
 
-    ``steps`` is how long it takes, in units, if that is another number.
+    ``steps`` is how long it takes, in units, if that is another number. A ``metered`` function
+    takes a meter first, and spends what shows only on the way.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Overload:
     function: Callable[..., Any]
     cost: Cost | None = None
     steps: int | None = None
+    metered: bool = False
 
     @property
     def signature(self) -> Signature:
@@ -105,7 +107,7 @@ class Function:
         if chosen is None:
             raise EvaluationError(NO_OVERLOAD)
         meter.spend(1 if chosen.cost is None else chosen.cost(*operands) or 1, chosen.steps)
-        return chosen.function(*operands)
+        return chosen.function(meter, *operands) if chosen.metered else chosen.function(*operands)
 
 
 def _no_object(_: str) -> Type | None:

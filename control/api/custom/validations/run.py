@@ -46,11 +46,11 @@ class Budget:
         patience = self._cost.left * _UNITS if self._hurries else None
         return Meter(PER_CALL, patience)
 
-    def spent(self, units: int) -> None:
-        """Count what one expression has cost."""
-        self.left -= units
+    def spent(self, meter: Meter) -> None:
+        """Count what one expression has cost, by its meter."""
+        self.left -= PER_CALL - meter.left
         if self._hurries:
-            self._cost.spend(units // _UNITS)
+            self._cost.spend((self._cost.left * _UNITS - meter.patience) // _UNITS)
 
 
 class Rules:
@@ -171,11 +171,10 @@ class Rules:
         budget: Budget,
     ) -> None:
         meter = budget.meter()
-        start = meter.left
         why = ""
         try:
             if rule.program.compute(known, meter) is True:
-                budget.spent(start - meter.left)
+                budget.spent(meter)
                 return
         except CostExceededError as err:
             why = f"'{err}': {_STOP}: {rule.shown}"
@@ -185,7 +184,7 @@ class Rules:
             why = f"{err} evaluating rule: {rule.shown}"
             if str(err).startswith("no such overload"):
                 why = f"'{err}': {_MISFIT}: {rule.shown}"
-        budget.spent(start - meter.left)
+        budget.spent(meter)
         if budget.left < 0:
             found.append(field.invalid(_shown(path), self._type, _SPENT))
             raise _SpentError
@@ -219,12 +218,11 @@ def _message(rule: Rule, known: dict[str, Any], budget: Budget) -> str:
     if rule.message is None:
         return ""
     meter = budget.meter()
-    start = meter.left
     try:
         text = rule.message.compute(known, meter)
     except EvaluationError:
         text = ""
-    budget.spent(start - meter.left)
+    budget.spent(meter)
     text = text.strip() if isinstance(text, str) else ""
     return text if len(text.encode()) <= _LONGEST and "\n" not in text else ""
 

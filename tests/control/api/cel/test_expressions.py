@@ -75,6 +75,30 @@ def test_what_takes_long_is_computed_elsewhere():
         program.compute({}, Meter(patience=1000))
 
 
+LETTERS = "x" * 1_000_000
+
+
+@pytest.mark.parametrize("pattern", ["", "x", "[é]?"])
+def test_each_match_counts(pattern: str):
+    program = compile_source(f"object.findAll('{pattern}').size() > 0", ENVIRONMENT)
+    with pytest.raises(CostExceededError):
+        program.compute({"object": LETTERS}, Meter(limit=200_000))
+
+
+def test_many_passes_through_a_text_are_made_elsewhere():
+    program = compile_source("object.findAll('x(.*y)?').size() > 0", ENVIRONMENT)
+    with pytest.raises(TooCostlyError):
+        program.compute({"object": LETTERS}, Meter(patience=300_000))
+
+
+def test_few_matches_cost_what_upstream_counts():
+    program = compile_source("object.findAll('[é€y]') == ['y', '€', 'é']", ENVIRONMENT)
+    meter = Meter()
+    assert program.compute({"object": f"{LETTERS}y€{LETTERS[:9]}é"}, meter) is True
+    pass_through, compared, the_list, the_variable = 2 * 100_002, 4 + 3, 10, 1
+    assert 1_000_000 - meter.left == pass_through + compared + the_list + the_variable
+
+
 @pytest.mark.parametrize(
     "source",
     ["(" * 5000, "[" * 5000 + "]" * 5000, "-" * 5000 + "x", "1+" * 5000 + "1", "a." * 5000 + "a"],
