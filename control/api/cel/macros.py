@@ -14,6 +14,7 @@ from control.api.cel.values import NONE, Optional
 
 Scope = dict[str, Any]
 Step = Callable[[Scope, Meter], Any]
+Scopes = Callable[[Scope, Meter], Iterator[Scope]]
 Names = tuple[str, ...]
 _STEP = 2  # units of an iteration, besides its parts
 
@@ -80,18 +81,23 @@ def _one(target: Step, names: Names, condition: Step) -> Step:
     return step
 
 
+def _chosen(target: Step, names: Names, steps: tuple[Step, ...]) -> Scopes:
+    """Return what yields the variables for each item; of two steps, the first is a condition."""
+    condition = steps[0] if len(steps) == 2 else None
+
+    def chosen(scope: Scope, meter: Meter) -> Iterator[Scope]:
+        every = scopes(target(scope, meter), names, scope, meter)
+        if condition is None:
+            return every
+        return (inside for inside in every if holds(condition, inside, meter))
+
+    return chosen
+
+
 def _map(target: Step, names: Names, *steps: Step) -> Step:
-    """``map`` and ``transformList``: with two steps, the first is a condition."""
-    made, condition = steps[-1], steps[0] if len(steps) == 2 else None
-
-    def step(scope: Scope, meter: Meter) -> list[Any]:
-        return [
-            made(inside, meter)
-            for inside in scopes(target(scope, meter), names, scope, meter)
-            if condition is None or holds(condition, inside, meter)
-        ]
-
-    return step
+    """``map`` and ``transformList``."""
+    made, chosen = steps[-1], _chosen(target, names, steps)
+    return lambda scope, meter: [made(inside, meter) for inside in chosen(scope, meter)]
 
 
 def _filter(target: Step, names: Names, condition: Step) -> Step:
@@ -106,26 +112,20 @@ def _filter(target: Step, names: Names, condition: Step) -> Step:
 
 
 def _transform_map(target: Step, names: Names, *steps: Step) -> Step:
-    made, condition = steps[-1], steps[0] if len(steps) == 2 else None
+    made, chosen = steps[-1], _chosen(target, names, steps)
 
     def step(scope: Scope, meter: Meter) -> dict[Any, Any]:
-        return {
-            inside[names[0]]: made(inside, meter)
-            for inside in scopes(target(scope, meter), names, scope, meter)
-            if condition is None or holds(condition, inside, meter)
-        }
+        return {inside[names[0]]: made(inside, meter) for inside in chosen(scope, meter)}
 
     return step
 
 
 def _transform_entry(target: Step, names: Names, *steps: Step) -> Step:
-    made, condition = steps[-1], steps[0] if len(steps) == 2 else None
+    made, chosen = steps[-1], _chosen(target, names, steps)
 
     def step(scope: Scope, meter: Meter) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
-        for inside in scopes(target(scope, meter), names, scope, meter):
-            if condition is not None and not holds(condition, inside, meter):
-                continue
+        for inside in chosen(scope, meter):
             entry = made(inside, meter)
             if entry.__class__ is not dict:
                 raise EvaluationError(NO_OVERLOAD)

@@ -9,7 +9,7 @@ from functools import total_ordering
 from typing import Any, ClassVar
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.table import Overload, reads
+from control.api.cel.functions.table import Overload, either, reads
 from control.api.cel.meter import traversal
 from control.api.cel.values import fits_int
 from control.api.quantity import Quantity, QuantityError, parse
@@ -123,10 +123,8 @@ def read_semver(text: str, normalize: bool = False) -> Semver:
 
 _V = "kubernetes.Semver"
 VERSIONS = (
-    Overload("semver", f"(string) {_V}", read_semver, traversal),
-    Overload("semver", f"(string, bool) {_V}", read_semver, traversal),
-    Overload("isSemver", "(string) bool", reads(read_semver), traversal),
-    Overload("isSemver", "(string, bool) bool", reads(read_semver), traversal),
+    *either("semver", f"(string[, bool]) {_V}", read_semver, traversal),
+    *either("isSemver", "(string[, bool]) bool", reads(read_semver), traversal),
     Overload("major", f"{_V}.() int", lambda a: a.numbers[0]),
     Overload("minor", f"{_V}.() int", lambda a: a.numbers[1]),
     Overload("patch", f"{_V}.() int", lambda a: a.numbers[2]),

@@ -3,7 +3,7 @@
 Source: pkg/cel/library/lists.go of k8s.io/apiserver, ext/{lists,sets}.go of cel-go.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -110,9 +110,14 @@ def _sorting(items: list[Any]) -> int:
     return deep(items) * max(1, len(items).bit_length())
 
 
-def _contains(one: list[Any], other: list[Any]) -> bool:
+def _found(one: list[Any], other: list[Any]) -> Iterator[bool]:
+    """Yield for each item of the other list whether the one has it."""
     known = {hashed(each) for each in one}
-    return all(hashed(each) in known for each in other)
+    return (hashed(each) in known for each in other)
+
+
+def _contains(one: list[Any], other: list[Any]) -> bool:
+    return all(_found(one, other))
 
 
 def _equivalent(one: list[Any], other: list[Any]) -> bool:
@@ -120,8 +125,7 @@ def _equivalent(one: list[Any], other: list[Any]) -> bool:
 
 
 def _intersects(one: list[Any], other: list[Any]) -> bool:
-    known = {hashed(each) for each in one}
-    return any(hashed(each) in known for each in other)
+    return any(_found(one, other))
 
 
 def _each(items: list[Any], *_: Any) -> int:

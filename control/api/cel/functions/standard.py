@@ -182,7 +182,8 @@ def matches(text: str, pattern: str) -> bool:
         raise EvaluationError(f"error parsing regexp: {err}") from err
 
 
-def _matching(text: str, pattern: str) -> int:
+def passes(text: str, pattern: str, *_: Any) -> int:
+    """Return the units of looking for a pattern."""
     return matching(len(text), len(pattern))
 
 
@@ -190,8 +191,8 @@ _TEXT = (
     Overload("contains", "string.(string) bool", lambda a, b: b in a, traversal),
     Overload("startsWith", "string.(string) bool", str.startswith, lambda _, b: of_text(len(b))),
     Overload("endsWith", "string.(string) bool", str.endswith, lambda _, b: of_text(len(b))),
-    Overload("matches", "string.(string) bool", matches, _matching),
-    Overload("matches", "(string, string) bool", matches, _matching),
+    Overload("matches", "string.(string) bool", matches, passes),
+    Overload("matches", "(string, string) bool", matches, passes),
 )
 _SIZED = ("string", "bytes", "list<A>", "map<A, B>")
 

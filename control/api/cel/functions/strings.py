@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.standard import deep, number_text
-from control.api.cel.functions.table import Overload, name_of
+from control.api.cel.functions.standard import deep, number_text, passes
+from control.api.cel.functions.table import Overload, either, name_of
 from control.api.cel.functions.times import duration_text, timestamp_text
-from control.api.cel.meter import Meter, matching, of_text
+from control.api.cel.meter import Meter, of_text
 from control.api.custom.patterns import Pattern, PatternError, compiled
 
 _SPACE = "".join(map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))))
@@ -227,7 +227,7 @@ def _find_all(meter: Meter, text: str, pattern: str, limit: int = -1) -> list[st
     known = _pattern(pattern)
     matches = known.finditer(text.encode()) if text.isascii() else known.finditer(text)
     found: list[str] = []
-    paid = _matching(text, pattern)
+    paid = passes(text, pattern)
     for match in matches:
         if 0 <= limit <= len(found):
             break
@@ -240,10 +240,6 @@ def _find_all(meter: Meter, text: str, pattern: str, limit: int = -1) -> list[st
     return found
 
 
-def _matching(text: str, pattern: str, _: int = 0) -> int:
-    return matching(len(text), len(pattern))
-
-
 def _once(text: str, *_: Any) -> int:
     return of_text(len(text))
 
@@ -254,24 +250,17 @@ def _twice(text: str, *_: Any) -> int:
 
 STRINGS = (
     Overload("charAt", "string.(int) string", _char),
-    Overload("indexOf", "string.(string) int", _index, _once),
-    Overload("indexOf", "string.(string, int) int", _index, _once),
-    Overload("lastIndexOf", "string.(string) int", _last_index, _once),
-    Overload("lastIndexOf", "string.(string, int) int", _last_index, _once),
+    *either("indexOf", "string.(string[, int]) int", _index, _once),
+    *either("lastIndexOf", "string.(string[, int]) int", _last_index, _once),
     Overload("lowerAscii", "string.() string", _lower, _once),
     Overload("upperAscii", "string.() string", _upper, _once),
-    Overload("replace", "string.(string, string) string", _replace, _twice),
-    Overload("replace", "string.(string, string, int) string", _replace, _twice),
-    Overload("split", "string.(string) list<string>", _split, _twice),
-    Overload("split", "string.(string, int) list<string>", _split, _twice),
-    Overload("substring", "string.(int) string", _substring, _once),
-    Overload("substring", "string.(int, int) string", _substring, _once),
+    *either("replace", "string.(string, string[, int]) string", _replace, _twice),
+    *either("split", "string.(string[, int]) list<string>", _split, _twice),
+    *either("substring", "string.(int[, int]) string", _substring, _once),
     Overload("trim", "string.() string", lambda text: text.strip(_SPACE), _once),
-    Overload("join", "list<string>.() string", _join, _joined),
-    Overload("join", "list<string>.(string) string", _join, _joined),
+    *either("join", "list<string>.([string]) string", _join, _joined),
     Overload("strings.quote", "(string) string", _quote, _once),
     Overload("format", "string.(list<dyn>) string", _format, lambda a, b: _once(a) + deep(b)),
-    Overload("find", "string.(string) string", _find, _matching),
-    Overload("findAll", "string.(string) list<string>", _find_all, _matching, metered=True),
-    Overload("findAll", "string.(string, int) list<string>", _find_all, _matching, metered=True),
+    Overload("find", "string.(string) string", _find, passes),
+    *either("findAll", "string.(string[, int]) list<string>", _find_all, passes, metered=True),
 )

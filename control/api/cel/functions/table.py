@@ -1,5 +1,6 @@
 """Functions by name: what they take, what they cost, what they do."""
 
+import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,7 @@ def name_of(sort: type) -> str:
 
 
 Cost = Callable[..., int]
+_BRACKETS = re.compile(r"\[.*?\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,20 @@ class Overload:
         """Return True if it takes operands whose values have types of these names."""
         wanted = self.signature.args
         return len(wanted) == len(names) and all(map(_is_one, wanted, names))
+
+
+def either(
+    name: str,
+    text: str,
+    function: Callable[..., Any],
+    cost: Cost | None = None,
+    *,
+    metered: bool = False,
+) -> tuple[Overload, Overload]:
+    """Return a function with, and without, the operands in brackets: ``string.(string[, int])``."""
+    without, every = _BRACKETS.sub("", text), text.replace("[", "").replace("]", "")
+    short = Overload(name, without, function, cost, metered=metered)
+    return short, Overload(name, every, function, cost, metered=metered)
 
 
 def reads(read: Callable[..., Any]) -> Callable[..., bool]:
