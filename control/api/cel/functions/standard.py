@@ -9,6 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from control.api.cel.errors import EvaluationError
+from control.api.cel.functions.numbers import (
+    number_text,
+    parse_double,
+    parse_int,
+    parse_uint,
+)
 from control.api.cel.functions.table import Overload, name_of
 from control.api.cel.functions.times import (
     duration_text,
@@ -207,36 +213,19 @@ def _to_int(value: Any) -> int:
         if not -(2.0**63) < value < 2.0**63:
             raise EvaluationError("integer overflow")
         return int(value)
-    try:
-        return _int(int(value, 10) if len(value) < 30 and _is_number(value) else int("x"))
-    except ValueError as err:
-        why = f'strconv.ParseInt: parsing "{value}": invalid syntax'
-        raise EvaluationError(why) from err
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and "_" not in text and " " not in text
+    return parse_int(value)
 
 
 def _to_uint(value: Any) -> UInt:
     if value.__class__ is str:
-        if not (value.isascii() and value.isdigit()) or len(value) > 20:
-            why = f'strconv.ParseUint: parsing "{value}": invalid syntax'
-            raise EvaluationError(why)
-        return _uint(int(value))
+        return UInt(parse_uint(value))
     if value.__class__ is float and not 0 <= value < 2.0**64:
         raise EvaluationError("unsigned integer overflow")
     return _uint(int(value))
 
 
 def _to_double(value: Any) -> float:
-    try:
-        if value.__class__ is str and not _is_number(value):
-            raise ValueError
-        return float(value)
-    except ValueError as err:
-        why = f'strconv.ParseFloat: parsing "{value}": invalid syntax'
-        raise EvaluationError(why) from err
+    return parse_double(value) if value.__class__ is str else float(value)
 
 
 _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
@@ -248,19 +237,6 @@ def _to_bool(text: str) -> bool:
     if text in _FALSE:
         return False
     raise EvaluationError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-
-
-def number_text(number: float) -> str:
-    """Write a number as Go does."""
-    if number != number or number in (math.inf, -math.inf):
-        return "NaN" if number != number else "+Inf" if number > 0 else "-Inf"
-    if number.is_integer() and abs(number) < 1e21:
-        return str(int(number))
-    text = repr(number)
-    mantissa, mark, exponent = text.partition("e")
-    if not mark:
-        return text
-    return f"{mantissa.removesuffix('.0')}e{exponent[0]}{exponent[1:].rjust(2, '0')}"
 
 
 def _to_text(value: bytes) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.standard import deep, number_text, passes
+from control.api.cel.functions.numbers import plain_text
+from control.api.cel.functions.standard import deep, passes
 from control.api.cel.functions.table import Overload, either, name_of
 from control.api.cel.functions.times import duration_text, timestamp_text
 from control.api.cel.meter import Meter, of_text
@@ -171,11 +172,6 @@ _CLAUSES: dict[str, tuple[tuple[str, ...], Callable[[Any, int], str]]] = {
 }
 
 
-def _float_text(value: float) -> str:
-    text = number_text(value)
-    return {"+Inf": "Infinity", "-Inf": "-Infinity"}.get(text, text)
-
-
 def _map_text(value: dict[Any, Any]) -> str:
     pairs = sorted(f"{text_of(key)}: {text_of(item)}" for key, item in value.items())
     return f"{{{', '.join(pairs)}}}"
@@ -185,7 +181,7 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     "bool": lambda value: "true" if value else "false",
     "int": lambda value: str(int(value)),
     "uint": lambda value: str(int(value)),
-    "double": _float_text,
+    "double": plain_text,
     "string": str,
     "bytes": lambda value: value.decode(errors="replace"),
     "null": lambda _: "null",
