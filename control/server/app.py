@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from control.metrics import Registry
 from control.server import definitions
 from control.server.access.accounts import AccountTokens
 from control.server.access.audit import AuditLog
@@ -21,6 +22,7 @@ from control.server.access.door import Door, DoorLimits
 from control.server.access.guard import Guard
 from control.server.access.legacy_tokens import LegacyTokens
 from control.server.admission.gate import AdmissionGate
+from control.server.admission.measured import AdmissionMetrics
 from control.server.aggregation.follow import aggregate
 from control.server.bootstrap import bootstrap, keep, leave
 from control.server.bugs import ConnectionLog
@@ -96,8 +98,11 @@ def _state(
     tokens: TokenSigner | None,
 ) -> ServerState:
     """Return the state of a server that asks others about writes, and about versions."""
-    guard, gate = Guard(authorizer, cache), AdmissionGate(authorizer)
-    state = ServerState(config, store, cache, guard=guard, gate=gate, tokens=tokens)
+    metrics = Registry()
+    guard, gate = Guard(authorizer, cache), AdmissionGate(authorizer, AdmissionMetrics(metrics))
+    state = ServerState(
+        config, store, cache, guard=guard, gate=gate, tokens=tokens, metrics=metrics
+    )
     cache.converter = ConversionWebhooks(state)
     return state
 

@@ -7,6 +7,7 @@ k8s.io/apiserver.
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from control.api.cel.errors import CostExceededError, EvaluationError
@@ -29,6 +30,8 @@ class Denial(NamedTuple):
     number: int
     message: str
     reason: str
+    seconds: float = 0.0
+    is_error: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class Outcome:
 
     denials: tuple[Denial, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
-    failures: tuple[str, ...] = ()  # annotations that cannot be computed
+    failures: tuple[Denial, ...] = ()  # annotations that cannot be computed
+    ignored: tuple[Denial, ...] = ()  # errors that count as no denial
 
 
 class OutOfBudgetError(Exception):
@@ -139,33 +143,41 @@ def decide(
         if not matches(policy.conditions, inputs, ignores=ignores, patience=patience):
             return Outcome()
     except EvaluationError as err:
-        return Outcome(() if ignores else (Denial(0, str(err), "Invalid"),))
+        return _wrong(err, ignores=ignores)
     known = dict(inputs)
     named = {each.name: each for each in policy.variables}
     known[VARIABLES] = Variables(named, known)
     budget = Budget(PER_OBJECT, patience)
     try:
-        denials = _denials(policy.validations, known, budget, ignores=ignores)
+        found = _denials(policy.validations, known, budget)
         annotations, failures = _annotations(policy.annotations, known, budget)
     except OutOfBudgetError as err:
-        return Outcome(() if ignores else (Denial(0, str(err), "Invalid"),))
-    return Outcome(tuple(denials), tuple(annotations), () if ignores else tuple(failures))
+        return _wrong(err, ignores=ignores)
+    if not ignores:
+        return Outcome(tuple(found), tuple(annotations), tuple(failures))
+    denials, ignored = ([it for it in found if it.is_error is wrong] for wrong in (False, True))
+    return Outcome(tuple(denials), tuple(annotations), ignored=tuple(ignored))
 
 
-def _denials(
-    validations: Sequence[Validation], inputs: Inputs, budget: Budget, *, ignores: bool
-) -> list[Denial]:
+def _wrong(err: Exception, *, ignores: bool) -> Outcome:
+    """Return what a policy says that could not be computed at all."""
+    found = (Denial(0, str(err), "Invalid"),)
+    return Outcome(ignored=found) if ignores else Outcome(found)
+
+
+def _denials(validations: Sequence[Validation], inputs: Inputs, budget: Budget) -> list[Denial]:
     found = []
     for number, each in enumerate(validations):
+        began = perf_counter()
         try:
             value = budget.compute(each.condition, inputs)
         except EvaluationError as err:
-            if not ignores:
-                found.append(Denial(number, str(err), "Invalid"))
+            found.append(Denial(number, str(err), "Invalid", perf_counter() - began))
             continue
+        seconds = perf_counter() - began
         if value is not True:
             said = _message(each, inputs, budget)
-            found.append(Denial(number, said, each.reason))
+            found.append(Denial(number, said, each.reason, seconds, is_error=False))
     return found
 
 
@@ -184,13 +196,14 @@ def _message(validation: Validation, inputs: Inputs, budget: Budget) -> str:
 
 def _annotations(
     expressions: Sequence[Expression], inputs: Inputs, budget: Budget
-) -> tuple[list[tuple[str, str]], list[str]]:
+) -> tuple[list[tuple[str, str]], list[Denial]]:
     found, failures = [], []
-    for each in expressions:
+    for number, each in enumerate(expressions):
+        began = perf_counter()
         try:
             value = budget.compute(each, inputs)
         except EvaluationError as err:
-            failures.append(str(err))
+            failures.append(Denial(number, str(err), "Invalid", perf_counter() - began))
             continue
         if isinstance(value, str) and value.strip():
             found.append((each.name, value.strip()))

@@ -1,6 +1,7 @@
 """Whether anybody is asked about a write; if so, ``reviews.py`` says who.
 
-Nothing else of this room, and nothing of CEL, is imported before there is a configuration.
+Nothing of CEL, and nothing else of this room but what counts, is imported before there is a
+configuration.
 """
 
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 from control.api.kind import Kind
 from control.api.kinds import SERVED
 from control.server.access.authz import Authorizer
+from control.server.admission.measured import AdmissionMetrics
 from control.server.state.gate import Review
 from control.server.state.server import ServerState
 from control.server.wire.request import SELF, ApiRequest
@@ -35,8 +37,8 @@ _ASKING = (MUTATING, VALIDATING, POLICY, CHANGING)
 class AdmissionGate:
     """Asks webhooks and policies."""
 
-    def __init__(self, authorizer: Authorizer) -> None:
-        self._authorizer = authorizer
+    def __init__(self, authorizer: Authorizer, metrics: AdmissionMetrics) -> None:
+        self._authorizer, self._metrics = authorizer, metrics
         self._reviews: Reviews | None = None
 
     def review(self, state: ServerState, request: ApiRequest, operation: str) -> Review | None:
@@ -52,5 +54,5 @@ class AdmissionGate:
         if self._reviews is None:
             from control.server.admission.reviews import Reviews
 
-            self._reviews = Reviews(self._authorizer)
+            self._reviews = Reviews(self._authorizer, self._metrics)
         return self._reviews.review(state, request, operation)

@@ -1,7 +1,9 @@
 """What is asked about a write: the webhooks and policies that the cluster has now."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from control.api.kind import Kind
@@ -19,6 +21,15 @@ from control.server.admission.hooks.ask import Asking
 from control.server.admission.hooks.config import Hook, read_hooks
 from control.server.admission.inputs import Authorizer
 from control.server.admission.match import Matcher
+from control.server.admission.measured import (
+    ADMIT,
+    MUTATING_HOOKS,
+    MUTATING_POLICIES,
+    VALIDATE,
+    VALIDATING_HOOKS,
+    VALIDATING_POLICIES,
+    AdmissionMetrics,
+)
 from control.server.admission.policies.ask import Bound, Holding, bound
 from control.server.admission.policies.config import (
     Binding,
@@ -65,8 +76,8 @@ def _differ(one: Item, other: Item) -> bool:
 class Reviews:
     """Says what is asked about a write."""
 
-    def __init__(self, authorizer: Authorizer) -> None:
-        self._authorizer = authorizer
+    def __init__(self, authorizer: Authorizer, metrics: AdmissionMetrics) -> None:
+        self._authorizer, self._metrics = authorizer, metrics
         self._mutating = Known(MUTATING, read_hooks)
         self._validating = Known(VALIDATING, read_hooks)
         self._policies = Known(POLICY, read_policy), Known(BINDING, read_binding)
@@ -85,10 +96,12 @@ class Reviews:
         changing = _bound(state, *self._changing, target, versions)
         if not (mutating or validating or held or changing):
             return None
-        asking = Asking(state, self._matcher, request)
-        change = Changing(state, request, self._authorizer, changing)
+        metrics = self._metrics
+        asking = Asking(state, self._matcher, request, metrics)
+        change = Changing(state, request, self._authorizer, metrics.mutating, changing)
+        who = self._authorizer
         return _Review(
-            asking, request, self._authorizer, target, versions, mutating, validating, held, change
+            metrics, asking, request, who, target, versions, mutating, validating, held, change
         )
 
 
@@ -135,6 +148,7 @@ def _has_forms(kind: Kind) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Review:
+    metrics: AdmissionMetrics
     asking: Asking
     request: ApiRequest
     authorizer: Authorizer
@@ -150,23 +164,40 @@ class _Review:
         return bool(self.mutating or self.changing.policies)
 
     async def mutate(self, change: Change) -> Wire | None:
-        asked = await self.changing.change(self._asked(change))
-        asked, again, others = await self.asking.round(asked, self.mutating)
+        with self.metrics.step(ADMIT, self.target.operation):
+            return await self._mutated(self._asked(change))
+
+    async def _mutated(self, asked: Asked) -> Wire | None:
+        policies = partial(self._timed, MUTATING_POLICIES, ADMIT)
+        hooks = partial(self._timed, MUTATING_HOOKS, ADMIT, self.mutating)
+        with policies(self.changing.policies):
+            asked = await self.changing.change(asked)
+        with hooks():
+            asked, again, others = await self.asking.round(asked, self.mutating)
         once = asked.change.new
-        asked = await self.changing.again(asked)
+        with policies(self.changing.seen):
+            asked = await self.changing.again(asked)
         if asked.change.new != once:
             again = [it for it in self.mutating if it in again or it in others]
         if again:
-            asked, _, _ = await self.asking.round(asked, again, 1)
+            with hooks():
+                asked, _, _ = await self.asking.round(asked, again, 1)
         return asked.change.new
 
     async def validate(self, change: Change) -> None:
-        asked = self._asked(change)
-        if self.policies:
-            await Holding(self.asking.state, self.request, self.authorizer, asked).hold(
-                self.policies
-            )
-        await self.asking.validated(asked, self.validating)
+        asked, counted = self._asked(change), self.metrics.validating
+        held = Holding(self.asking.state, self.request, self.authorizer, counted, asked)
+        with self.metrics.step(VALIDATE, self.target.operation):
+            with self._timed(VALIDATING_POLICIES, VALIDATE, self.policies):
+                await held.hold(self.policies)
+            with self._timed(VALIDATING_HOOKS, VALIDATE, self.validating):
+                await self.asking.validated(asked, self.validating)
+
+    def _timed(self, name: str, kind: str, asked: Sized) -> AbstractContextManager[None]:
+        """Time those who are asked; there may be none."""
+        if not len(asked):
+            return nullcontext()
+        return self.metrics.controller(name, kind, self.target.operation)
 
     def _asked(self, change: Change) -> Asked:
         request, target = self.request, self.target

@@ -9,6 +9,14 @@ import orjson
 from control.api.custom.cost import TooCostlyError
 from control.api.kind import Kind
 from control.api.types.scalars import WrongTypeError
+from control.server.conversion.measured import (
+    CALL,
+    INVALID,
+    MALFORMED,
+    PARTIAL,
+    Call,
+    ConversionMetrics,
+)
 from control.server.conversion.review import (
     question,
     read_answer,
@@ -47,7 +55,7 @@ class ConversionWebhooks:
     """Asks the conversion webhook of a kind's definition."""
 
     def __init__(self, state: ServerState) -> None:
-        self._state = state
+        self._state, self._metrics = state, ConversionMetrics(state.metrics)
 
     async def show(self, kind: Kind, items: Sequence[Item]) -> None:
         """Convert stored objects to a version, whose memo has them then."""
@@ -77,15 +85,26 @@ class ConversionWebhooks:
 
     async def _converted(self, kind: Kind, wanted: str, wires: Sequence[Wire]) -> list[Wire]:
         """Return objects with another apiVersion; raises StatusError (500)."""
+        old = str(wires[0].get("apiVersion", ""))
+        versions = old.rpartition("/")[2], wanted.rpartition("/")[2]
+        with self._metrics.call(f"{kind.plural}.{kind.group}", *versions) as call:
+            return await self._called(kind, wanted, wires, call)
+
+    async def _called(
+        self, kind: Kind, wanted: str, wires: Sequence[Wire], call: Call
+    ) -> list[Wire]:
         of = f"{wires[0].get('apiVersion', '')}, Kind={kind.name}"
         webhook = (kind.custom.spec["conversion"].get("webhook") or {}) if kind.custom else {}
         try:
             made = await self._asked(webhook, wanted, wires)
         except (AnswerError, RemoteError) as err:
+            call.wrong = CALL if isinstance(err, RemoteError) else MALFORMED
             raise errors.internal(f"conversion webhook for {of} failed: {err}") from err
         if len(made) != len(wires):
+            call.wrong = PARTIAL
             count = f"{len(made)} objects, expected {len(wires)}"
             raise errors.internal(f"conversion webhook for {of} returned {count}")
+        call.wrong = INVALID  # if one is refused from here on
         found = []
         for at, (wire, each) in enumerate(zip(wires, made, strict=True)):
             try:

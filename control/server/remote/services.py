@@ -19,7 +19,14 @@ _BY_ADDRESS = ("", "ClusterIP", "NodePort", "LoadBalancer")
 
 
 class RemoteError(Exception):
-    """A server that extends this one cannot be asked, or gives no usable answer."""
+    """A server that extends this one cannot be asked, or gives no usable answer.
+
+    ``code`` is that of its answer if that is a refusal, else 503.
+    """
+
+    def __init__(self, why: str, code: int = 503) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class ServicePort(Protocol):

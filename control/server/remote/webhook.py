@@ -86,7 +86,7 @@ async def post(state: ServerState, address: Address, body: bytes, seconds: int) 
     except RemoteError as err:
         raise RemoteError(f'Post "{url}": {err}') from err
     if not 200 <= answer.code < 300:
-        raise RemoteError(_refused(answer))
+        raise RemoteError(_refused(answer), answer.code)
     if marks(answer.body) > _MOST_VALUES:
         raise RemoteError(f'Post "{url}": its answer has more than {_MOST_VALUES} values')
     return answer.body

@@ -7,10 +7,11 @@ Source: pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go of k8s.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from control.api.base import drop_nulls
@@ -24,6 +25,13 @@ from control.server.admission.hooks.review import (
     version_of,
 )
 from control.server.admission.match import Called, Matcher
+from control.server.admission.measured import (
+    ADMIT,
+    CALL_FAILED,
+    NO_ERROR,
+    OUR_ERROR,
+    AdmissionMetrics,
+)
 from control.server.admission.sound import UnsoundError, sound
 from control.server.remote.reviews import AnswerError
 from control.server.remote.services import RemoteError
@@ -43,9 +51,21 @@ from control.server.wire.request import ApiRequest, Notes
 
 logger = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+_UNAVAILABLE = 503
+_VALIDATING = "validating"  # as upstream has it in its metrics, where a mutating one is "admit"
+
 
 class _CallError(Exception):
-    """A webhook could not be asked, or gave no answer."""
+    """A webhook could not be asked, or gave no answer; ``code`` is for metrics."""
+
+    def __init__(self, why: str, code: int) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class DeniedError(StatusError):
+    """A refusal by a webhook, not by what went wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,7 @@ class Asking:
     state: ServerState
     matcher: Matcher
     request: ApiRequest
+    metrics: AdmissionMetrics
 
     @property
     def notes(self) -> Notes:
@@ -84,16 +105,39 @@ class Asking:
 
     async def _mutate(self, called: Called, key: str) -> Wire | None:
         """Return the object as one webhook changes it; None if it does not."""
-        hook, asked = called.hook, called.asked
+        hook = called.hook
         shown = f'{{"configuration":"{hook.configuration}","webhook":"{hook.name}","mutated":'
         try:
-            answer = await self._answer(called, mutating=True)
-            made = _patched(hook, asked.change.new, answer.patch)
+            made = await self._counted(called, self._changed(called), ADMIT)
         except _CallError as err:
-            self._failed(hook, err, f"failed-open.mutation.webhook.admission.k8s.io/{key}")
+            key_of = f"failed-open.mutation.webhook.admission.k8s.io/{key}"
+            self._failed(hook, err, key_of, ADMIT)
             made = None
         note = f"{shown}{'true' if made is not None else 'false'}}}"
         self.notes.annotations[f"mutation.webhook.admission.k8s.io/{key}"] = note
+        return made
+
+    async def _changed(self, called: Called) -> Wire | None:
+        answer = await self._answer(called, mutating=True)
+        return _patched(called.hook, called.asked.change.new, answer.patch)
+
+    async def _counted(self, called: Called, work: Awaitable[_T], kind: str) -> _T:
+        """Await a call of a webhook, and count how it ends."""
+        began, hook = time.monotonic(), called.hook
+        about = hook.name, kind, called.asked.target.operation
+        try:
+            made = await work
+        except _CallError as err:
+            wrong = "" if hook.ignores_failure else CALL_FAILED
+            self.metrics.called(about, began, err.code, wrong)
+            raise
+        except DeniedError as err:
+            self.metrics.called(about, began, err.code, NO_ERROR)
+            raise
+        except StatusError:
+            self.metrics.called(about, began, 0, OUR_ERROR)
+            raise
+        self.metrics.called(about, began, 200)
         return made
 
     async def validated(self, asked: Asked, hooks: Sequence[Hook]) -> None:
@@ -107,16 +151,17 @@ class Asking:
 
     async def _validate(self, called: Called, at: int) -> None:
         try:
-            await self._answer(called, mutating=False)
+            await self._counted(called, self._answer(called, mutating=False), _VALIDATING)
         except _CallError as err:
             key = f"failed-open.validating.webhook.admission.k8s.io/round_0_index_{at}"
-            self._failed(called.hook, err, key)
+            self._failed(called.hook, err, key, _VALIDATING)
 
-    def _failed(self, hook: Hook, err: _CallError, key: str) -> None:
+    def _failed(self, hook: Hook, err: _CallError, key: str, kind: str) -> None:
         """Refuse what a webhook was not asked about, unless it ignores that."""
         if not hook.ignores_failure:
             raise errors.internal(str(err)) from err
         logger.warning("%s: ignored, as its failurePolicy says", err)
+        self.metrics.failed_open(hook.name, kind)
         self.notes.annotations[key] = hook.name
 
     async def _answer(self, called: Called, *, mutating: bool) -> Answer:
@@ -140,15 +185,16 @@ class Asking:
             version = version_of(hook.versions)
             body = question(uid, version, called.asked, called.target)
         except AnswerError as err:
-            raise _CallError(f"{failed}: could not create admission objects: {err}") from err
+            raise _CallError(f"{failed}: could not create admission objects: {err}", 400) from err
         try:
             text = await post(self.state, hook.address, body, hook.seconds)
         except RemoteError as err:
-            raise _CallError(f"{failed}: failed to call webhook: {err}") from err
+            raise _CallError(f"{failed}: failed to call webhook: {err}", err.code) from err
         try:
             return read_answer(text, uid, version, mutating=mutating)
         except AnswerError as err:
-            raise _CallError(f"{failed}: received invalid webhook response: {err}") from err
+            why = f"{failed}: received invalid webhook response: {err}"
+            raise _CallError(why, _UNAVAILABLE) from err
 
 
 def _patched(hook: Hook, wire: Any, patch: Any) -> Wire | None:
@@ -173,7 +219,7 @@ def denied(name: str, status: Any) -> StatusError:
     code, reason, why = (status.get(key) for key in ("code", "reason", "message"))
     code = code if isinstance(code, int) and 400 <= code < 600 else 400
     said = f": {why or reason}" if why or reason else " without explanation"
-    made = StatusError(code, "", f'admission webhook "{name}" denied the request{said}')
+    made = DeniedError(code, "", f'admission webhook "{name}" denied the request{said}')
     given = {key: status[key] for key in ("reason", "details") if status.get(key)}
     with suppress(UnreadableError):  # what is no reason, or no details, is left out
         made.status = made.status.read(dict(drop_nulls(made.status.wire() | given)))

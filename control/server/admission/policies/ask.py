@@ -11,10 +11,11 @@ import orjson
 
 from control.api.meta import StatusCause
 from control.api.policies.compiled import policy_from
-from control.api.policies.decide import Outcome, decide
+from control.api.policies.decide import Denial, Outcome, decide
 from control.server.admission.asked import Asked
 from control.server.admission.inputs import Authorizer, Inputs, compute, inputs_of
 from control.server.admission.match import matched, selected
+from control.server.admission.measured import PolicyMetrics, error_type
 from control.server.admission.policies.config import Binding, Match, PolicyConfig
 from control.server.admission.policies.params import ParamsError, params_of
 from control.server.admission.rules import Target
@@ -68,6 +69,7 @@ class Holding:
     state: ServerState
     request: ApiRequest
     authorizer: Authorizer
+    metrics: PolicyMetrics
     asked: Asked
 
     async def hold(self, policies: Sequence[Bound]) -> None:
@@ -124,7 +126,11 @@ class Holding:
         failures: list[dict[str, Any]],
     ) -> Iterator[_Refusal]:
         """Yield what refuses; warn, and note for the audit log, as the binding says."""
+        for denial in outcome.ignored:
+            self._count(policy, binding, denial, "allow")
         for denial in outcome.denials:
+            for action in binding.actions:
+                self._count(policy, binding, denial, action.lower())
             if "Deny" in binding.actions:
                 yield _Refusal(_denied(policy, binding, denial.message), denial.reason)
             if "Warn" in binding.actions:
@@ -141,8 +147,13 @@ class Holding:
                         "validationActions": list(binding.actions),
                     }
                 )
-        for why in outcome.failures:
-            yield _Refusal(_denied(policy, binding, why), "Invalid")
+        for failure in outcome.failures:
+            self._count(policy, binding, failure, "deny")
+            yield _Refusal(_denied(policy, binding, failure.message), "Invalid")
+
+    def _count(self, policy: PolicyConfig, binding: Binding, said: Denial, action: str) -> None:
+        names = policy.name, binding.name, error_type(said.message)
+        self.metrics.checked(said.seconds, *names, action)
 
     def _refused(self, refusal: _Refusal) -> StatusError:
         """Return the refusal of a write, with the reason that the policy gives."""

@@ -3,6 +3,7 @@
 Source: pkg/admission/plugin/policy/mutating of k8s.io/apiserver.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from control.api.policies.compiled import JSON_PATCH, mutating_from
 from control.api.policies.decide import matches, mutation
 from control.server.admission.asked import Asked
 from control.server.admission.inputs import Authorizer, Inputs, compute, inputs_of
+from control.server.admission.measured import NO_ERROR, PolicyMetrics, error_type
 from control.server.admission.policies.ask import Bound, target_of
 from control.server.admission.policies.config import Binding, PolicyConfig
 from control.server.admission.policies.params import ParamsError, params_of
@@ -55,6 +57,7 @@ class Changing:
     state: ServerState
     request: ApiRequest
     authorizer: Authorizer
+    metrics: PolicyMetrics
     policies: Sequence[Bound]
     wrong: list[str] = field(default_factory=list)
     seen: list[tuple[_Invocation, Wire | None]] = field(default_factory=list)
@@ -93,21 +96,28 @@ class Changing:
                     yield _Invocation(policy, binding, target, each)
 
     async def _invoke(self, invocation: _Invocation, asked: Asked) -> Asked:
-        policy = invocation.policy
+        policy, began = invocation.policy, time.perf_counter()
         count = len(mutating_from(policy.source).mutations)
         try:
             for number in range(count):
                 if asked.change.new is None:
                     return asked
+                began = time.perf_counter()
                 shown = await self._shown(invocation, asked)
                 if not number and not await self._holds(invocation, shown):
                     return asked
                 made = await self._mutated(invocation, shown, number)
                 back = await converted(self.state, shown.with_new(made), asked.resource)
                 asked = asked.with_new(back.change.new)
+                self._count(invocation, began, NO_ERROR)
         except EvaluationError as err:
+            self._count(invocation, began, error_type(str(err)))
             self._failed(policy, invocation.binding, str(err))
         return asked
+
+    def _count(self, invocation: _Invocation, began: float, wrong: str) -> None:
+        names = invocation.policy.name, invocation.binding.name
+        self.metrics.checked(time.perf_counter() - began, *names, wrong)
 
     async def _shown(self, invocation: _Invocation, asked: Asked) -> Asked:
         return await converted(self.state, asked, asked.kind_at(invocation.target))

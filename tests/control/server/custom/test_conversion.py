@@ -277,3 +277,25 @@ async def test_admission_asks_in_the_version_of_its_rule(api: Api, hooks: Webhoo
     await api.make(VALIDATING, hooks.configuration("a", hooks.hook("/deny", rules=[rule])))
     assert (await api("POST", V1, host("v1"))).code == 400
     assert hooks.asked["/deny"][0]["object"]["spec"] == {"host": "h", "port": 80}
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [
+        ({}, ""),
+        ({"convertedObjects": []}, "conversion_webhook_partial_response_failure"),
+        ({"uid": "another"}, "conversion_webhook_malformed_response_failure"),
+        ({"convertedObjects": [{}]}, "conversion_webhook_invalid_converted_object_failure"),
+    ],
+)
+async def test_conversions_are_counted(api: Api, hooks: Webhooks, more: Wire, wrong: str):
+    hooks.answers["/convert"] = answering(**more)
+    await api.make(V1, host("v1"))
+    assert (await api("GET", f"{V2}/a")).code == (500 if wrong else 200)
+    result = f'{{result="{"failure" if wrong else "success"}",failure_type="{wrong}"}}'
+    shown = api.state.metrics.text()
+    assert f"\napiserver_conversion_webhook_request_total{result} 1\n" in shown
+    assert f"\napiserver_conversion_webhook_duration_seconds_count{result} 1\n" in shown
+    of = f'crd_name="{NAME}",from_version="v1",to_version="v2"'
+    of += f',succeeded="{"false" if wrong else "true"}"'
+    assert f"\napiserver_crd_conversion_webhook_duration_seconds_count{{{of}}} 1\n" in shown
