@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.control.server.admission import test_mutating_policies as changing
-from tests.control.server.admission.test_policies import BINDINGS, binding, policy
-from tests.support.control.policies import POLICIES
+from tests.support.control.policies import BINDINGS, CONFIG_MAPS, POLICIES, binding, policy
 from tests.support.control.requests import CORE, Api, config_map
 from tests.support.control.webhook import (
+    ADMISSION,
     MUTATING,
     VALIDATING,
     Webhooks,
@@ -140,7 +139,17 @@ async def test_checks_of_validating_policies(
     ],
 )
 async def test_checks_of_mutating_policies(api: Api, mutation: str, wrong: str):
-    await changing.bound(api, changing.policy(changing.applying(mutation)))
+    spec = {
+        "matchConstraints": {"resourceRules": [CONFIG_MAPS]},
+        "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": mutation}}
+        ],
+        "reinvocationPolicy": "Never",
+    }
+    made = {"metadata": {"name": "p"}, "spec": spec}
+    await api.make(f"{ADMISSION}/mutatingadmissionpolicies", made)
+    bound = {"metadata": {"name": "b-p"}, "spec": {"policyName": "p"}}
+    await api.make(f"{ADMISSION}/mutatingadmissionpolicybindings", bound)
     await api("POST", MAPS, config_map(a="1"))
     labels = {"policy": "p", "policy_binding": "b-p", "error_type": wrong}
     root = "apiserver_mutating_admission_policy_check"
