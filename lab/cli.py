@@ -84,6 +84,9 @@ def main() -> None:
     show_default=True,
     help="Number of API servers; several share an etcd with a member beside each.",
 )
+@click.option(
+    "--event-ttl", default="", metavar="TIME", help="How long Events are kept.  [default: 1h0m0s]"
+)
 @click.option("--pod-cidr", help=f"Range of the Pods' addresses.  [default: {POD_CIDRS[0]}]")
 @click.option("--service-cidr", help=f"Range of the ClusterIPs.  [default: {SERVICE_CIDRS[0]}]")
 @click.option(

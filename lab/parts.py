@@ -98,6 +98,7 @@ def _apiserver(spec: LabSpec, machine: Machine) -> Component:
             "--requestheader-allowed-names=front-proxy-client",
             f"--service-cidr={','.join(spec.service_cidrs)}",
             f"--advertise-address={machine.ips[0]}",
+            *((f"--event-ttl={spec.event_ttl}",) if spec.event_ttl else ()),
         ),
     )
 

@@ -3,8 +3,12 @@
 import ipaddress
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import PurePosixPath
 
+from control.api.times import duration
+
+_SHORTEST = timedelta(seconds=1)
 # A lab's name becomes part of host names and paths: a DNS label (RFC 1123), kept short.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 MAX_NODES = 100
@@ -93,6 +97,7 @@ class LabSpec:
     hollow: int = 0  # nodes whose containers are only said to run
     control_planes: int = 1  # one of CONTROL_COUNTS
     stopped_controls: tuple[str, ...] = ()  # by lab node stop
+    event_ttl: str = ""  # the API servers' --event-ttl; empty for their own
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -179,8 +184,10 @@ def make_spec(
     runtime: str = BUILTIN,
     hollow: int = 0,
     control_planes: int = 1,
+    event_ttl: str = "",
 ) -> LabSpec:
     """Return the specification for ``lab up``'s options; raises LabSpecError."""
+    check_life(event_ttl)
     check_name(name)
     check_controls(control_planes, store)
     _check_counts(nodes, hollow)
@@ -201,7 +208,16 @@ def make_spec(
         runtime=runtime,
         hollow=hollow,
         control_planes=control_planes,
+        event_ttl=event_ttl,
     )
+
+
+def check_life(text: str) -> None:
+    """Refuse what is no time that Events may live; raises LabSpecError."""
+    life = duration(text) if text else _SHORTEST
+    if life is None or life < _SHORTEST:
+        why = "want a time of a second or more, such as 30m or 1h0m0s"
+        raise LabSpecError(f"--event-ttl {text}: {why}")
 
 
 def _check_counts(nodes: int, hollow: int) -> None:

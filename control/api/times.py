@@ -1,6 +1,10 @@
 """Times as the API writes them: RFC 3339 in UTC. Pure."""
 
-from datetime import UTC, date, datetime
+import re
+from datetime import UTC, date, datetime, timedelta
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(h|ms|m|s)", re.ASCII)
 
 
 def rfc3339(seconds: float) -> str:
@@ -40,6 +44,13 @@ def nanoseconds_of(text: str) -> int:
         raise ValueError(f"{text!r} has no time zone")
     fraction = int(rest[:digits][:9].ljust(9, "0")) if point else 0
     return int(moment.timestamp()) * 1_000_000_000 + fraction
+
+
+def duration(text: str) -> timedelta | None:
+    """Read a Go duration of hours to milliseconds such as ``1h30m``; None for any other text."""
+    if not re.fullmatch(f"(?:{_DURATION.pattern}){{1,4}}", text):
+        return None
+    return timedelta(seconds=sum(float(it) * _UNITS[unit] for it, unit in _DURATION.findall(text)))
 
 
 def is_date(text: object) -> bool:

@@ -67,6 +67,7 @@ def install() -> None:
 @click.option(
     "--apiserver-cert-extra-sans", default="", metavar="NAME[,IP]", help="Further names of the API."
 )
+@click.option("--event-ttl", default="", help="How long Events are kept. Default: 1h0m0s.")
 @click.option(
     "--dns-upstream", multiple=True, help="Whom the DNS asks for other names; repeatable."
 )
@@ -123,6 +124,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
         ("dns", "upstreams"): list(flags["dns_upstream"]),
         ("api", "endpoint"): flags["control_plane_endpoint"],
         ("api", "port"): flags["apiserver_bind_port"],
+        ("api", "eventTTL"): flags["event_ttl"],
         ("api", "certSANs"): filter_empty(flags["apiserver_cert_extra_sans"]),
     }
     made: dict[str, Any] = {}

@@ -6,6 +6,7 @@ The fields that a lab has too have the names of the lab's file (docs/lab-file.md
 import ipaddress
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from control.api.times import duration
 from control.dns.names import parse
 from control.dns.upstream.routes import read_routes
 from control.install.layout import InstallError
@@ -66,6 +68,13 @@ def _endpoint(text: str) -> str:
         raise ValueError(f"{text}: want a port from 1 to 65535")
     bare = _host(host.removeprefix("[").removesuffix("]"))
     return f"{_bracketed(bare)}:{port}" if port else _bracketed(bare)
+
+
+def _life(text: str) -> str:
+    made = duration(text)
+    if made is None or made < timedelta(seconds=1):
+        raise ValueError(f"{text!r} is no time of a second or more, such as 30m or 1h0m0s")
+    return text
 
 
 Name = Annotated[str, AfterValidator(_name)]
@@ -133,6 +142,7 @@ class ApiSettings(_Part):
     port: Annotated[int, Field(ge=1, le=65535)] = 6443
     endpoint: Annotated[str, AfterValidator(_endpoint)] = ""  # default: the node's address
     certSANs: tuple[Host, ...] = ()  # noqa: N815
+    eventTTL: Annotated[str, AfterValidator(_life)] = "1h0m0s"  # noqa: N815
 
 
 class ClusterSettings(_Part):

@@ -139,6 +139,7 @@ def _apiserver(layout: Layout, settings: ControlPlaneSettings) -> Service:
         "--authorization-mode=Node,RBAC",
         "--enable-bootstrap-token-auth",
         f"--service-cidr={settings.services}",
+        f"--event-ttl={settings.api.eventTTL}",
         f"--advertise-address={settings.node.ips[0]}",
     )
     own = ("StateDirectory=podwire/apiserver", "StateDirectoryMode=0700", "LimitNOFILE=65536")

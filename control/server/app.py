@@ -33,7 +33,7 @@ from control.server.http.web_request import request_factory
 from control.server.scrape import scrape
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache
-from control.server.upkeep import upkeep
+from control.server.upkeep import forget_events, upkeep
 from control.server.verbs.allocation.repair import keep_addresses, repair_addresses
 from control.server.wire.body import BODY_LIMIT
 from control.store.base import Store
@@ -83,8 +83,8 @@ async def serve(
         for bound in sockets:
             door.open(bound)
         stack.push_async_callback(leave, state)  # first of all, so that nobody new comes here
-        works = upkeep(state), keep(state), keep_addresses(state), scrape(state)
-        more = definitions.follow(state), aggregate(state), legacy.run(), tell(state)
+        works = upkeep(state), keep(state), keep_addresses(state), scrape(state), tell(state)
+        more = definitions.follow(state), aggregate(state), legacy.run(), forget_events(state)
         for work in (*works, *more):
             stack.push_async_callback(_cancelled, asyncio.create_task(work))
         yield state

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import click
 
+from control.api.times import duration
 from control.server.access.audit import (
     AuditFile,
     AuditLog,
@@ -50,6 +52,7 @@ _UNUSABLE = (
     *(StoreUrlError, StoreConfigError),
     *(TokenFileError, TokenKeyError, AuditPolicyError, CertificateError),
 )
+_SHORTEST = timedelta(seconds=1)
 # Open files; half of them are for clients that have shown no credentials.
 _DESCRIPTORS = 8192
 
@@ -90,6 +93,13 @@ def _ports(_: click.Context, __: click.Parameter, value: str) -> range:
     if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
         raise click.BadParameter(f"{value!r} is not FIRST-LAST within 1-65535")
     return range(int(first), int(last) + 1)
+
+
+def _life(_: click.Context, __: click.Parameter, value: str) -> timedelta:
+    made = duration(value)
+    if made is None or made < _SHORTEST:
+        raise click.BadParameter(f"{value!r} is no time of a second or more, such as 30m or 1h0m0s")
+    return made
 
 
 def _modes(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
@@ -172,6 +182,13 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
 @click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
+@click.option(
+    "--event-ttl",
+    default="1h0m0s",
+    callback=_life,
+    show_default=True,
+    help="how long Events are kept, such as 30m or 24h",
+)
 @click.option("--audit-policy-file", type=_FILE, help="which requests the audit log has")
 @click.option("--audit-log-path", default="", help="the audit log; - is standard output")
 @click.option("--audit-log-maxsize", type=click.IntRange(0), default=0, help="MiB of one file")
@@ -245,6 +262,7 @@ class Flags:
     requestheader_allowed_names: str
     service_cidr: tuple[Network, ...]
     node_port_range: range
+    event_ttl: timedelta
     advertise_address: str
     authorization_mode: tuple[str, ...]
 
@@ -253,6 +271,7 @@ class Flags:
         return ApiServerConfig(
             service_cidrs=self.service_cidr,
             node_ports=self.node_port_range,
+            event_life=self.event_ttl,
             advertise_address=self.advertise_address,
             port=port,
             kubelet_client=_pair(self.kubelet_client_cert, self.kubelet_client_key),
@@ -350,7 +369,7 @@ def raise_descriptors() -> int:
 
 async def _opened(flags: Flags) -> Store:
     """Open the store; raises StoreUrlError, StoreConfigError, StoreError."""
-    store = await open_when_ready(flags.store, flags.quota_backend_bytes)
+    store = await open_when_ready(flags.store, flags.quota_backend_bytes, flags.event_ttl)
     try:
         await upgrade(store)
     except (StoreFullError, StoreUnavailableError) as err:

@@ -2,12 +2,12 @@
 
 Upstream compacts etcd every five minutes, up to its revision of five minutes before, and keeps
 Events for an hour (kube-apiserver's --etcd-compaction-interval and --event-ttl). etcd removes these
-by itself.
+by itself; else a server does, within a quarter more of their time, or within five minutes.
 """
 
 import asyncio
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from control.api.kinds import EVENT
 from control.api.times import parse_time
@@ -23,29 +23,38 @@ from control.store.base import StoreError
 logger = logging.getLogger(__name__)
 
 INTERVAL = 300.0
-EVENT_LIFE = timedelta(hours=1)
+_OFTEN = 1.0  # seconds: the least time between two looks at Events
 
 
 async def upkeep(state: ServerState, interval: float = INTERVAL) -> None:
-    """Compact and expire every ``interval`` seconds, for ever."""
+    """Compact and repair every ``interval`` seconds, for ever."""
     before = state.store.revision
     while True:
         await asyncio.sleep(interval)
         now = state.store.revision
         try:
             await state.store.compact(before)
-            if not state.store.removes_events:
-                await expire_events(state)
             await repair_addresses(state)
         except (StoreError, StatusError) as err:
             logger.warning("upkeep: %s; trying again in %.0f s", err, interval)
         before = now
 
 
+async def forget_events(state: ServerState, interval: float = INTERVAL) -> None:
+    """Remove old Events for ever, unless the store does."""
+    pause = max(_OFTEN, state.config.event_life.total_seconds() / 4)
+    while not state.store.removes_events:
+        await asyncio.sleep(min(interval, pause))
+        try:
+            await expire_events(state)
+        except (StoreError, StatusError) as err:
+            logger.warning("old Events: %s", err)
+
+
 async def expire_events(state: ServerState) -> None:
-    """Remove the Events that are older than an hour; raises StatusError."""
+    """Remove the Events that are older than they may become; raises StatusError."""
     await state.cache.fresh()
-    oldest = state.now() - EVENT_LIFE
+    oldest = state.now() - state.config.event_life
     old: list[Item] = []
     async for group in strides(list(state.cache.of(EVENT).items())):
         old += [item for item in group if _is_older(item, oldest)]

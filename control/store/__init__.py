@@ -7,7 +7,9 @@ durable one, ``etcd/`` the one that several API servers share.
 
 import asyncio
 import logging
+import math
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from control.store.base import Store, StoreConfigError, StoreUnavailableError, StoreUrlError
@@ -24,18 +26,20 @@ __all__ = [
 logger = logging.getLogger(__name__)
 _ETCD_SECONDS, _ETCD_PAUSE = 60.0, 0.2  # how long an etcd is waited for, and between two tries
 
+_EVENT_LIFE = timedelta(hours=1)  # kube-apiserver's --event-ttl
 _SYNCHRONOUS = {"": "FULL", "sync=full": "FULL", "sync=normal": "NORMAL"}
 
 
-async def open_store(url: str, quota: int = 0) -> Store:
+async def open_store(url: str, quota: int = 0, event_life: timedelta = _EVENT_LIFE) -> Store:
     """Open the store at ``sqlite:PATH[?sync=full|normal]``, or at ``etcd:URL[,URL...]``.
 
-    ``quota`` is in bytes as etcd's --quota-backend-bytes: 0 is 2 GiB, negative is none.
+    ``quota`` is in bytes as etcd's --quota-backend-bytes: 0 is 2 GiB, negative is none. An etcd
+    removes Events after ``event_life``.
     Raises StoreUrlError and StoreUnavailableError.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "etcd":
-        return await _open_etcd(rest)
+        return await _open_etcd(rest, event_life)
     synchronous = _SYNCHRONOUS[_checked(url)]
     # Here: the protocol alone needs no SQLite.
     from control.store.sqlite.log import QUOTA
@@ -65,7 +69,7 @@ def _checked(url: str) -> str:
     return options
 
 
-async def open_when_ready(url: str, quota: int = 0) -> Store:
+async def open_when_ready(url: str, quota: int = 0, event_life: timedelta = _EVENT_LIFE) -> Store:
     """Open a store as ``open_store`` does, but wait a minute for an etcd that starts, as upstream.
 
     Raises StoreUrlError and StoreUnavailableError.
@@ -73,7 +77,7 @@ async def open_when_ready(url: str, quota: int = 0) -> Store:
     deadline = time.monotonic() + (_ETCD_SECONDS if url.startswith("etcd:") else 0)
     while True:
         try:
-            return await open_store(url, quota)
+            return await open_store(url, quota, event_life)
         except StoreUnavailableError as err:
             if time.monotonic() > deadline:
                 raise
@@ -92,8 +96,8 @@ def encrypted(store: Store, config: Path) -> Store:
     return EncryptedStore(store, load(config))
 
 
-async def _open_etcd(rest: str) -> Store:
+async def _open_etcd(rest: str, event_life: timedelta) -> Store:
     from control.store.etcd.connection import members  # gRPC takes 5 MB and 50 ms
     from control.store.etcd.store import EtcdStore
 
-    return await EtcdStore.open(members(rest))
+    return await EtcdStore.open(members(rest), math.ceil(event_life.total_seconds()))

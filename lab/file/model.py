@@ -78,6 +78,10 @@ class ControlPlane(_Model):
     store: Annotated[
         Literal["sqlite", "etcd"], Field(description="Several machines share an etcd.")
     ] = "sqlite"
+    event_ttl: Annotated[
+        Text | None,
+        Field(alias="eventTTL", description="How long Events are kept, such as 30m; an hour."),
+    ] = None
 
 
 class Proxy(_Model):

@@ -21,6 +21,7 @@ from lab.spec import (
     LabSpecError,
     NodeSpec,
     check_controls,
+    check_life,
     check_name,
     make_spec,
 )
@@ -33,6 +34,7 @@ _FIELDS = {
     "--name": "name",
     "--hollow": "hollow",
     "--control-planes": "machines",
+    "--event-ttl": "eventTTL",
     "--store etcd": "store: etcd",
 }
 
@@ -51,6 +53,8 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
     control = file.control_plane
     with _at(text, ("controlPlane",)):
         check_controls(control.machines, control.store)
+    with _at(text, ("controlPlane", "eventTTL")):
+        check_life(control.event_ttl or "")
     with _at(text, ("network",)):
         spec = make_spec(
             title,
@@ -66,6 +70,7 @@ def plan(text: Text, name: str | None = None) -> LabSpec:
             hollow=file.hollow,
             store=control.store,
             control_planes=control.machines,
+            event_ttl=control.event_ttl or "",
         )
     return dataclasses.replace(spec, nodes=nodes, counters=file.proxy.counters)
 
@@ -161,7 +166,11 @@ def describe(spec: LabSpec, recorded: LabFile | None, publish: Sequence[str] = (
             "nodes": [_entry(node) for node in spec.nodes],
             "runtime": spec.runtime,
             "hollow": spec.hollow,
-            "controlPlane": {"machines": spec.control_planes, "store": spec.store},
+            "controlPlane": {
+                "machines": spec.control_planes,
+                "store": spec.store,
+                "eventTTL": spec.event_ttl or None,
+            },
             "network": _network(spec),
             "proxy": _wire(Proxy.model_validate({"mode": spec.proxy, "counters": spec.counters})),
             "dns": {"upstreams": spec.dns_upstreams, "stubDomains": spec.stub_domains},

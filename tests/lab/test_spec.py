@@ -46,6 +46,7 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
         ({"service_cidr": "fd01::/112"}, "same address families"),
         ({"ip_family": "ipv6", "pod_cidr": "10.1.0.0/16"}, "--pod-cidr 10.1.0.0/16: a lab of"),
         ({"ip_family": "ipv6", "dual_stack": True}, "choose one of them"),
+        ({"event_ttl": "soon"}, "--event-ttl soon: want a time of a second or more"),
         ({"control_planes": 2, "store": "etcd"}, "a lab has 1, 3, 5, so that etcd has a majority"),
         ({"control_planes": 3}, "API servers share an etcd, and no sqlite: add --store etcd"),
     ],
@@ -53,6 +54,17 @@ def test_an_ipv6_range_makes_it_dual_stack_in_every_part():
 def test_an_invalid_option_is_named(options, names):
     with pytest.raises(LabSpecError, match=names.replace(".", r"\.")):
         make_spec(**{"name": "lab", **options})
+
+
+def test_event_ttl_reaches_each_api_server():
+    spec = make_spec("lab", store="etcd", control_planes=3, event_ttl="10m")
+    for machine in control_machines(spec):
+        (server,) = (c.argv for c in machine.components if c.name == "apiserver")
+        assert "--event-ttl=10m" in server
+    (usual,) = (
+        c.argv for c in control_machines(make_spec("lab"))[0].components if c.name == "apiserver"
+    )
+    assert not [word for word in usual if word.startswith("--event-ttl")]
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])

@@ -3,7 +3,7 @@
 from asyncio import Lock
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -56,6 +56,7 @@ class ApiServerConfig:
     authorization_modes: tuple[str, ...] = ("AlwaysAllow",)
     mounts_tokens: bool = False  # True if the server issues tokens of ServiceAccounts
     most_requests: int = MOST_REQUESTS  # that are answered at a time, but for watches and streams
+    event_life: timedelta = timedelta(hours=1)
     bootstrap_tokens: bool = False  # True if new nodes may log in with tokens in Secrets
 
 

@@ -164,6 +164,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_last_run(
     names = (
         *("node_ip", "node_name", "pod_cidr", "service_cidr", "service_dns_domain", "overlay"),
         *("control_plane_endpoint", "apiserver_bind_port", "apiserver_cert_extra_sans"),
+        "event_ttl",
     )
     flags = dict.fromkeys(names, "") | {"config": given, "dns_upstream": (), "proxy_mode": None}
     made = cli._settings(flags | {"service_dns_domain": "c.d"})

@@ -93,6 +93,7 @@ def test_a_restart_refuses_no_connection(control: dict[str, list[str]]):
     assert "ListenStream=0.0.0.0:6443" in control["podwire-apiserver.socket"]
     assert "Requires=podwire-apiserver.socket" in control["podwire-apiserver.service"]
     assert "--listen-fd=3" in " ".join(control["podwire-apiserver.service"])
+    assert "--event-ttl=1h0m0s" in " ".join(control["podwire-apiserver.service"])
     dns = control["podwire-dns.socket"]
     assert [line for line in dns if line.startswith("Listen")] == [
         "ListenDatagram=192.0.2.1:53",

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from control.pki import Identity, create_authority, issue
 from control.server.access.authn import Authenticator, TokenFileError, load_tokens
 from control.server.cli import main
+from tests.support.control.etcd import shared_etcd
 from tests.support.control.requests import CORE, config_map
 from tests.support.control.secured import Secured
 from tests.support.control.server_process import Process
@@ -42,6 +43,36 @@ async def test_sigterm_ends_the_server_at_once_with_code_0(process: Process):
     assert code == 0
     assert "Traceback" not in log
     assert re.search(r"INFO control.server.cli stopped", log)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "etcd"])
+async def test_events_live_as_long_as_event_ttl_says(process: Process, kind: str):
+    if kind == "etcd":
+        process.store = f"etcd:{shared_etcd().url}?prefix={process.folder}"
+    await process.start("--event-ttl=2s")
+    about = {"kind": "Pod", "namespace": "default", "name": "p"}
+    event = {"metadata": {"name": "e"}, "reason": "X", "involvedObject": about}
+    async with process.session() as session:
+        for path, made in ((f"{CORE}/events", event), (MAPS, config_map("a"))):
+            async with session.post(path, json=made) as answer:
+                assert answer.status == 201
+        async with asyncio.timeout(60):
+            while True:
+                async with session.get(f"{CORE}/events/e") as answer:
+                    if answer.status == 404:
+                        break
+                await asyncio.sleep(0.1)
+        async with session.get(f"{MAPS}/a") as answer:
+            assert answer.status == 200, "nothing else has an end"
+
+
+@pytest.mark.parametrize("life", ["", "0", "1", "500ms", "-1h", "1d", "1h 30m", "9999999999h"])
+def test_a_wrong_event_ttl_is_refused(tmp_path: Path, life: str):
+    for name in ("crt", "key"):
+        (tmp_path / name).touch()
+    given = [f"--tls-cert={tmp_path}/crt", f"--tls-key={tmp_path}/key", f"--event-ttl={life}"]
+    done = CliRunner().invoke(main, given)
+    assert (done.exit_code, "is no time of a second or more" in done.output) == (2, True)
 
 
 async def test_nothing_is_lost_by_kill_9_and_watches_resume(process: Process):

@@ -1,6 +1,7 @@
 """Background work: compaction, expiry of Events, and the watch cache."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -47,6 +48,19 @@ async def test_events_expire_an_hour_after_their_last_update(api: Api):
     await expire_events(later)
     left = (await api("GET", f"{CORE}/events"))["items"]
     assert left == []
+
+
+async def test_events_live_as_long_as_the_server_is_told(api: Api):
+    await api.make(f"{CORE}/events", event("old", timedelta(minutes=50)))
+    for life, left in ((timedelta(minutes=30), 1), (timedelta(minutes=10), 0)):
+        later = ServerState(
+            replace(api.state.config, event_life=life),
+            api.state.store,
+            api.state.cache,
+            lambda: datetime.now(UTC) + timedelta(minutes=20),
+        )
+        await expire_events(later)
+        assert len((await api("GET", f"{CORE}/events"))["items"]) == left
 
 
 async def test_history_is_compacted_one_interval_late(api: Api):

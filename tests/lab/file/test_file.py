@@ -94,6 +94,10 @@ def test_a_name_keeps_its_number_whatever_stands_before_it():
             "version: 1\nproxy:\n  mode: ipvs",
             "lab.yaml:3: proxy.mode 'ipvs': Input should be 'iptables', 'nftables' or 'ebpf'",
         ),
+        (
+            "version: 1\ncontrolPlane:\n  eventTTL: soon",
+            "lab.yaml:3: controlPlane.eventTTL: eventTTL soon: want a time of a second or more",
+        ),
         ("version: 1\nnodes: []", "lab.yaml:2: nodes: Tuple should have at least 1 item"),
         ("version: 1\nnodes: [{count: 101}]", "lab.yaml:2: nodes[0].count '101': "),
         ("version: 1\nnodes: [{count: 99}, {count: 2}]", "lab.yaml:2: nodes: 101 nodes: "),
@@ -166,7 +170,12 @@ def test_every_setting_of_a_lab_is_in_its_file():
     spec = make_spec("a")
     for field in set(LabSpec.__dataclass_fields__) - unwritten - {"nodes", "name"}:
         words = {"proxy": "ebpf", "overlay": "vxlan", "counters": "packets", "store": "etcd"}
-        more = words | {"runtime": "containerd", "hollow": 7, "control_planes": 3}
+        more = words | {
+            "runtime": "containerd",
+            "hollow": 7,
+            "control_planes": 3,
+            "event_ttl": "5m",
+        }
         odd = more.get(field, ("fd01::/64",))
         changed = replace(spec, **{field: odd})
         assert describe(changed, None) != describe(spec, None), field
