@@ -196,10 +196,7 @@ def make_spec(
     family = "dual" if dual_stack else ip_family
     pods = _ranges("--pod-cidr", pod_cidr, POD_CIDRS, family)
     services = _ranges("--service-cidr", service_cidr, SERVICE_CIDRS, family)
-    if len(pods) != len(services):
-        raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
-    _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
-    _require_dns(services)
+    _check_ranges(pods, services)
     require_room(nodes + hollow, pods)
     return LabSpec(
         *(name, numbered(nodes), proxy, overlay, store, pods, services),
@@ -210,6 +207,13 @@ def make_spec(
         control_planes=control_planes,
         event_ttl=event_ttl,
     )
+
+
+def _check_ranges(pods: tuple[str, ...], services: tuple[str, ...]) -> None:
+    if len(pods) != len(services):
+        raise LabSpecError("--pod-cidr and --service-cidr need the same address families")
+    _refuse_overlap({"--pod-cidr": pods, "--service-cidr": services})
+    _require_dns(services)
 
 
 def check_life(text: str) -> None:
