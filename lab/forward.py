@@ -21,10 +21,10 @@ import setproctitle
 
 from control.api import kinds
 from control.api.service import Service, ServicePort
+from control.balancer.streams import PIECE, connected, relay, reset
 from control.client import Client, Informer
 from control.linux import syscalls
 from lab.goals import REQUEST, Goal, Published
-from lab.relay import PIECE, connected, relay, reset
 from lab.spec import CONTROL_NAMES
 
 _MOST_TALKS = 1024  # of UDP clients; the oldest goes

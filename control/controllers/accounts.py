@@ -30,6 +30,7 @@ _RETRY = 1.0
 _OWN = ("tokens-controller",)
 # The account of each component, if upstream calls it by another name.
 _ACCOUNTS = {
+    "beside-apiserver-endpoints-controller": "endpointslice-controller",  # podwire's own
     "certificatesigningrequest-approving-controller": "certificate-controller",
     "certificatesigningrequest-cleaner-controller": "certificate-controller",
     "certificatesigningrequest-signing-controller": "certificate-controller",

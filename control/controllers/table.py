@@ -19,6 +19,7 @@ from control.controllers.disruption.controller import DisruptionController
 from control.controllers.disruption.stale import StaleDisruptionController
 from control.controllers.endpoints.legacy import EndpointsController
 from control.controllers.endpoints.mirror import MirroringController
+from control.controllers.endpoints.planes import BesideServersController
 from control.controllers.endpoints.slices import EndpointSliceController
 from control.controllers.garbage.collector import GarbageCollector
 from control.controllers.garbage.namespaces import NamespaceController
@@ -73,6 +74,7 @@ def controllers(settings: ControllerSettings) -> tuple[Controller, ...]:
         EndpointSliceController(settings.endpoints_per_slice),
         EndpointsController(),
         MirroringController(settings.endpoints_per_slice),
+        BesideServersController(),
         *_allocators(settings),
         NodeLifecycleController(settings.grace),
         TaintEvictionController(),

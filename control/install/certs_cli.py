@@ -1,13 +1,16 @@
-"""The commands ``podwire certs check-expiration`` and ``renew``."""
+"""The commands ``podwire certs check-expiration``, ``renew`` and ``upload``."""
 
+import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
-from control.install import credentials, renewal
+from control.client import Client
+from control.install import cluster, control_plane, credentials, renewal, sharing
 from control.install.layout import InstallError, Layout, this_program
 from control.install.options import HELP, output_option, progress_of, reported, require_root, table
+from control.install.sharing import check_key, create_key
 
 _LAYOUT = Layout()
 _HEAD = ("CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "RENEWED BY")
@@ -60,3 +63,33 @@ def renew(every: bool, output: str) -> None:
         }
         return click.echo(json.dumps(shown, indent=2))
     return click.echo(f"renewed: {', '.join(changed) or 'nothing, for nothing ends soon'}")
+
+
+@certs.command("upload", context_settings=HELP)
+@click.option("--certificate-key", "key", default="", metavar="HEX", help="Default: a random one.")
+@output_option
+def upload(key: str, output: str) -> None:
+    """Seal the keys for other control planes anew, and print the command by which they join.
+
+    For two hours; the cluster must have its objects in etcd.
+    """
+    with reported("certs"):
+        require_root()
+        made = asyncio.run(_upload(check_key(key or create_key())))
+    if output == "json":
+        shown = {"certificateKey": made.key, "controlPlaneJoinCommand": made.plane_command}
+        return click.echo(json.dumps(shown, indent=2))
+    return click.echo(made.plane_command)
+
+
+async def _upload(key: str) -> control_plane.Joining:
+    if not _LAYOUT.cluster_file.exists():
+        raise InstallError(f"this machine has no control plane: there is no {_LAYOUT.cluster_file}")
+    settings = control_plane.load(_LAYOUT)
+    if not settings.has_etcd:
+        raise InstallError("the objects of this cluster are in SQLite: it has one control plane")
+    async with Client.from_kubeconfig(_LAYOUT.admin) as client:
+        await sharing.upload(client, _LAYOUT, key)
+        token = await cluster.ensure_token(client, None, sharing.LIFE / timedelta(hours=1))
+    digest = credentials.authority_hash((_LAYOUT.pki / "ca.crt").read_bytes())
+    return control_plane.Joining(settings.endpoint, str(token), digest, key)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from control.install import control_plane
+from control.install import control_plane, plane
 from control.install import join as joining
 from control.install import reset as resetting
 from control.install import upgrade as upgrading
@@ -18,6 +18,7 @@ from control.install.discovery import Discovery, check_hash, check_server
 from control.install.layout import InstallError, Layout, this_program
 from control.install.options import HELP, life, output_option, progress_of, reported, require_root
 from control.install.settings import ControlPlaneSettings, MachineSettings, check, merged, read
+from control.install.sharing import check_key, create_key
 from control.jointokens import JoinToken, filter_empty
 from control.runtime.cri.endpoint import EndpointError, socket_path
 
@@ -35,6 +36,12 @@ _node_ip = click.option(
     default="",
     metavar="IP[,IP6]",
     help="The address of this machine that others reach it by.",
+)
+_certificate_key = click.option(
+    "--certificate-key",
+    default="",
+    metavar="HEX",
+    help="The key that seals the control planes' keys. Default: a random one.",
 )
 _node_name = click.option("--node-name", default="", help="Default: the host name.")
 
@@ -71,6 +78,17 @@ def install() -> None:
 @click.option(
     "--dns-upstream", multiple=True, help="Whom the DNS asks for other names; repeatable."
 )
+@click.option(
+    "--store",
+    type=click.Choice(["sqlite", "etcd"]),
+    help="Where objects are: several control planes need etcd. Default: sqlite.",
+)
+@click.option(
+    "--upload-certs",
+    is_flag=True,
+    help="Seal the keys for other control planes, and print the command by which they join.",
+)
+@_certificate_key
 @click.option("--token", default="", help="The token for joining. Default: a random one.")
 @click.option("--token-ttl", default="24h", show_default=True, help="Its life; 0 has no end.")
 @_ignore
@@ -83,12 +101,13 @@ def install_control_plane(
     Prints the command by which nodes join. A second run changes what differs, and nothing else.
     """
     with reported("install"):
+        settings = _settings(flags)
         options = control_plane.Options(
             tuple(filter_empty(ignored)),
             JoinToken.parse(token) if token else None,
             life(token_ttl) / timedelta(hours=1),
+            _key(flags, settings),
         )
-        settings = _settings(flags)
         made = asyncio.run(
             control_plane.install(_LAYOUT, this_program(), settings, options, progress_of(output))
         )
@@ -112,6 +131,18 @@ def _settings(flags: dict[str, Any]) -> ControlPlaneSettings:
     return check(ControlPlaneSettings, data, where)
 
 
+def _key(flags: dict[str, Any], settings: ControlPlaneSettings) -> str:
+    """Return the certificate key of a run; empty if it uploads nothing."""
+    if not flags["upload_certs"]:
+        return ""
+    if not settings.has_etcd:
+        raise InstallError(
+            "--upload-certs needs --store etcd: a cluster with its objects in SQLite has one "
+            "control plane"
+        )
+    return check_key(flags["certificate_key"] or create_key())
+
+
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
     places: dict[tuple[str, str], Any] = {
         ("node", "ips"): filter_empty(flags["node_ip"]),
@@ -127,6 +158,12 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
         ("api", "eventTTL"): flags["event_ttl"],
         ("api", "certSANs"): filter_empty(flags["apiserver_cert_extra_sans"]),
     }
+    if flags.get("store"):
+        return _nested(places) | {"store": flags["store"]}
+    return _nested(places)
+
+
+def _nested(places: dict[tuple[str, str], Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for (part, field), value in places.items():
         if value:
@@ -145,11 +182,17 @@ def _show_installed(
             "joinCommand": made.command,
             "kubeconfig": str(_LAYOUT.admin),
         }
+        if made.key:
+            shown |= {"certificateKey": made.key, "controlPlaneJoinCommand": made.plane_command}
         return click.echo(json.dumps(shown, indent=2))
     click.echo(f"the control plane of {settings.url} runs; to use it:")
     click.echo(f"  export KUBECONFIG={_LAYOUT.admin}")
     click.echo("to add a node, run there, with the node's own address:")
-    return click.echo(f"  {made.command} --node-ip IP")
+    click.echo(f"  {made.command} --node-ip IP")
+    if made.key:
+        click.echo("to add a control plane, within two hours, with its own address:")
+        click.echo(f"  {made.plane_command} --node-ip IP")
+    return None
 
 
 @click.command(context_settings=HELP)
@@ -183,13 +226,25 @@ def _show_installed(
 )
 @click.option("--node-labels", default="", metavar="KEY=VALUE,…")
 @click.option("--register-with-taints", default="", metavar="KEY[=VALUE]:EFFECT,…")
+@click.option(
+    "--control-plane", is_flag=True, help="Make it another control plane instead of a node."
+)
+@click.option(
+    "--certificate-key",
+    default="",
+    metavar="HEX",
+    help="The key by which install --upload-certs sealed the control planes' keys.",
+)
 @_ignore
 @output_option
 def join(server: str, output: str, **flags: Any) -> None:
-    """Make this machine a node of the cluster at HOST:PORT.
+    """Make this machine a node of the cluster at HOST:PORT, or another control plane.
 
-    A second run changes what differs, and needs no valid token.
+    A second run changes what differs, and needs no valid token. A control plane becomes a node,
+    too, by a second command without --control-plane.
     """
+    if flags["control_plane"]:
+        return _join_control_plane(server, output, flags)
     with reported("join"):
         wanted = _discovery(server, flags)
         options = _node_options(flags)
@@ -199,7 +254,25 @@ def join(server: str, output: str, **flags: Any) -> None:
     if output == "json":
         shown = {"node": made.node.name, "server": made.server, "addresses": list(made.node.ips)}
         return click.echo(json.dumps(shown, indent=2))
-    return click.echo(f"{made.node.name} has joined {made.server}; see there: kubectl get nodes")
+    where = f"https://{server}" if made.servers else made.server
+    return click.echo(f"{made.node.name} has joined {where}; see there: kubectl get nodes")
+
+
+def _join_control_plane(server: str, output: str, flags: dict[str, Any]) -> None:
+    with reported("join"):
+        wanted = _discovery(server, flags)
+        options = plane.PlaneOptions(
+            _machine(flags),
+            check_key(flags["certificate_key"]),
+            ignored=tuple(filter_empty(flags["ignored"])),
+        )
+        made = asyncio.run(
+            plane.join(_LAYOUT, this_program(), wanted, options, progress_of(output))
+        )
+    if output == "json":
+        shown = {"controlPlane": made.node.name, "server": made.own_url}
+        return click.echo(json.dumps(shown | {"kubeconfig": str(_LAYOUT.admin)}, indent=2))
+    return click.echo(f"the control plane of {made.own_url} runs, beside those of {server}")
 
 
 install.add_command(join, "node")  # by the name of what it makes
@@ -220,12 +293,16 @@ def _discovery(server: str, flags: dict[str, Any]) -> Discovery:
     return Discovery(check_server(server), JoinToken.parse(token), hashes)
 
 
-def _node_options(flags: dict[str, Any]) -> joining.NodeOptions:
+def _machine(flags: dict[str, Any]) -> MachineSettings:
     ips = filter_empty(flags["node_ip"])
     if not ips:
         raise InstallError("--node-ip is missing: the address of this machine that other nodes use")
     name = flags["node_name"] or socket.gethostname()
-    machine = check(MachineSettings, {"name": name, "ips": ips}, "--node-ip or --node-name")
+    return check(MachineSettings, {"name": name, "ips": ips}, "--node-ip or --node-name")
+
+
+def _node_options(flags: dict[str, Any]) -> joining.NodeOptions:
+    machine = _machine(flags)
     try:
         runtime = f"unix://{socket_path(flags['runtime'])}" if flags["runtime"] else ""
     except EndpointError as err:

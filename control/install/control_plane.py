@@ -1,12 +1,12 @@
 """Make this machine a control plane. Every step may be repeated, and finds what is there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from control.client import Client
-from control.install import cluster, credentials, systemd, units
+from control.install import cluster, credentials, etcd_unit, sharing, systemd, units
 from control.install.alone import alone
 from control.install.bytecode import compile_parts
 from control.install.facts import look
@@ -20,7 +20,7 @@ from control.jointokens import JoinToken
 _DNS_PORTS = (units.DNS_METRICS_PORT, units.DNS_HEALTH_PORT, units.DNS_READY_PORT)
 _PORTS = (10257, 10259, *_DNS_PORTS)
 _PARTS = ("apiserver", "scheduler", "controllers", "dns")
-_FIRST = 3  # of the units: the sockets and the API server
+_ETCD_PORTS = (etcd_unit.PORT, etcd_unit.PEER_PORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Joining:
     server: str
     token: str
     authority_hash: str
+    key: str = ""  # the certificate key; without one, no control plane can join
 
     @property
     def command(self) -> str:
@@ -39,6 +40,11 @@ class Joining:
             f"--discovery-token-ca-cert-hash {self.authority_hash}"
         )
 
+    @property
+    def plane_command(self) -> str:
+        """The command line of another control plane, to which --node-ip is added."""
+        return f"{self.command} --control-plane --certificate-key {self.key}"
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -47,11 +53,25 @@ class Options:
     ignored: tuple[str, ...] = ()
     token: JoinToken | None = None
     token_hours: float = 24.0
+    key: str = ""  # seals the keys for other control planes; without one, they are not uploaded
 
 
 def wanted_of(settings: ControlPlaneSettings) -> Wanted:
     """Return what preflight compares a machine with."""
-    return Wanted(True, settings.node.ips, (settings.api.port, *_PORTS))
+    etcd = _ETCD_PORTS if settings.has_etcd else ()
+    programs = (etcd_unit.PROGRAM,) if settings.has_etcd else ()
+    ports = (settings.api.port, *_PORTS, *etcd)
+    return Wanted(True, settings.node.ips, ports, programs=programs)
+
+
+def check_machine(
+    layout: Layout, settings: ControlPlaneSettings, ignored: tuple[str, ...], progress: Progress
+) -> None:
+    """Compare this machine with what a control plane needs; raises InstallError."""
+    wanted = wanted_of(settings)
+    if systemd.is_running(layout.root) and systemd.is_active("podwire-apiserver.socket"):
+        wanted = replace(wanted, own_ports=frozenset(wanted.ports))
+    preflight(layout, wanted, ignored, progress)
 
 
 def preflight(
@@ -73,19 +93,17 @@ async def install(
 ) -> Joining:
     """Install, or bring up to these settings; raises InstallError, ClientError, OSError."""
     refuse_changes(layout, settings)
-    wanted = wanted_of(settings)
-    if systemd.is_running(layout.root) and systemd.is_active("podwire-apiserver.socket"):
-        wanted = Wanted(True, wanted.ips, wanted.ports, frozenset(wanted.ports))
-    preflight(layout, wanted, options.ignored, progress)
+    check_machine(layout, settings, options.ignored, progress)
     with alone(layout, progress):
         write_files(layout, program, settings, progress)
         every = units.control_plane(layout, program, settings)
+        count = units.until_api(every)
         with progress.step("API server started"):
-            systemd.start(layout, every[:_FIRST])
+            systemd.start(layout, every[:count])
         # Its clients find their rights, and compete with no start for the processors.
         made = await announce(layout, settings, options, progress)
         with progress.step("scheduler, controllers and DNS started"):
-            systemd.start(layout, every[_FIRST:])
+            systemd.start(layout, every[count:])
         return made
 
 
@@ -135,7 +153,11 @@ async def announce(
         with progress.step("objects for joining, the settings of nodes, and the cluster DNS"):
             await cluster.apply(client, cluster.objects(settings, authority))
             token = await cluster.ensure_token(client, options.token, options.token_hours)
-    return Joining(settings.endpoint, str(token), credentials.authority_hash(authority))
+        if options.key:
+            with progress.step("keys for other control planes, sealed"):
+                await sharing.upload(client, layout, options.key)
+    digest = credentials.authority_hash(authority)
+    return Joining(settings.endpoint, str(token), digest, options.key)
 
 
 def refuse_changes(layout: Layout, settings: ControlPlaneSettings) -> None:
@@ -150,6 +172,11 @@ def refuse_changes(layout: Layout, settings: ControlPlaneSettings) -> None:
                 f"network.{name} is {','.join(old)} in {layout.cluster_file}: a cluster cannot "
                 f"change it to {','.join(new)}; for another cluster, run podwire reset first"
             )
+    if before.store != settings.store:
+        raise InstallError(
+            f"store is {before.store} in {layout.cluster_file}: a cluster cannot change it to "
+            f"{settings.store}; for another cluster, run podwire reset first"
+        )
 
 
 def load(layout: Layout) -> ControlPlaneSettings:

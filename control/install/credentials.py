@@ -37,12 +37,18 @@ from control.pki import (
 
 AUTHORITY_LIFE = timedelta(days=3650)  # kubeadm's
 SOON = timedelta(days=90)
-AUTHORITIES = ("ca", "front-proxy-ca")
 _USERS = {
     "scheduler": Identity("system:kube-scheduler"),
     "controllers": Identity("system:kube-controller-manager"),
     "dns": Identity("system:coredns"),
 }
+_TITLES = {
+    "ca": "podwire",
+    "front-proxy-ca": "podwire front proxy",
+    "etcd-ca": "podwire etcd",
+}
+AUTHORITIES = tuple(_TITLES)
+_BESIDE = ("scheduler", "controllers")  # whose server is the one beside them, as kubeadm's
 _REMEDY = "put back both files as they were, or run: podwire reset"
 _ANEW = "install the cluster anew and let its nodes join: podwire reset on each machine comes first"
 _ADMIN = Identity("kubernetes-admin", ("system:masters",))
@@ -73,31 +79,40 @@ def _written(
     layout: Layout, settings: ControlPlaneSettings, now: datetime, soon: timedelta
 ) -> Iterator[str]:
     """Yield the name of each file that is to change, then write it."""
-    yield from _authorities(layout.pki)
-    authority, front = _authority(layout.pki, "ca"), _authority(layout.pki, "front-proxy-ca")
-    wanted = (
-        ("apiserver", authority, Identity("kube-apiserver", hosts=_hosts(settings))),
-        (
-            "kubelet-client",
-            authority,
-            Identity("kube-apiserver-kubelet-client", ("system:masters",)),
-        ),
-        ("front-proxy-client", front, Identity("front-proxy-client")),
-    )
-    for name, signer, identity in wanted:
+    yield from _authorities(layout.pki, settings)
+    authority = _authority(layout.pki, "ca")
+    for name, signer, identity in _issued(layout, settings, authority):
         if not _serves(layout.pki / f"{name}.crt", signer, identity, now, soon):
             yield name
             _save(layout.pki, name, issue(signer, identity, now))
-    for path, identity in _kubeconfigs(layout):
-        if not _is_current(path, authority, settings.url, now, soon):
+    for path, identity, url in _kubeconfigs(layout, settings):
+        if not _is_current(path, authority, url, now, soon):
             yield path.name
             pair = issue(authority, identity, now)
-            text = kubeconfig("podwire", settings.url, authority.certificate, identity.user, pair)
+            text = kubeconfig("podwire", url, authority.certificate, identity.user, pair)
             whole.write(path, text, 0o600)
 
 
-def _authorities(pki: Path) -> Iterator[str]:
-    for name, title in (("ca", "podwire"), ("front-proxy-ca", "podwire front proxy")):
+def _issued(
+    layout: Layout, settings: ControlPlaneSettings, authority: Pair
+) -> Iterator[tuple[str, Pair, Identity]]:
+    """Yield each certificate that a key stands beside: its name, who signs it, and of whom."""
+    front = _authority(layout.pki, "front-proxy-ca")
+    kubelets = Identity("kube-apiserver-kubelet-client", ("system:masters",))
+    yield "apiserver", authority, Identity("kube-apiserver", hosts=_hosts(settings))
+    yield "kubelet-client", authority, kubelets
+    yield "front-proxy-client", front, Identity("front-proxy-client")
+    if settings.has_etcd:
+        signer, machine = _authority(layout.pki, "etcd-ca"), settings.node
+        hosts = (machine.name, "localhost", "127.0.0.1", "::1", *machine.ips)
+        yield "etcd", signer, Identity(machine.name, hosts=hosts)
+        yield "etcd-client", signer, Identity("kube-apiserver-etcd-client")
+
+
+def _authorities(pki: Path, settings: ControlPlaneSettings) -> Iterator[str]:
+    for name, title in _TITLES.items():
+        if name == "etcd-ca" and not settings.has_etcd:
+            continue
         key, certificate = pki / f"{name}.key", pki / f"{name}.crt"
         if certificate.exists() and not key.exists():
             raise InstallError(
@@ -137,7 +152,8 @@ def _authority(pki: Path, name: str) -> Pair:
 
 def warnings(layout: Layout, now: datetime) -> tuple[str, ...]:
     """Say which authorities have ended, or end before what they sign now. Raises OSError."""
-    ends = ((path, _end(path)) for path in (layout.pki / f"{name}.crt" for name in AUTHORITIES))
+    paths = (layout.pki / f"{name}.crt" for name in AUTHORITIES)
+    ends = ((path, _end(path)) for path in paths if path.name != "etcd-ca.crt" or path.exists())
     return tuple(_warning(path, end, now) for path, end in ends if end - now < LIFETIME)
 
 
@@ -181,10 +197,14 @@ def _hosts(settings: ControlPlaneSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _kubeconfigs(layout: Layout) -> Iterator[tuple[Path, Identity]]:
-    yield layout.admin, _ADMIN
+def _kubeconfigs(
+    layout: Layout, settings: ControlPlaneSettings
+) -> Iterator[tuple[Path, Identity, str]]:
+    """Yield each kubeconfig, its user, and the URL of its server."""
+    yield layout.admin, _ADMIN, settings.url
     for part, identity in _USERS.items():
-        yield layout.kubeconfig(part), identity
+        beside = settings.has_etcd and part in _BESIDE
+        yield layout.kubeconfig(part), identity, settings.own_url if beside else settings.url
 
 
 def _serves(path: Path, signer: Pair, identity: Identity, now: datetime, soon: timedelta) -> bool:

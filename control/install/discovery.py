@@ -110,6 +110,15 @@ async def discover(
     return cluster
 
 
+def direct(wanted: Discovery, found: Cluster) -> str:
+    """Return the URL to ask while a machine joins.
+
+    That of cluster-info may be a server's that has gone; the given one has answered, and has shown
+    a certificate for its name, if a hash says whose.
+    """
+    return f"https://{wanted.server}" if wanted.hashes else found.url
+
+
 async def _signed(
     wanted: Discovery, tls: ssl.SSLContext, say: Callable[[str], None], seconds: float
 ) -> _Info:

@@ -33,7 +33,10 @@ def look(layout: Layout, wanted: Wanted, runtime: str = "") -> Facts:
         addresses=frozenset(_addresses()),
         ports=tuple(_used(wanted.ports)),
         swap=tuple(_swaps(Path("/proc/swaps").read_text())),
-        missing=tuple(_missing()) if not wanted.control_plane else (),
+        missing=(
+            *(_missing() if not wanted.control_plane else ()),
+            *(name for name in wanted.programs if shutil.which(name) is None),
+        ),
         networks=tuple(_networks(layout.root / "etc/cni/net.d")),
         proxies=tuple(_proxies()),
         lacking=tuple(_lacking(layout.root, os.uname().release)),

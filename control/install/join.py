@@ -6,7 +6,7 @@ repeated with a token that has ended.
 
 import asyncio
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -20,16 +20,22 @@ from control.install.alone import alone
 from control.install.bytecode import compile_parts
 from control.install.control_plane import preflight
 from control.install.credentials import authority_hash, is_valid
-from control.install.discovery import Cluster, Discovery, discover
+from control.install.discovery import Cluster, Discovery, direct, discover
 from control.install.layout import InstallError, Layout, Program
 from control.install.preflight import Wanted
 from control.install.progress import Progress
-from control.install.settings import ClusterSettings, MachineSettings, NodeSettings, write
+from control.install.settings import (
+    ClusterSettings,
+    MachineSettings,
+    NodeSettings,
+    bracketed,
+    write,
+)
 from control.install.unitfile import Unit
 from control.linux import whole
 
 AGENT_PORT, PROXY_PORTS = 10250, (10249, 10256)
-_PARTS = ("cni", "agent", "proxy")
+_PARTS = ("balancer", "cni", "agent", "proxy")
 _SECONDS = 300.0  # kubeadm's, for a certificate
 _CNI_SECONDS = 240.0
 _CERTIFICATE = "agent-client-current.pem"
@@ -52,17 +58,22 @@ async def join(
     """Join, or bring the node up to its options; raises InstallError, ClientError, OSError."""
     check_machine(layout, options, progress)
     found = joined(layout, wanted, options)
+    way = _way(found, wanted) if found else ""
     if found is None:
         with progress.step(f"cluster discovered at {wanted.server}") as say:
             found = await discover(wanted, say)
+        way = direct(wanted, found)
         with progress.step(f"certificate of node {options.machine.name}"):
             await _certify(layout, found, wanted, options)
-    async with Client.from_kubeconfig(layout.agent) as client:
-        with progress.step("settings of the cluster"):
-            shared = await _shared(client, options)
+    with progress.step("settings of the cluster"):
+        shared, servers = await _shared(layout, way, wanted, options)
+    if shared.balancer:
+        found = replace(found, url=units.BALANCER_URL)
+        whole.write(layout.agent, _kubeconfig(layout, found, options.machine.name), 0o600)
     settings = NodeSettings(
         node=options.machine,
         server=found.url,
+        servers=servers,
         runtime=options.runtime,
         cluster=shared,
         labels=options.labels,
@@ -146,7 +157,7 @@ def _is_named(layout: Layout, options: NodeOptions) -> bool:
 
 async def _certify(layout: Layout, found: Cluster, wanted: Discovery, options: NodeOptions) -> None:
     credentials = Credentials(token=str(wanted.token))
-    config = ClientConfig(found.url, ca=found.authority, credentials=credentials)
+    config = ClientConfig(direct(wanted, found), ca=found.authority, credentials=credentials)
     name = options.machine.name
     async with Client(config) as client:
         try:
@@ -213,13 +224,38 @@ def _kubeconfig(layout: Layout, found: Cluster, name: str) -> str:
     return yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False)
 
 
-async def _shared(client: Client, options: NodeOptions) -> ClusterSettings:
-    machine = options.machine
-    shared = await cluster.read_settings(client)
+async def _shared(
+    layout: Layout, way: str, wanted: Discovery, options: NodeOptions
+) -> tuple[ClusterSettings, tuple[str, ...]]:
+    """Return the settings of the cluster, and the API servers that a balancer begins with."""
+    config = load(layout.agent)
+    async with Client(replace(config, server=way)) as client:
+        shared = await cluster.read_settings(client)
+        if shared.balancer:
+            await _refuse_alike(client, options.machine)
+            return shared, await _servers(client, wanted)
+    async with Client(config) as client:  # by the way that the node is going to use
+        await _refuse_alike(client, options.machine)
+    return shared, ()
+
+
+def _way(held: Cluster, wanted: Discovery) -> str:
+    """Return the URL by which a machine asks that has joined: its own balancer may not run."""
+    if held.url == units.BALANCER_URL and not systemd.is_active("podwire-balancer.service"):
+        return f"https://{wanted.server}"
+    return held.url
+
+
+async def _servers(client: Client, wanted: Discovery) -> tuple[str, ...]:
+    found = await cluster.servers(client)
+    every = (wanted.server, *(f"{bracketed(address)}:{port}" for address, port in found))
+    return tuple(sorted(set(every)))
+
+
+async def _refuse_alike(client: Client, machine: MachineSettings) -> None:
     if other := await cluster.other_with(client, machine.name, machine.ips):
         raise InstallError(
             f"Node {other} has an address of {', '.join(machine.ips)} too: machines that are "
             "copies of each other need addresses of their own; give another --node-ip, or "
             "delete that Node"
         )
-    return shared

@@ -11,6 +11,9 @@ from control.install.layout import InstallError
 ALL = "all"
 _ROOM = 1 << 30  # bytes of disk
 _MEMORY = 512 << 20
+_PACKAGES = {
+    "etcd": "apt-get install etcd-server; systemctl disable --now etcd: podwire has its own unit"
+}
 # The kernel's options (CONFIG_...) without which a node has no Pods, or no rules for them.
 KERNEL = (
     *("NET_NS", "PID_NS", "CGROUPS", "OVERLAY_FS", "VETH"),
@@ -49,6 +52,7 @@ class Wanted:
     ips: tuple[str, ...]
     ports: tuple[int, ...]
     own_ports: frozenset[int] = field(default_factory=frozenset)  # held by our own running units
+    programs: tuple[str, ...] = ()  # that it runs, beside a node's
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ def _has_ports(facts: Facts, wanted: Wanted) -> Iterator[Problem]:
 
 def _has_programs(facts: Facts, _: Wanted) -> Iterator[Problem]:
     for name in facts.missing:
-        yield Problem(f"FileExisting-{name}", f"{name} is missing: run podwire setup")
+        remedy = _PACKAGES.get(name, "run podwire setup")
+        yield Problem(f"FileExisting-{name}", f"{name} is missing: {remedy}")
 
 
 def _swaps(facts: Facts, _: Wanted) -> Iterator[Problem]:

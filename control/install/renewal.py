@@ -17,7 +17,7 @@ from control.install.layout import InstallError, Layout, Program
 from control.install.progress import Progress
 
 _TIMER, _AGENT, _NOBODY = "podwire-certs.timer", "podwire-agent", "nobody"
-_ISSUED = ("apiserver", "kubelet-client", "front-proxy-client")
+_ISSUED = ("apiserver", "kubelet-client", "front-proxy-client", "etcd", "etcd-client")
 _USERS = ("admin", "scheduler", "controllers", "dns")
 _OF_NODE = ("agent-client", "agent-server")
 

@@ -4,13 +4,15 @@ Units end first, then Pods, then rules and links, then files. What fails is told
 rest is removed all the same, but for the files, by which a second run finds what is left.
 """
 
+import asyncio
 import errno
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from control.install import systemd
+from control.client import KubeconfigError
+from control.install import control_plane, plane, systemd
 from control.install.alone import alone
 from control.install.layout import InstallError, Layout, Program
 from control.install.progress import Progress
@@ -32,7 +34,7 @@ def reset(layout: Layout, program: Program, progress: Progress) -> tuple[str, ..
 def _reset(layout: Layout, program: Program, progress: Progress) -> tuple[str, ...]:
     removed: list[str] = []
     faults: list[str] = []
-    for text, act in _steps(layout, program):
+    for text, act in _steps(layout, program, progress):
         with progress.step(text):
             try:
                 removed += act()
@@ -51,7 +53,9 @@ def _reset(layout: Layout, program: Program, progress: Progress) -> tuple[str, .
 Act = Callable[[], list[str]]
 
 
-def _steps(layout: Layout, program: Program) -> Iterator[tuple[str, Act]]:
+def _steps(layout: Layout, program: Program, progress: Progress) -> Iterator[tuple[str, Act]]:
+    if _shares_etcd(layout):
+        yield "this control plane taken out of the cluster", lambda: _leave(layout, progress)
     yield "units stopped and removed", lambda: _units(layout)
     yield "Pods and the node network removed", lambda: _agent(layout, program)
     yield "rules of the proxy removed", lambda: _proxy(layout, program)
@@ -62,6 +66,25 @@ def _units(layout: Layout) -> list[str]:
     found = systemd.installed(layout)
     systemd.remove(layout, found)
     return found
+
+
+def _shares_etcd(layout: Layout) -> bool:
+    return layout.cluster_file.exists() and control_plane.load(layout).has_etcd
+
+
+def _leave(layout: Layout, progress: Progress) -> list[str]:
+    """Take this machine out of etcd and of the cluster DNS; what fails does not hold a reset up.
+
+    The cluster may be gone for good.
+    """
+    try:
+        return asyncio.run(plane.leave(layout, control_plane.load(layout), progress.note))
+    except (InstallError, KubeconfigError, OSError) as err:
+        progress.note(
+            f"[WARNING Etcd] this machine's member was not taken out of etcd: {err}; if the other "
+            "control planes run, there: podwire store members, and podwire store remove-member"
+        )
+        return []
 
 
 def _was_node(layout: Layout) -> bool:

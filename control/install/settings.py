@@ -67,7 +67,7 @@ def _endpoint(text: str) -> str:
     if port and not 0 < int(port) <= 65535:
         raise ValueError(f"{text}: want a port from 1 to 65535")
     bare = _host(host.removeprefix("[").removesuffix("]"))
-    return f"{_bracketed(bare)}:{port}" if port else _bracketed(bare)
+    return f"{bracketed(bare)}:{port}" if port else bracketed(bare)
 
 
 def _life(text: str) -> str:
@@ -145,10 +145,18 @@ class ApiSettings(_Part):
     eventTTL: Annotated[str, AfterValidator(_life)] = "1h0m0s"  # noqa: N815
 
 
+class EtcdSettings(_Part):
+    """How this machine's member of etcd began."""
+
+    # NAME=URL,... of the members that it joined; empty: it was the first.
+    initialCluster: str = ""  # noqa: N815  # as etcd's option
+
+
 class ClusterSettings(_Part):
     """What every node of a cluster has in common; nodes read it as they join."""
 
     version: Literal[1] = 1
+    balancer: bool = False  # each node balances over the API servers, by itself
     network: NetworkSettings = NetworkSettings()
     proxy: ProxySettings = ProxySettings()
     dns: DnsSettings = DnsSettings()
@@ -189,11 +197,13 @@ class ControlPlaneSettings(ClusterSettings):
 
     node: MachineSettings
     api: ApiSettings = ApiSettings()
+    store: Literal["sqlite", "etcd"] = "sqlite"
+    etcd: EtcdSettings = EtcdSettings()
 
     @property
     def endpoint(self) -> str:
         """HOST:PORT by which nodes and users reach the API."""
-        given = self.api.endpoint or _bracketed(self.node.ips[0])
+        given = self.api.endpoint or bracketed(self.node.ips[0])
         return given if has_port(given) else f"{given}:{self.api.port}"
 
     @property
@@ -201,9 +211,21 @@ class ControlPlaneSettings(ClusterSettings):
         """The URL of the API."""
         return f"https://{self.endpoint}"
 
+    @property
+    def own_url(self) -> str:
+        """The URL of the API server on this machine."""
+        return f"https://{bracketed(self.node.ips[0])}:{self.api.port}"
+
+    @property
+    def has_etcd(self) -> bool:
+        """True if the objects are in etcd, which other control planes can share."""
+        return self.store == "etcd"
+
     def shared(self) -> ClusterSettings:
         """Return what nodes are to know."""
-        return ClusterSettings.model_validate(self.model_dump(exclude={"node", "api"}))
+        known = self.model_dump(include=set(ClusterSettings.model_fields))
+        balancer = self.has_etcd and not self.api.endpoint
+        return ClusterSettings.model_validate(known | {"balancer": balancer})
 
 
 class NodeSettings(_Part):
@@ -212,6 +234,7 @@ class NodeSettings(_Part):
     version: Literal[1] = 1
     node: MachineSettings
     server: str
+    servers: tuple[str, ...] = ()  # HOST:PORT of the API servers that its balancer began with
     runtime: str = ""  # the socket of a CRI runtime; "" is the agent's own
     cluster: ClusterSettings
     labels: str = ""
@@ -223,7 +246,8 @@ def has_port(text: str) -> bool:
     return bool(re.search(r"(^[^:]+|\]):\d+$", text))
 
 
-def _bracketed(address: str) -> str:
+def bracketed(address: str) -> str:
+    """Return an address as a URL has it."""
     return f"[{address}]" if ":" in address else address
 
 

@@ -35,6 +35,7 @@ class Service:
     wants: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     credentials: tuple[Path, ...] = ()
+    program: str = ""  # another one than podwire
 
 
 def rendered(service: Service, program: Program) -> Unit:
@@ -57,7 +58,8 @@ def _unit(service: Service) -> tuple[str, ...]:
 
 
 def _service(service: Service, program: Program) -> tuple[str, ...]:
-    words = map(quoted, program.argv(*service.argv))
+    own = (service.program, *service.argv) if service.program else program.argv(*service.argv)
+    words = map(quoted, own)
     return (
         "[Service]",
         *environment(program),

@@ -6,13 +6,13 @@ no connection. The parts of a node change the kernel's network: they are root, a
 must share the machine's mounts. Source: systemd.exec(5)
 """
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from control.install import etcd_unit
 from control.install.layout import Layout, Program
-from control.install.settings import ControlPlaneSettings, NodeSettings
+from control.install.settings import ControlPlaneSettings, NodeSettings, bracketed
 from control.install.unitfile import (
     WANTED,
     Service,
@@ -28,13 +28,15 @@ from control.install.unitfile import (
 )
 
 CONTROL_PLANE = (
-    *("podwire-apiserver", "podwire-scheduler", "podwire-controllers", "podwire-dns"),
-    "podwire-certs",
+    *("podwire-etcd", "podwire-apiserver"),
+    *("podwire-scheduler", "podwire-controllers", "podwire-dns", "podwire-certs"),
 )
-NODE = ("podwire-cni", "podwire-pods", "podwire-agent", "podwire-proxy")
+NODE = ("podwire-balancer", "podwire-cni", "podwire-pods", "podwire-agent", "podwire-proxy")
 # Ends every container when it stops, so only with the machine, or before all is removed.
 PODS = "podwire-pods.service"
 DNS_PORT = 53
+BALANCER_PORT = 6444  # on a node's loopback; that of the API may be taken there
+BALANCER_URL = f"https://127.0.0.1:{BALANCER_PORT}"
 DNS_METRICS_PORT = 9153
 DNS_HEALTH_PORT, DNS_READY_PORT = 8080, 8181  # CoreDNS's; on loopback
 
@@ -82,6 +84,7 @@ def control_plane(
     layout: Layout, program: Program, settings: ControlPlaneSettings
 ) -> tuple[Unit, ...]:
     """Return the units of a control plane, in the order of their start."""
+    etcd = [etcd_unit.service(layout, settings, _confined("etcd"))] if settings.has_etcd else []
     services = (
         _apiserver(layout, settings),
         _scheduler(layout),
@@ -89,8 +92,9 @@ def control_plane(
         _dns(layout, settings),
     )
     port = settings.api.port
-    dns = [f"{_host(address)}:{DNS_PORT}" for address in settings.node.ips]
+    dns = [f"{bracketed(address)}:{DNS_PORT}" for address in settings.node.ips]
     return (
+        *(rendered(each, program) for each in etcd),
         socket("apiserver", (f"ListenStream={_any(settings.node.ips)}:{port}",)),
         socket(
             "dns", [f"{word}={at}" for at in dns for word in ("ListenDatagram", "ListenStream")]
@@ -104,7 +108,13 @@ def node(layout: Layout, program: Program, settings: NodeSettings) -> tuple[Unit
     """Return the units of a node, in the order of their start."""
     cni, *rest = (_cni(), _agent(layout, settings), _proxy(layout, settings))
     pods = _pods(layout, program, settings)
-    return (rendered(cni, program), pods, *(rendered(each, program) for each in rest))
+    parts = (rendered(cni, program), pods, *(rendered(each, program) for each in rest))
+    return (*_balancer(layout, program, settings), *parts)
+
+
+def until_api(every: Sequence[Unit]) -> int:
+    """Return the number of a control plane's units up to that of the API server."""
+    return [unit.name for unit in every].index("podwire-apiserver.service") + 1
 
 
 def is_service(unit: Unit) -> bool:
@@ -118,11 +128,12 @@ def _apiserver(layout: Layout, settings: ControlPlaneSettings) -> Service:
         *("apiserver.crt", "apiserver.key", "ca.crt", "sa.key"),
         *("kubelet-client.crt", "kubelet-client.key"),
         *("front-proxy-client.crt", "front-proxy-client.key", "front-proxy-ca.crt"),
+        *(etcd_unit.CLIENT_FILES if settings.has_etcd else ()),
     )
     state = layout.state / "apiserver"
     argv = (
         "apiserver",
-        f"--store=sqlite:{state / 'store.db'}",
+        etcd_unit.store_flag() if settings.has_etcd else f"--store=sqlite:{state / 'store.db'}",
         "--listen-fd=3",
         *file_flags(
             ("tls-cert", "apiserver.crt"),
@@ -148,6 +159,7 @@ def _apiserver(layout: Layout, settings: ControlPlaneSettings) -> Service:
         "the Kubernetes API",
         argv,
         (*_confined("apiserver"), *own),
+        after=("podwire-etcd.service",) if settings.has_etcd else (),
         requires=("podwire-apiserver.socket",),
         credentials=tuple(pki / name for name in names),
     )
@@ -179,7 +191,7 @@ def _controllers(layout: Layout, settings: ControlPlaneSettings) -> Service:
 
 
 def _dns(layout: Layout, settings: ControlPlaneSettings) -> Service:
-    ip = _host(settings.node.ips[0])
+    ip = bracketed(settings.node.ips[0])
     sockets = 2 * len(settings.node.ips)
     argv = (
         "dns",
@@ -219,6 +231,26 @@ def _control(part: str, title: str, argv: tuple[str, ...], files: Sequence[Path]
 
 def _confined(part: str) -> tuple[str, ...]:
     return ("DynamicUser=yes", f"User=podwire-{part}", *_HARDENED)
+
+
+def _balancer(layout: Layout, program: Program, settings: NodeSettings) -> tuple[Unit, ...]:
+    """Return the way to any of several API servers: its socket, and who answers there."""
+    if not settings.cluster.balancer:
+        return ()
+    argv = (
+        *("balancer", "--listen-fd=3", f"--kubeconfig={layout.agent}"),
+        f"--certificate-authority={layout.pki / 'ca.crt'}",
+        f"--known={layout.state / 'balancer/servers'}",
+        *(f"--server={each}" for each in settings.servers),
+    )
+    # The agent's key is root's, and is renewed: no copy of it would do.
+    own = ("StateDirectory=podwire/balancer", "StateDirectoryMode=0700", "LimitNOFILE=65536")
+    made = Service(
+        *("balancer", "leads to any of the API servers", argv, (*_HARDENED, *own)),
+        requires=("podwire-balancer.socket",),
+    )
+    listen = (f"ListenStream=127.0.0.1:{BALANCER_PORT}",)
+    return socket("balancer", listen), rendered(made, program)
 
 
 def _cni() -> Service:
@@ -297,10 +329,6 @@ def _proxy(layout: Layout, settings: NodeSettings) -> Service:
 
 def _own_kubeconfig(part: str) -> str:
     return f"--kubeconfig=${{CREDENTIALS_DIRECTORY}}/{part}.kubeconfig"
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
 
 
 def _any(ips: Sequence[str]) -> str:

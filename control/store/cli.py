@@ -13,6 +13,7 @@ import click
 
 from control.store import StoreConfigError, StoreUrlError, file_of, open_store
 from control.store.base import StoreError, StoreUnavailableError
+from control.store.members_cli import members, remove_member
 
 if TYPE_CHECKING:
     from control.store.keep import Written
@@ -120,6 +121,10 @@ def encrypt(store: str, config: Path, output: str) -> None:
     with _errors(f"encrypt {store}"):
         count = asyncio.run(_encrypt(store, config))
     _report(output, {"written": count}, f"{count} values of {store} were written anew")
+
+
+main.add_command(members)
+main.add_command(remove_member)
 
 
 async def _telling(work: Coroutine[Any, Any, int]) -> int:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from control.api import kinds
+from control.balancer.relay import Relay
 from control.client import ApiError, Client, ClientError
-from lab.balancer.relay import Relay
 from lab.dns import NAMESPACE, slices_of
 from lab.spec import LabSpec
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 
 import setproctitle
 
+from control.balancer.backend import Backend
+from control.balancer.relay import Relay
 from lab.balancer import names
-from lab.balancer.backend import Backend
-from lab.balancer.relay import Relay
 from lab.credentials import balancer_kubeconfig
 from lab.parts import control_machines
 from lab.spec import API_PORT, MANAGEMENT_FD, LabSpec

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from control.balancer import backend as backend_module
+from control.balancer.backend import Backend
+from control.balancer.relay import Relay
+from control.balancer.streams import reset
 from control.pki import Identity, create_authority, issue
-from lab.balancer import backend as backend_module
-from lab.balancer.backend import Backend
-from lab.balancer.relay import Relay
-from lab.relay import reset
 
 
 class Server:
@@ -60,10 +60,8 @@ async def balanced(folder, monkeypatch):
     servers = [Server(address, folder) for address in ("127.0.0.1", "127.0.0.2")]
     port = await servers[0].start(0)
     await servers[1].start(port)
-    for module in ("backend", "relay"):
-        monkeypatch.setattr(f"lab.balancer.{module}.API_PORT", port)
     relay, front = Relay(), socket.create_server(("127.0.0.3", 0))
-    relay.backends = [Backend(s.address, s.address, relay.changed) for s in servers]
+    relay.backends = [Backend(s.address, s.address, relay.changed, port) for s in servers]
     tls = ssl.create_default_context(cafile=folder / "ca.crt")
     front.setblocking(False)
     tasks = [asyncio.create_task(b.follow(tls)) for b in relay.backends]

@@ -13,12 +13,14 @@ from control.controllers.actions import Create, Delete, Update
 from control.controllers.endpoints.legacy import OVER_CAPACITY, EndpointsController
 from control.controllers.endpoints.mirror import SKIP, MirroringController
 from control.controllers.endpoints.packing import identity, pack
+from control.controllers.endpoints.planes import BESIDE, BesideServersController
 from control.controllers.endpoints.slices import EndpointSliceController
 from control.controllers.endpoints.writing import MANAGED_BY
 from tests.support.control.cluster import ready_node
 from tests.support.control.simulate import Simulation
 
 SLICES, LEGACY = EndpointSliceController(), EndpointsController()
+BESIDES = BesideServersController()
 
 
 def service(**spec: Any) -> Service:
@@ -334,3 +336,41 @@ def test_slices_settle_in_one_round_after_any_history(story):
         assert not list(controller.reconcile(sim.cluster, service().key, sim.now))
         found = [e.addresses[0] for s in slices(sim) for e in s.endpoints]
         assert sorted(found) == sorted(want.values())
+
+
+def of_servers(*addresses: str) -> EndpointSlice:
+    endpoints = [{"addresses": [each], "conditions": {"ready": True}} for each in addresses]
+    labels = {"kubernetes.io/service-name": "kubernetes"}
+    meta = {"name": "kubernetes", "namespace": "default", "labels": labels}
+    return EndpointSlice.parse({"metadata": meta, "endpoints": endpoints})
+
+
+def beside(name: str, server: str, address: str) -> EndpointSlice:
+    meta = {"name": name, "namespace": "kube-system", "annotations": {BESIDE: server}}
+    endpoint = {"addresses": [address], "conditions": {"ready": True}}
+    return EndpointSlice.parse({"metadata": meta, "endpoints": [endpoint]})
+
+
+def readiness(sim: Simulation) -> dict[str, bool | None]:
+    held = [s for s in sim.cluster[kinds.ENDPOINT_SLICE] if s.metadata.namespace == "kube-system"]
+    return {s.metadata.name: e.conditions.ready for s in held for e in s.endpoints}
+
+
+def test_what_is_beside_an_api_server_is_ready_while_that_serves():
+    """Its second family, too: the server has one address."""
+    slices = [
+        beside("one", "192.0.2.1", "192.0.2.1"),
+        beside("one-6", "192.0.2.1", "2001:db8::1"),
+        beside("two", "192.0.2.2", "192.0.2.2"),
+    ]
+    sim = Simulation(*slices, of_servers("192.0.2.1", "192.0.2.2"))
+    assert not [*sim.pending(BESIDES)]
+    sim.put(of_servers("192.0.2.2"))
+    sim.settle(BESIDES)
+    assert readiness(sim) == {"one": False, "one-6": False, "two": True}
+    sim.put(of_servers())
+    sim.settle(BESIDES)
+    assert readiness(sim)["two"], "nobody knows better: nothing changes"
+    sim.put(of_servers("192.0.2.1"))
+    sim.settle(BESIDES)
+    assert readiness(sim) == {"one": True, "one-6": True, "two": False}

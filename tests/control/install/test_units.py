@@ -249,3 +249,52 @@ def test_text_of_users_is_no_syntax_of_systemd():
     made = rendered(*units.control_plane(Layout(Path("/")), PROGRAM, odd))
     line = next(one for one in made["podwire-dns.service"] if one.startswith("ExecStart="))
     assert line.endswith('"--upstream=/a\\"b $$HOME %%h;x"')
+
+
+def credentials_of(lines: list[str]) -> set[str]:
+    return {line.split("=")[1].split(":")[0] for line in lines if line[:14] == "LoadCredential"}
+
+
+def test_etcd_begins_before_the_server_that_asks_it_alone():
+    control = rendered(*units.control_plane(Layout(), PROGRAM, settings(store="etcd")))
+    assert next(iter(control)) == "podwire-etcd.service"
+    etcd, server = (control[f"podwire-{part}.service"] for part in ("etcd", "apiserver"))
+    start = next(line for line in etcd if line.startswith("ExecStart="))
+    assert start.startswith("ExecStart=/usr/bin/etcd --name=cp ")
+    for flag in (
+        "--initial-cluster=cp=https://192.0.2.1:2380",
+        "--initial-cluster-state=new",
+        "--peer-client-cert-auth=true",
+        "--client-cert-auth=true",
+    ):
+        assert flag in start.split()
+    assert credentials_of(etcd) == {"etcd.crt", "etcd.key", "etcd-ca.crt"}
+    assert "DynamicUser=yes" in etcd
+    assert {"etcd-ca.crt", "etcd-client.crt", "etcd-client.key"} <= credentials_of(server)
+    assert "--store=etcd:https://127.0.0.1:2379?cacert=" in " ".join(server)
+    assert "podwire-etcd.service" in next(line for line in server if line.startswith("After="))
+
+
+def test_a_member_that_joined_begins_with_the_others():
+    members = "a=https://192.0.2.9:2380,cp=https://192.0.2.1:2380"
+    made = settings(store="etcd", etcd={"initialCluster": members})
+    text = " ".join(rendered(*units.control_plane(Layout(), PROGRAM, made))["podwire-etcd.service"])
+    assert f"--initial-cluster={members} --initial-cluster-state=existing" in text
+
+
+def test_preflight_asks_for_etcd_and_its_ports():
+    wanted = control_plane.wanted_of(settings(store="etcd"))
+    assert {2379, 2380} <= set(wanted.ports)
+    assert wanted.programs == ("etcd",)
+
+
+def test_a_node_of_several_control_planes_has_a_balancer_of_its_own():
+    several = settings(store="etcd").shared()
+    assert several.balancer
+    assert not settings(store="etcd", api={"endpoint": "api.example:6443"}).shared().balancer
+    data = node_settings().model_dump() | {"cluster": several, "servers": ["192.0.2.1:6443"]}
+    made = units.node(Layout(), PROGRAM, check(NodeSettings, data, "test"))
+    found = rendered(*made)
+    assert list(found)[:2] == ["podwire-balancer.socket", "podwire-balancer.service"]
+    assert "ListenStream=127.0.0.1:6444" in found["podwire-balancer.socket"]
+    assert "--server=192.0.2.1:6443" in " ".join(found["podwire-balancer.service"])

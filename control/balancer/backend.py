@@ -4,9 +4,9 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from lab.relay import Stream, reset
-from lab.spec import API_PORT, authority
+from control.balancer.streams import Stream, reset
 
+API_PORT = 6443
 _EVERY = 1.0  # seconds between two questions
 _ANSWER = 3.0  # seconds; a machine that has died says nothing
 _TIMES = 3  # a server that says so often that it is not ready gets no new connections
@@ -16,8 +16,10 @@ _HEAD_BYTES = 1 << 14
 class Backend:
     """One API server."""
 
-    def __init__(self, machine: str, address: str, changed: Callable[[], None]) -> None:
-        self.machine, self.address = machine, address
+    def __init__(
+        self, machine: str, address: str, changed: Callable[[], None], port: int = API_PORT
+    ) -> None:
+        self.machine, self.address, self.port = machine, address, port
         self.is_known = False  # it has been asked once
         self.is_ready = False
         self._changed = changed
@@ -30,27 +32,32 @@ class Backend:
             try:
                 await self._ask(tls)
             except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-                self._lose()
+                self.lose()
             await asyncio.sleep(_EVERY)
 
     async def _ask(self, tls: ssl.SSLContext) -> None:
         async with asyncio.timeout(_ANSWER):
-            opened = asyncio.open_connection(self.address, API_PORT, ssl=tls, limit=_HEAD_BYTES)
+            opened = asyncio.open_connection(self.address, self.port, ssl=tls, limit=_HEAD_BYTES)
             reader, writer = await opened
         try:
             while True:
                 async with asyncio.timeout(_ANSWER):
-                    self._note(await _answer(self.address, reader, writer))
+                    self._note(await _answer(self._host, reader, writer))
                 await asyncio.sleep(_EVERY)
         finally:
             reset(writer)
+
+    @property
+    def _host(self) -> str:
+        bare = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{bare}:{self.port}"
 
     def _note(self, is_ready: bool) -> None:
         """A server that is behind its store for a moment keeps its connections."""
         self._refused = 0 if is_ready else self._refused + 1
         self._set(is_ready or (self.is_ready and self._refused < _TIMES))
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
         """Break the connections to a server that has gone, so that clients come again."""
         self._set(False)
         for talk in tuple(self.talks):
@@ -64,9 +71,8 @@ class Backend:
         self._changed()
 
 
-async def _answer(address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+async def _answer(host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Ask /readyz; raises OSError, IncompleteReadError, ValueError for what is no answer."""
-    host = authority(address, API_PORT)
     writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     await writer.drain()
     try:

@@ -4,9 +4,8 @@ import asyncio
 import socket
 from collections.abc import Sequence
 
-from lab.balancer.backend import Backend
-from lab.relay import PIECE, Stream, relay, reset
-from lab.spec import API_PORT
+from control.balancer.backend import Backend
+from control.balancer.streams import PIECE, Stream, relay, reset
 
 _DIAL_SECONDS = 3.0
 _PAUSE = 0.1  # seconds until the next try, if no server takes a connection
@@ -55,7 +54,7 @@ class Relay:
             try:
                 async with asyncio.timeout(_DIAL_SECONDS):
                     return backend, await asyncio.open_connection(
-                        backend.address, API_PORT, limit=PIECE
+                        backend.address, backend.port, limit=PIECE
                     )
             except OSError:  # among them TimeoutError: its health will say the same
                 await asyncio.sleep(_PAUSE)
