@@ -123,13 +123,6 @@ def is_service(unit: Unit) -> bool:
 
 
 def _apiserver(layout: Layout, settings: ControlPlaneSettings) -> Service:
-    pki = layout.pki
-    names = (
-        *("apiserver.crt", "apiserver.key", "ca.crt", "sa.key"),
-        *("kubelet-client.crt", "kubelet-client.key"),
-        *("front-proxy-client.crt", "front-proxy-client.key", "front-proxy-ca.crt"),
-        *(etcd_unit.CLIENT_FILES if settings.has_etcd else ()),
-    )
     state = layout.state / "apiserver"
     argv = (
         "apiserver",
@@ -161,7 +154,16 @@ def _apiserver(layout: Layout, settings: ControlPlaneSettings) -> Service:
         (*_confined("apiserver"), *own),
         after=("podwire-etcd.service",) if settings.has_etcd else (),
         requires=("podwire-apiserver.socket",),
-        credentials=tuple(pki / name for name in names),
+        credentials=tuple(layout.pki / name for name in _files_of_apiserver(settings)),
+    )
+
+
+def _files_of_apiserver(settings: ControlPlaneSettings) -> tuple[str, ...]:
+    return (
+        *("apiserver.crt", "apiserver.key", "ca.crt", "sa.key"),
+        *("kubelet-client.crt", "kubelet-client.key"),
+        *("front-proxy-client.crt", "front-proxy-client.key", "front-proxy-ca.crt"),
+        *(etcd_unit.CLIENT_FILES if settings.has_etcd else ()),
     )
 
 
