@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from control.api import field
+from control.api.field import FieldError
 from control.api.types.table import message_name
+from control.server.access import selected
 from control.server.access.attributes import AccessAttributes
 from control.server.access.authn import Authenticator
 from control.server.access.authz import MASTERS, Authorizer, refusal
@@ -15,12 +18,19 @@ from control.server.access.node import node_of
 from control.server.pages.discovery import REVIEWS, ReviewResource
 from control.server.wire.body import Body
 from control.server.wire.decode import read_message
-from control.server.wire.errors import bad_request, forbidden_resource, method_not_allowed
+from control.server.wire.errors import (
+    bad_request,
+    forbidden_resource,
+    invalid_review,
+    method_not_allowed,
+)
 from control.server.wire.request import User
 
 _ALL_RULES = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 _ALL_PATHS = {"verbs": ["*"], "nonResourceURLs": ["*"]}
 _NODE_RULES = "node authorizer does not support user rule resolution"
+_NOTHING_ASKED = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+_NOBODY = "at least one of user or group must be specified"
 Wire = dict[str, Any]
 
 
@@ -79,10 +89,26 @@ def review(reviewer: Reviewer, target: ReviewTarget, body: Body) -> Wire:
     spec = question.get("spec", {})
     if found.namespaced:
         _check_namespace(spec, target.namespace)
+    if found.kind.endswith("AccessReview") and (wrong := _errors(found.kind, spec)):
+        raise invalid_review(found.kind, found.group, wrong)
     answer = _ANSWERS[found.kind](reviewer, spec)
     head = {"kind": found.kind, "apiVersion": f"{found.group}/{found.version}"}
     asked = {name: question[name] for name in ("metadata", "spec") if name in question}
     return read_message(message, head | asked | {"status": answer})
+
+
+def _errors(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
+    """Return what is wrong with the question of an access review."""
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    found = []
+    if resource is not None and other is not None:
+        why = "cannot be specified in combination with resourceAttributes"
+        found.append(field.invalid("spec.nonResourceAttributes", other, why))
+    if resource is None and other is None:
+        found.append(field.invalid("spec.resourceAttributes", None, _NOTHING_ASKED))
+    if not kind.startswith("Self") and not spec.get("user") and not spec.get("groups"):
+        found.append(field.invalid("spec.user", spec.get("user", ""), _NOBODY))
+    return found + selected.check(resource or {})
 
 
 def _check_namespace(spec: Mapping[str, Any], namespace: str) -> None:
@@ -100,31 +126,24 @@ def _own_access(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
 
 def _access(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:
     groups = tuple(spec.get("groups", ()))
-    if not spec.get("user") and not groups:
-        raise bad_request(
-            "spec.user: Required value: at least one of user or group must be specified"
-        )
     return _answered(reviewer.authorizer, User(spec.get("user", ""), groups), spec)
 
 
 def _answered(authorizer: Authorizer, user: User, spec: Mapping[str, Any]) -> Wire:
     verdict = authorizer.decide(user, _attributes(spec))
     made: Wire = {"allowed": verdict.allowed}
+    if wrong := selected.ignored(spec.get("resourceAttributes") or {}):
+        made["evaluationError"] = wrong
     return made | ({"reason": verdict.reason} if verdict.reason else {})
 
 
 def _attributes(spec: Mapping[str, Any]) -> AccessAttributes:
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (resource is None) == (other is None):
-        raise bad_request(
-            "spec.resourceAttributes: Invalid value: exactly one of nonResourceAttributes or"
-            " resourceAttributes must be specified"
-        )
+    given, other = spec.get("resourceAttributes") or {}, spec.get("nonResourceAttributes")
     if other is not None:
         return AccessAttributes(other.get("verb", ""), path=other.get("path", ""))
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
-    given = resource or {}
-    return AccessAttributes(**{name: given.get(name, "") for name in names})
+    asked = {name: given.get(name, "") for name in names}
+    return AccessAttributes(**asked, selector=selected.field_selector(given))
 
 
 def _rules(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:

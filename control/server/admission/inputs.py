@@ -104,6 +104,7 @@ def _variable(authorizer: Authorizer, asked: Asked) -> Variable:
                 given.namespace,
                 given.name,
                 given.path,
+                given.fields,
             ),
         )
         return Decision(verdict.allowed, verdict.reason)

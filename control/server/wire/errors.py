@@ -141,6 +141,11 @@ def invalid(kind: Kind, name: str, found: Sequence[FieldError]) -> StatusError:
     return _invalid(kind.name, kind.stored.group, name, found)
 
 
+def invalid_review(kind: str, group: str, found: Sequence[FieldError]) -> StatusError:
+    """A question, such as a SubjectAccessReview, is invalid; it has no name."""
+    return _invalid(kind, group, "", found)
+
+
 def invalid_list_options(found: Sequence[FieldError]) -> StatusError:
     """The options of a list or a watch contradict each other."""
     return invalid_options("ListOptions", found)

@@ -1,6 +1,7 @@
 """A request on a kind, parsed once when it arrives."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 from control.api.field import FieldError, invalid, not_supported, too_long
+from control.api.validation.text import qualified_name
 from control.server.wire.accept import Representation, RepresentationKind
 from control.server.wire.body import Body
 from control.server.wire.errors import StatusError, bad_request, invalid_options
 from control.server.wire.info import RequestInfo, is_true
 
+logger = logging.getLogger(__name__)
+_NOTED = 256 * 1024  # bytes, as of an object's annotations
 # The agent of what the server itself writes.
 SERVER_AGENT = "kube-apiserver"
 _MANAGER_BYTES = 128
@@ -64,6 +68,19 @@ class Notes:
 
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    room: int = _NOTED  # bytes of annotations yet
+
+    def annotate(self, key: str, value: str) -> None:
+        """Note something for the audit log by a qualified name with a prefix, and once.
+
+        What is no such name, what was said otherwise before, and what is too much is left out.
+        Source: k8s.io/apiserver/pkg/admission/attributes.go
+        """
+        size = len(key.encode()) + len(value.encode())
+        if key.count("/") != 1 or qualified_name(key) or size > self.room:
+            logger.warning("audit annotation %.100r (%d bytes) is left out", key, size)
+        elif self.annotations.setdefault(key, value) is value:
+            self.room -= size
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from control.api.cel.errors import EvaluationError
 from control.api.cel.functions.table import Overload
 from control.api.cel.meter import of_text
 from control.api.cel.types import Field, Type
-from control.api.selectors import SelectorError, parse_fields, parse_labels
+from control.api.selectors import SelectorError, parse_fields
 
 _CHECK = 350_000  # units: two checks an expression
 _STEPS = 200  # what a check takes in truth
@@ -26,6 +26,7 @@ class Asked(NamedTuple):
     namespace: str = ""
     name: str = ""
     account: tuple[str, str] = ("", "")
+    fields: str = ""  # a selector
 
 
 _NOTHING = Asked()
@@ -130,17 +131,18 @@ def _of_subresource(check: Check, value: str) -> Check:
     return replace(check, asked=check.asked._replace(subresource=value))
 
 
-def _selected(parse: Callable[[str], object]) -> Callable[[Check, str], Check]:
-    """Take a selector; no authorizer of this server looks at it."""
+def _of_fields(check: Check, text: str) -> Check:
+    """Ask about objects with these fields; what cannot be parsed is left out, as upstream."""
+    try:
+        parse_fields(text)
+    except SelectorError:
+        text = ""
+    return replace(check, asked=check.asked._replace(fields=text))
 
-    def select(check: Check, text: str) -> Check:
-        try:
-            parse(text)
-        except SelectorError as err:
-            raise EvaluationError(str(err)) from err
-        return check
 
-    return select
+def _of_labels(check: Check, _: str) -> Check:
+    """Take a selector of labels; no authorizer of this server looks at it, as upstream's."""
+    return check
 
 
 def _selector_cost(_: Check, text: str) -> int:
@@ -159,8 +161,8 @@ AUTHORIZATION = (
     Overload("subresource", f"{_R}.(string) {_R}", _of_subresource),
     Overload("namespace", f"{_R}.(string) {_R}", _in_namespace),
     Overload("name", f"{_R}.(string) {_R}", _named),
-    Overload("fieldSelector", f"{_R}.(string) {_R}", _selected(parse_fields), _selector_cost),
-    Overload("labelSelector", f"{_R}.(string) {_R}", _selected(parse_labels), _selector_cost),
+    Overload("fieldSelector", f"{_R}.(string) {_R}", _of_fields, _selector_cost),
+    Overload("labelSelector", f"{_R}.(string) {_R}", _of_labels, _selector_cost),
     Overload("check", f"{_R}.(string) {_D}", Check.check, _check_cost, _STEPS),
     Overload("check", f"{_P}.(string) {_D}", PathCheck.check, _check_cost, _STEPS),
     Overload("allowed", f"{_D}.() bool", lambda it: it.allowed),

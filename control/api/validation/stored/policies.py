@@ -165,7 +165,7 @@ def _annotation_errors(
         path, key = f"spec.auditAnnotations[{at}]", wire.get("key") or ""
         whole = f"{name}/{key}"
         yield from invalid_each(f"{path}.key", whole, text.qualified_name(whole))
-        if len(made[at].source.strip()) > _LONGEST_VALUE:
+        if len(made[at].source.strip().encode()) > _LONGEST_VALUE:
             why = f"must not exceed {_LONGEST_VALUE} bytes in length"
             yield field.required(f"{path}.valueExpression", why)
         else:

@@ -114,7 +114,7 @@ class Asking:
             self._failed(hook, err, key_of, ADMIT)
             made = None
         note = f"{shown}{'true' if made is not None else 'false'}}}"
-        self.notes.annotations[f"mutation.webhook.admission.k8s.io/{key}"] = note
+        self.notes.annotate(f"mutation.webhook.admission.k8s.io/{key}", note)
         return made
 
     async def _changed(self, called: Called) -> Wire | None:
@@ -162,7 +162,7 @@ class Asking:
             raise errors.internal(str(err)) from err
         logger.warning("%s: ignored, as its failurePolicy says", err)
         self.metrics.failed_open(hook.name, kind)
-        self.notes.annotations[key] = hook.name
+        self.notes.annotate(key, hook.name)
 
     async def _answer(self, called: Called, *, mutating: bool) -> Answer:
         """Return what a webhook allows; raises StatusError if it refuses, and _CallError."""
@@ -172,7 +172,7 @@ class Asking:
             raise errors.bad_request(why)
         answer = await self._called(called, mutating=mutating)
         for name, value in answer.annotations.items():
-            self.notes.annotations[f"{hook.name}/{name}"] = value
+            self.notes.annotate(f"{hook.name}/{name}", value)
         self.notes.warnings.extend(answer.warnings)
         if not answer.allowed:
             raise denied(hook.name, answer.status or {})

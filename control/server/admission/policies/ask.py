@@ -26,7 +26,7 @@ from control.server.wire.errors import StatusError
 from control.server.wire.request import ApiRequest
 
 _CODES = {"Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413, "Invalid": 422}
-_LONGEST = 10 * 1024  # characters of an audit annotation
+_LONGEST = 10 * 1024  # bytes of an audit annotation
 _MOST_FAILURES = 50
 _FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 
@@ -85,10 +85,10 @@ class Holding:
                 if binding.match is None or target_of(binding.match, self.asked):
                     refusals += await self._bound(policy, binding, target, failures, said)
             for key, values in said.items():
-                self.request.notes.annotations[f"{policy.name}/{key}"] = ", ".join(values)
+                self.request.notes.annotate(f"{policy.name}/{key}", ", ".join(values))
         if failures:
             text = orjson.dumps(failures[:_MOST_FAILURES]).decode()
-            self.request.notes.annotations[_FAILURE] = text
+            self.request.notes.annotate(_FAILURE, text)
         if refusals:
             raise self._refused(refusals[0])
 
@@ -173,8 +173,10 @@ def _denied(policy: PolicyConfig, binding: Binding, why: str) -> str:
 def _add(said: dict[str, list[str]], outcome: Outcome) -> None:
     for key, value in outcome.annotations:
         known = said.setdefault(key, [])
-        if (text := value[:_LONGEST]) not in known:
-            known.append(text)
+        if len(value) > _LONGEST // 4:  # else it fits, whatever its characters are
+            value = value.encode()[:_LONGEST].decode(errors="ignore")
+        if value not in known:
+            known.append(value)
 
 
 def _outcome(inputs: Inputs, patience: int | None, source: bytes, ignores: bool) -> Outcome:

@@ -34,6 +34,86 @@ async def patch(server: Guarded, user: str, path: str, change: Any, media: str =
     return reply.code
 
 
+REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+OWN = {"key": "spec.nodeName", "operator": "In", "values": ["node1"]}
+
+
+# What a list of all Pods is selected by, whether node1 may, and what could not be asked about.
+SELECTED: dict[str, tuple[Any, bool, str]] = {
+    "nothing": (None, False, ""),
+    "its own": ({"rawSelector": "spec.nodeName=node1"}, True, ""),
+    "another's": ({"rawSelector": "spec.nodeName=node2"}, False, ""),
+    "no selector": ({"rawSelector": "spec.nodeName"}, False, "ignored due to parse error"),
+    "requirements": ({"requirements": [OWN]}, True, ""),
+    "not its own": ({"requirements": [OWN | {"operator": "NotIn"}]}, False, ""),
+    "two values": (
+        {"requirements": [OWN | {"values": ["node1", "node2"]}]},
+        False,
+        "ignored due to parse error",
+    ),
+    "one that is unknown": (
+        {"requirements": [OWN, {"key": "x", "operator": "Near"}]},
+        True,
+        "partially ignored due to parse error",
+    ),
+    "one slipped in by a key": (
+        {"requirements": [OWN | {"key": "a=b,spec.nodeName"}]},
+        False,
+        "ignored due to parse error",
+    ),
+    "one slipped in by a value": (
+        {"requirements": [{"key": "a", "operator": "In", "values": ["b,spec.nodeName=node1"]}]},
+        False,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("selector", "allowed", "wrong"), SELECTED.values(), ids=SELECTED)
+async def test_a_review_asks_about_selected_objects(
+    server: Guarded, selector: Any, allowed: bool, wrong: str
+) -> None:
+    asked = {"verb": "list", "resource": "pods", "version": "v1"}
+    asked |= {"fieldSelector": selector} if selector else {}
+    spec = {"user": NODE1, "groups": ["system:nodes"], "resourceAttributes": asked}
+    status = (await server("root", "POST", REVIEWS, {"spec": spec}))["status"]
+    assert status["allowed"] is allowed
+    said = f"spec.resourceAttributes.fieldSelector {wrong}" if wrong else ""
+    assert status.get("evaluationError", "") == said
+
+
+REFUSED = [
+    ({"fieldSelector": {}}, "fieldSelector.requirements: Required value: when spec.resource"),
+    (
+        {"labelSelector": {"rawSelector": "a", "requirements": [{"key": "a", "operator": "In"}]}},
+        'labelSelector.rawSelector: Invalid value: "a": may not specified at the same time as',
+    ),
+    (
+        {"fieldSelector": {"requirements": [{"operator": "Exists"}]}},
+        "fieldSelector.requirements[0].key: Required value: must be specified",
+    ),
+    (
+        {"labelSelector": {"requirements": [{"key": "a", "operator": "In"}]}},
+        "labelSelector.requirements[0].values: Required value: must be specified when `operator`",
+    ),
+    (
+        {"fieldSelector": {"requirements": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
+        "fieldSelector.requirements[0].values: Forbidden: may not be specified when `operator`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "said"), REFUSED)
+async def test_a_wrong_selector_of_a_review_is_refused(
+    server: Guarded, given: Any, said: str
+) -> None:
+    spec = {"user": "x", "resourceAttributes": {"verb": "list", "resource": "pods"} | given}
+    refused = await server("root", "POST", REVIEWS, {"spec": spec})
+    head = 'SubjectAccessReview.authorization.k8s.io "" is invalid'
+    assert (refused.code, refused["message"].startswith(head)) == (422, True)
+    assert f"spec.resourceAttributes.{said}" in refused["message"]
+
+
 NAMING = [
     {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
     {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]},

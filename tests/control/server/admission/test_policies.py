@@ -7,6 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from control.api.policies.decide import Outcome
+from control.server.admission.policies import ask
+from control.server.wire.request import Notes
 from tests.support.control.definitions import established
 from tests.support.control.policies import BINDINGS, CONFIG_MAPS, POLICIES, binding, policy
 from tests.support.control.requests import (
@@ -352,6 +355,54 @@ async def test_the_authorizer_knows_the_user(tmp_path: Path):
             user = {"Impersonate-User": "alice"}
             refused = await admin("POST", MAPS, config_map("b"), **user)
     assert "failed expression: authorizer.requestResource" in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "allowed"),
+    [
+        ("fieldSelector('spec.nodeName=n')", True),
+        ("fieldSelector('spec.nodeName=other')", False),
+        ("fieldSelector('spec.nodeName=n').labelSelector('app=x')", True),
+        ("labelSelector('app in (')", False),
+        ("fieldSelector('=')", False),
+    ],
+)
+async def test_the_authorizer_is_asked_about_selected_objects(
+    tmp_path: Path, selector: str, allowed: bool
+):
+    """A node may list its own Pods, and no others."""
+    async with secured_server(tmp_path, modes=("Node", "RBAC")) as server:
+        connector = aiohttp.TCPConnector(ssl=server.client_tls())
+        async with aiohttp.ClientSession(server.url, connector=connector) as session:
+            admin = Api(session, server.state)
+            pods = f"authorizer.group('').resource('pods').{selector}.check('list')"
+            nodes = {"apiGroups": [""], "resources": ["nodes"], "apiVersions": ["v1"]}
+            rule = nodes | {"operations": ["CREATE"]}
+            await bound(admin, policy(f"{pods}.allowed()", rule=rule))
+            node = {"metadata": {"name": "n"}}
+            user = {"Impersonate-User": "system:node:n", "Impersonate-Group": "system:nodes"}
+            made = await admin("POST", "/api/v1/nodes", node, **user)
+    assert made.code == (201 if allowed else 422), made
+
+
+def test_audit_annotations_are_bounded_and_named():
+    notes = Notes()
+    for key in ("noprefix", "a/b/c", "bad key/x", "UPPER.example/x", "a/", "p/" + "k" * 64):
+        notes.annotate(key, "1")
+    assert notes.annotations == {}
+    notes.annotate("p/key", "first")
+    notes.annotate("p/key", "second")
+    assert notes.annotations == {"p/key": "first"}, "what was said stays"
+    for number in range(40):
+        notes.annotate(f"p/large-{number}", "x" * 10 * 1024)
+    held = sum(len(key) + len(value) for key, value in notes.annotations.items())
+    assert 240 * 1024 < held <= 256 * 1024
+
+
+def test_an_audit_annotation_has_ten_kibibytes():
+    said: dict[str, list[str]] = {}
+    ask._add(said, Outcome(annotations=(("k", "\u00e9" * 10_000),)))
+    assert [len(value.encode()) for value in said["k"]] == [10 * 1024]
 
 
 async def test_a_costly_expression_keeps_nobody_waiting(api: Api):
