@@ -1,6 +1,7 @@
 """Run a component that is a client of an API server: flags, log, signals and leadership."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -18,6 +19,10 @@ from control.client.transport import check
 from control.metrics import Registry
 
 logger = logging.getLogger(__name__)
+
+# Objects of the API live long, and form no cycles: with Python's own thresholds (700, 10, 10) to
+# look for garbage takes a fifth of the time of a process that follows a thousand Pods.
+_COLLECT = (20_000, 20, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,7 @@ def run(main: Coroutine[Any, Any, None], *, verbose: bool = False) -> None:
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    gc.set_threshold(*_COLLECT)
     asyncio.run(_until_signal(main))
 
 

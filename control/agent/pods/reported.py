@@ -3,7 +3,7 @@
 Source: kubelet's convertContainerStatusResources and convertToAPIPodLevelResourcesStatus; KEP-3857
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from control.agent.pods.quality import pod_amount
@@ -64,8 +64,18 @@ def whole_allocated(pod: Pod) -> dict[str, Amount]:
 
 
 def _totals(pod: Pod, side: Literal["requests", "limits"]) -> dict[str, Amount]:
+    if not any(it.requests or it.limits for it in _asked(pod)):
+        return {}  # as of most Pods, whose status is computed often
     found = {name: pod_amount(pod, side, name) for name in _NAMES}
     return {name: str(amount) for name, amount in found.items() if amount is not None}
+
+
+def _asked(pod: Pod) -> Iterator[ResourceRequirements]:
+    """Yield what each container, and the Pod as a whole, asks for."""
+    if pod.spec.resources:
+        yield pod.spec.resources
+    for spec in (*pod.spec.containers, *pod.spec.init_containers):
+        yield spec.resources
 
 
 def _requests(actual: Resources, known: Mapping[str, Amount]) -> dict[str, Amount]:
