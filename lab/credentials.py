@@ -117,6 +117,12 @@ def write_node_credentials(lab: LabDir, spec: LabSpec, machine: Machine) -> None
     _write_node(authority, spec, machine, folder)
 
 
+def write_hollow_credentials(lab: LabDir, spec: LabSpec) -> None:
+    """Make the credentials of hollow nodes that have none yet; raises OSError."""
+    authority = Pair.load(lab.path / "pki", "ca")
+    _write_hollow(authority, spec, lab.machine(CONTROL_NAMES[0]) / "etc" / HOLLOW)
+
+
 def complete_credentials(lab: LabDir, spec: LabSpec, machines: tuple[Machine, ...]) -> None:
     """Make the credentials of parts that a lab did not have when it was made; raises OSError."""
     authority = Pair.load(lab.path / "pki", "ca")
@@ -129,6 +135,7 @@ def complete_credentials(lab: LabDir, spec: LabSpec, machines: tuple[Machine, ..
         has_proxy = all((folder / one).exists() for one in _FRONT_PROXY)
         if machine.name in spec.controls and not has_proxy:
             _write_front_proxy(spec, folder)
+    write_hollow_credentials(lab, spec)
 
 
 def _write_control(authority: Pair, spec: LabSpec, machine: Machine, folder: Path) -> None:
@@ -155,6 +162,8 @@ def _write_hollow(authority: Pair, spec: LabSpec, folder: Path) -> None:
     """Make what each hollow node shows to the API server: the same as any other node."""
     for name in spec.hollow_names:
         folder.mkdir(exist_ok=True)
+        if (folder / f"{name}.kubeconfig").exists():
+            continue
         identity = Identity(f"system:node:{name}", ("system:nodes",))
         _write_kubeconfig(authority, spec, identity, folder / f"{name}.kubeconfig")
 

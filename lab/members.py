@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from control.api.validation.node_labels import may_set
 from control.api.validation.text import label_value, qualified_name
-from lab.spec import CONTROL_NAMES, MAX_NODES, ZONE, LabSpec, LabSpecError, NodeSpec, require_room
+from lab.spec import (
+    CONTROL_NAMES,
+    MAX_HOLLOW,
+    MAX_NODES,
+    ZONE,
+    LabSpec,
+    LabSpecError,
+    NodeSpec,
+    require_room,
+)
 
 # A node's name is that of its cable, too: 15 characters (IFNAMSIZ). A "-" ends it in names of logs.
 _NODE = re.compile(r"[a-z][a-z0-9]{0,14}")
@@ -37,6 +46,17 @@ def new_nodes(
         found.append(NodeSpec(name, number, tuple(pairs), marks))
     check_count(len(spec.nodes) + len(found), spec.pod_cidrs, spec.hollow)
     return tuple(found)
+
+
+def more_hollow(spec: LabSpec, count: int) -> LabSpec:
+    """Return a lab with so many more hollow nodes; raises LabSpecError."""
+    hollow = spec.hollow + count
+    if hollow > MAX_HOLLOW:
+        raise LabSpecError(
+            f"--hollow {count}: lab {spec.name} has {spec.hollow}, and may have {MAX_HOLLOW}"
+        )
+    require_room(len(spec.nodes) + hollow, spec.pod_cidrs)
+    return dataclasses.replace(spec, hollow=hollow)
 
 
 def zoned(spec: LabSpec, zones: Sequence[str]) -> LabSpec:

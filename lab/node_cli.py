@@ -25,15 +25,32 @@ def node() -> None:
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
 @click.option("--taint", "taints", multiple=True, metavar="KEY[=VALUE]:EFFECT", help="Repeatable.")
 @click.option("--zone", default="", help="The node's zone, a label of its own.")
+@click.option(
+    "--hollow",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Add N hollow nodes, whose containers are only said to run.",
+)
 def add(
-    name: str, nodes: tuple[str, ...], labels: tuple[str, ...], taints: tuple[str, ...], zone: str
+    name: str,
+    nodes: tuple[str, ...],
+    labels: tuple[str, ...],
+    taints: tuple[str, ...],
+    zone: str,
+    hollow: int | None,
 ) -> None:
     """Add nodes, and wait until they are ready.
 
-    Without a name, one node: nodeN, with the lowest free number.
+    Without a name, one node: nodeN, with the lowest free number. Hollow nodes are hollow-1,
+    hollow-2 ...: they take no names, labels, taints or zone.
     """
     from lab import node_commands
 
+    if hollow is not None:
+        if nodes or labels or taints or zone:
+            raise click.UsageError("--hollow takes no NODE, --label, --taint or --zone")
+        node_commands.add_hollow(name, hollow)
+        return
     node_commands.add(name, nodes, labels, taints, zone)
 
 

@@ -39,6 +39,14 @@ def add(
     click.echo(f"lab {name}: {titles} joined after {steps.elapsed:.1f} s")
 
 
+def add_hollow(name: str, count: int) -> None:
+    """Add hollow nodes, and wait until they are ready."""
+    steps = Steps(Console())
+    with _changing(name) as (lab, spec):
+        join.add_hollow(lab, spec, members.more_hollow(spec, count), steps)
+    click.echo(f"lab {name}: {count} hollow nodes joined after {steps.elapsed:.1f} s")
+
+
 def stop(name: str, names: tuple[str, ...]) -> None:
     """Switch machines off."""
     from lab import halt

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from control.client.kubeconfig import load
 from lab import parts
-from lab.credentials import complete_credentials, write_credentials
+from lab.credentials import complete_credentials, write_credentials, write_hollow_credentials
 from lab.spec import CONFIG, make_spec
 from lab.state import LabDir
 
@@ -82,3 +82,12 @@ def test_a_hollow_node_has_the_credentials_of_a_node(lab: LabDir) -> None:
     config = load(folder / "hollow-2.kubeconfig")
     shown = x509.load_pem_x509_certificate(config.credentials.certificate or b"")
     assert shown.subject.rfc4514_string() == "CN=system:node:hollow-2,O=system:nodes"
+
+
+def test_hollow_nodes_that_come_later_get_theirs_and_the_others_keep_them(lab: LabDir) -> None:
+    folder = lab.machine("control") / "etc" / "hollow"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write_hollow_credentials(lab, make_spec("a", hollow=3))
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert after.keys() - before.keys() == {"hollow-3.kubeconfig"}
+    assert before.items() <= after.items()

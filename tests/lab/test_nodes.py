@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from control.api.meta import Status
 from control.api.node import Node
@@ -17,7 +18,8 @@ from control.linux.processes import start_ticks
 from lab.cloud import write_machines, write_running
 from lab.halt import report_silent
 from lab.leave import movable
-from lab.members import new_nodes, zoned
+from lab.members import more_hollow, new_nodes, zoned
+from lab.node_cli import node
 from lab.parts import machines
 from lab.spec import LabSpecError, NodeSpec, make_spec
 from lab.state import Keeper, LabDir
@@ -53,6 +55,24 @@ def test_names_of_nodes_do_not_meet_numbers(spec):
         (more,) = new_nodes(replace(spec, nodes=nodes), ())
         nodes = (*nodes, more)
     assert len({node.name for node in nodes}) == len({node.number for node in nodes}) == 6
+
+
+def test_a_lab_gets_more_hollow_nodes_as_far_as_there_is_room(spec):
+    assert more_hollow(spec, 5).hollow_names == tuple(f"hollow-{n}" for n in range(1, 6))
+    assert more_hollow(more_hollow(spec, 5), 2).hollow == 7
+    with pytest.raises(LabSpecError, match="each of 257 nodes needs a /24"):
+        more_hollow(spec, 254)
+    large = replace(spec, pod_cidrs=("10.128.0.0/14",))
+    with pytest.raises(LabSpecError, match="lab a has 400, and may have 500"):
+        more_hollow(more_hollow(large, 400), 101)
+
+
+@pytest.mark.parametrize(
+    "more", [["node7"], ["--zone=z1"], ["--label=a=b"], ["--taint=a:NoExecute"]]
+)
+def test_hollow_nodes_take_neither_names_nor_labels(more):
+    done = CliRunner().invoke(node, ["add", "--hollow=2", *more])
+    assert done.exit_code == 2 and "--hollow takes no NODE" in done.output
 
 
 def test_labels_zone_and_taints_reach_the_agent(spec):

@@ -1,5 +1,6 @@
 """``podwire hollow``: reads flags and runs hollow nodes."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -13,6 +14,8 @@ from control.api.validation.text import dns_subdomain
 from control.client.process import configuration, run
 from control.tls import RECORD, limit_buffers
 
+logger = logging.getLogger(__name__)
+
 _SUFFIX = ".kubeconfig"
 _path = click.Path(path_type=Path)
 
@@ -22,7 +25,8 @@ _path = click.Path(path_type=Path)
     "--kubeconfig-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="Folder of NAME.kubeconfig: a node each, with the credentials of system:node:NAME.",
+    help="Folder of NAME.kubeconfig: a node each, with the credentials of system:node:NAME. Files "
+    "that come later are further nodes.",
 )
 @click.option(
     "--first-node-ip",
@@ -61,28 +65,51 @@ def main(
         )
     except FlagError as err:
         raise click.UsageError(str(err)) from err
-    nodes = _nodes(kubeconfig_dir, first)
+    folder = _Folder(kubeconfig_dir, first)
+    if not (nodes := folder.nodes()):
+        raise click.UsageError(f"--kubeconfig-dir {kubeconfig_dir}: want files NAME{_SUFFIX} in it")
     limit_buffers(4 * RECORD)
     try:
-        run(run_nodes(nodes, settings), verbose=verbose)
+        run(run_nodes(nodes, settings, folder.further), verbose=verbose)
     except* OSError as failed:
         sys.exit(f"podwire hollow: {failed.exceptions[0]}")
 
 
-def _nodes(folder: Path, first: tuple[str, ...]) -> list[HollowNode]:
-    """Return the nodes of a folder; raises UsageError."""
-    found = []
-    for number, path in enumerate(_by_number(folder.glob(f"*{_SUFFIX}"))):
+class _Folder:
+    """A folder of credentials, each of a node; a node keeps the number that it got first."""
+
+    def __init__(self, path: Path, first: tuple[str, ...]) -> None:
+        self._path, self._first = path, first
+        self._known: set[str] = set()  # the names of files
+
+    def nodes(self) -> list[HollowNode]:
+        """Return the nodes that have come since the last call; raises UsageError."""
+        return [self._node(path) for path in self._new()]
+
+    def further(self) -> list[HollowNode]:
+        """Return the same; a file that is no node's is told, and left out."""
+        found = []
+        for path in self._new():
+            try:
+                found.append(self._node(path))
+            except click.UsageError as err:
+                logger.error("%s", err.format_message())
+        return found
+
+    def _new(self) -> list[Path]:
+        names = {it.name for it in self._path.iterdir() if it.name.endswith(_SUFFIX)}
+        return [self._path / name for name in _by_number(names - self._known)]
+
+    def _node(self, path: Path) -> HollowNode:
+        number = len(self._known)
+        self._known.add(path.name)
         name = path.name.removesuffix(_SUFFIX)
         if problems := dns_subdomain(name):
             raise click.UsageError(f"--kubeconfig-dir: {path}: no name of a node: {problems[0]}")
-        ips = tuple(str(ip_address(each) + number) for each in first)
-        found.append(HollowNode(name, ips, configuration(path)))
-    if not found:
-        raise click.UsageError(f"--kubeconfig-dir {folder}: want files NAME{_SUFFIX} in it")
-    return found
+        ips = tuple(str(ip_address(each) + number) for each in self._first)
+        return HollowNode(name, ips, configuration(path))
 
 
-def _by_number(paths: Iterable[Path]) -> list[Path]:
+def _by_number(names: Iterable[str]) -> list[str]:
     """Return node-2 before node-10."""
-    return sorted(paths, key=lambda path: (len(path.name), path.name))
+    return sorted(names, key=lambda name: (len(name), name))

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ LABEL = ("podwire.io/hollow", "true")
 TAINT = ("podwire.io/hollow", "true", "NoSchedule")
 _NO_BALANCER = ("node.kubernetes.io/exclude-from-external-load-balancers", "true")
 _APART = 0.02  # seconds between the starts: a hundred at once would renew their Leases at once
-_FREEZE_SECONDS = 10.0
+_FREEZE_SECONDS, _LOOK_SECONDS = 10.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,33 @@ class HollowSettings:
     taints: tuple[tuple[str, str, str], ...] = (TAINT,)
 
 
-async def run_nodes(nodes: Sequence[HollowNode], settings: HollowSettings) -> None:
-    """Run the agents until cancelled; one that fails ends all, with its error."""
+async def run_nodes(
+    nodes: Sequence[HollowNode],
+    settings: HollowSettings,
+    further: Callable[[], Sequence[HollowNode]] = tuple,
+) -> None:
+    """Run the agents until cancelled; one that fails ends all, with its error.
+
+    ``further`` is asked each second for nodes that have come since.
+    """
     settings.root.mkdir(parents=True, exist_ok=True)
     async with asyncio.TaskGroup() as group:
-        for node in nodes:
-            group.create_task(_run_node(node, settings), name=f"hollow {node.name}")
-            await asyncio.sleep(_APART)
+        await _start(group, nodes, settings)
+        # What is made until then stays.
+        asyncio.get_running_loop().call_later(_FREEZE_SECONDS, gc.freeze)
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await _start(group, further(), settings)
+
+
+async def _start(
+    group: asyncio.TaskGroup, nodes: Sequence[HollowNode], settings: HollowSettings
+) -> None:
+    for node in nodes:
+        group.create_task(_run_node(node, settings), name=f"hollow {node.name}")
+        await asyncio.sleep(_APART)
+    if nodes:
         logger.info("%d hollow nodes started", len(nodes))
-        await asyncio.sleep(_FREEZE_SECONDS)
-        gc.freeze()  # what was made so far stays
 
 
 async def _run_node(node: HollowNode, settings: HollowSettings) -> None:

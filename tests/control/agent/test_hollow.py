@@ -2,6 +2,7 @@
 """Hollow nodes beside a real API server: each is a node to everybody else, with a node's rights."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -125,12 +126,54 @@ def test_nodes_have_addresses_in_the_order_of_their_numbers(tmp_path, monkeypatc
     for name in reversed(NAMES):
         (tmp_path / f"{name}.kubeconfig").write_text("")
     monkeypatch.setattr(cli, "configuration", lambda path: path)
-    found = cli._nodes(tmp_path, ("172.31.1.1", "fd00::1"))
+    found = cli._Folder(tmp_path, ("172.31.1.1", "fd00::1")).nodes()
     assert [(node.name, *node.addresses) for node in found] == [
         ("hollow-1", "172.31.1.1", "fd00::1"),
         ("hollow-2", "172.31.1.2", "fd00::2"),
         ("hollow-10", "172.31.1.3", "fd00::3"),
     ]
+
+
+def test_files_that_come_later_are_further_nodes_with_the_next_addresses(tmp_path, caplog) -> None:
+    server = {"cluster": {"server": "http://127.0.0.1:1"}, "name": "c"}
+    context = {"context": {"cluster": "c", "user": "u"}, "name": "x"}
+    whole = {"clusters": [server], "contexts": [context], "current-context": "x"}
+    text = json.dumps({**whole, "users": [{"name": "u", "user": {}}]})
+    (tmp_path / "hollow-1.kubeconfig").write_text(text)
+    folder = cli._Folder(tmp_path, ("172.31.1.1",))
+    assert [node.name for node in folder.nodes()] == ["hollow-1"]
+    assert folder.further() == []
+    (tmp_path / "hollow-2.kubeconfig").write_text("x: [")
+    (tmp_path / "hollow-3.kubeconfig").write_text(text)
+    (tmp_path / "hollow-4.kubeconfig.new").write_text("")
+    assert [(node.name, node.addresses) for node in folder.further()] == [
+        ("hollow-3", ("172.31.1.3",))
+    ]
+    assert "hollow-2.kubeconfig" in caplog.text and folder.further() == []
+
+
+async def test_a_node_that_comes_later_disturbs_none(tmp_path: Path) -> None:
+    tokens, further = TokenSigner(key()), list[HollowNode]()
+
+    def come() -> list[HollowNode]:
+        return [further.pop()] if further else []
+
+    async with secured_server(tmp_path, modes=("Node", "RBAC"), tokens=tokens) as server:
+        first, second = (
+            HollowNode(name, (f"172.31.1.{number}",), load(credentials(server, name)))
+            for number, name in enumerate(NAMES[:2], 1)
+        )
+        settings = HollowSettings(tmp_path / "root")
+        async with (
+            running(run_nodes([first], settings, come)),
+            Client.from_kubeconfig(server.kubeconfig) as client,
+        ):
+            await until(lambda: registered(client, NAMES[0]))
+            before = await client.get(kinds.NODE, None, NAMES[0])
+            further.append(second)
+            await until(lambda: registered(client, NAMES[1]))
+            after = await client.get(kinds.NODE, None, NAMES[0])
+            assert after.metadata.uid == before.metadata.uid
 
 
 @pytest.mark.parametrize(
