@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePosixPath
 
-from control.api.times import duration
-
 _SHORTEST = timedelta(seconds=1)
 # A lab's name becomes part of host names and paths: a DNS label (RFC 1123), kept short.
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -218,6 +216,8 @@ def _check_ranges(pods: tuple[str, ...], services: tuple[str, ...]) -> None:
 
 def check_life(text: str) -> None:
     """Refuse what is no time that Events may live; raises LabSpecError."""
+    from control.api.times import duration  # the API's package is for those who ask it
+
     life = duration(text) if text else _SHORTEST
     if life is None or life < _SHORTEST:
         why = "want a time of a second or more, such as 30m or 1h0m0s"
