@@ -202,7 +202,7 @@ class Checker:
             wanted = found.fields[text].type if found.fields else DYN
             if not _fits({}, have, wanted):
                 why = f"expected type of field '{text}' is '{wanted}' but provided type is '{have}'"
-                self._wrong(item.at, why)
+                self._wrong(name.at, why)
         return found
 
     def _macro(self, node: Macro, known: Variables) -> Type:

@@ -12,7 +12,7 @@ _TOKEN = re.compile(
     (?P<space>[ \t\r\n\f]+|//[^\n]*)
   | (?P<float>[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+|\.[0-9]+(?:[eE][+-]?[0-9]+)?)
   | (?P<int>0x[0-9a-fA-F]+[uU]?|[0-9]+[uU]?)
-  | (?P<text>(?:[rR][bB]?|[bB][rR]?)?(?:\"\"\"|'''|"|'))
+  | (?P<text>[bB]?[rR]?(?:\"\"\"|'''|"|'))
   | (?P<quoted>`[a-zA-Z0-9_.\-/ ]+`)
   | (?P<name>[_a-zA-Z][_a-zA-Z0-9]*)
   | (?P<sign>&&|\|\||[=!<>]=|[-+*/%!<>?:.,()\[\]{}])
@@ -24,6 +24,7 @@ _ESCAPE = re.compile(
     r"|[0-3][0-7]{2}|(?P<bad>.?))",
     re.DOTALL,
 )
+_LINE_END = re.compile(r"[\r\n]")
 _PLAIN = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 _MOST_DIGITS = 20
 _RESERVED = (
@@ -89,7 +90,7 @@ def _literal(source: str, at: int, opening: str) -> tuple[Token, int]:
     quote = opening[len(prefix) :]
     start = at + len(opening)
     end = _end(source, start, quote, raw="r" in prefix)
-    if end < 0 or (len(quote) == 1 and "\n" in source[start:end]):
+    if end < 0 or (len(quote) == 1 and _LINE_END.search(source, start, end)):
         why = f"Syntax error: token recognition error at: '{source[at : at + 20]}'"
         raise CelSyntaxError(at, why)
     inner = source[start:end]

@@ -15,10 +15,11 @@ class Const:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ident:
-    """A variable."""
+    """A variable; ``rooted`` with a dot before it, as no variable of a comprehension has."""
 
     at: int
     name: str
+    rooted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

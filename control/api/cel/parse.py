@@ -16,6 +16,7 @@ _RELATIONS = ("==", "!=", "<", "<=", ">", ">=", "in")
 # The operators of two operands, from the weakest.
 _LEVELS: tuple[tuple[str, ...], ...] = (_RELATIONS, ("+", "-"), ("*", "/", "%"))
 _LITERALS = {"true": True, "false": False, "null": None}
+_LITERAL = "'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES"
 # Macros on a target: their variables, and their further arguments.
 _MACROS: dict[str, tuple[tuple[int, int], ...]] = {
     "all": ((1, 1), (2, 1)),
@@ -132,22 +133,18 @@ class _Parser:
         return node
 
     def _unary(self) -> Node:
-        if not self._is("!", "-"):
+        if not self._is("!", "-") or self._is_signed():
             return self._member()
         sign, times = self._take(), 1
-        if sign.text == "-" and self.next.sort in ("int", "float"):
-            return self._members(self._negative(sign.at))
         while self._skip(sign.text):
             times += 1
         node = self._member()
         name = "!_" if sign.text == "!" else "-_"
         return Call(sign.at, name, None, (node,)) if times % 2 else node
 
-    def _negative(self, at: int) -> Const:
-        value = self._take().value
-        if type(value) is not int and type(value) is not float:
-            raise CelSyntaxError(at, "invalid int literal")
-        return Const(at, -value)
+    def _is_signed(self) -> bool:
+        """Return True before a literal with its minus."""
+        return self._is("-") and self._tokens[self._at + 1].value.__class__ in (int, float)
 
     def _member(self) -> Node:
         return self._members(self._primary())
@@ -166,16 +163,16 @@ class _Parser:
 
     def _field(self, node: Node, at: int, *, optional: bool) -> Node:
         token = self._identifier()
-        if token.sort == "name" and not optional and self._is("("):
-            return self._method(node, token)
-        if token.text in _LITERALS or token.text == "in":
+        if token.sort == "name" and (token.text in _LITERALS or token.text == "in"):
             self._at -= 1
             raise self.unexpected("IDENTIFIER")
+        if token.sort == "name" and not optional and self._is("("):
+            return self._method(node, token)
         return Select(at, node, token.text, optional)
 
     def _method(self, target: Node, name: Token) -> Node:
         at = self._take().at
-        args = self._arguments(")")
+        args = self._arguments()
         for names, further in _MACROS.get(name.text, ()):
             if len(args) == names + further:
                 return self._macro(at, target, name, args, names)
@@ -186,22 +183,26 @@ class _Parser:
     ) -> Node:
         names = []
         for each in args[:count]:
-            if not isinstance(each, Ident):
+            if not isinstance(each, Ident) or each.rooted:
                 raise CelSyntaxError(each.at, "argument must be a simple name")
             if each.name in names:
                 raise CelSyntaxError(each.at, f"duplicate variable name: {each.name}")
             names.append(each.name)
         return Macro(at, name.text, target, tuple(names), args[count:])
 
-    def _arguments(self, closing: str) -> tuple[Node, ...]:
+    def _arguments(self) -> tuple[Node, ...]:
+        """Parse what is in brackets: unlike items and entries without a comma at the end."""
         found: list[Node] = []
-        while not self._skip(closing):
+        if self._skip(")"):
+            return ()
+        while not found or self._skip(","):
             found.append(self.expression())
-            if not self._skip(",") and not self._is(closing):
-                raise self.unexpected(f"'{closing}'")
+        self._want(")")
         return tuple(found)
 
     def _primary(self) -> Node:
+        if self._is_signed():
+            return Const(self._take().at, -self._take().value)
         token = self._take()
         if token.sort == "int" and token.value == 2**63 and type(token.value) is int:
             raise CelSyntaxError(token.at, "invalid int literal")
@@ -209,40 +210,47 @@ class _Parser:
             return Const(token.at, token.value)
         if token.sort == "name":
             return self._name(token)
-        if token.sort == "sign" and token.text == "(":
-            node = self.expression()
-            self._want(")")
-            return node
-        if token.sort == "sign" and token.text == "[":
-            return self._list(token.at)
-        if token.sort == "sign" and token.text == "{":
-            return Entries(token.at, self._entries(of_names=False))
-        if token.sort == "sign" and token.text == "." and self.next.sort == "name":
-            return self._name(self._take())
+        if token.sort == "sign" and token.text in ("(", "[", "{"):
+            return self._bracketed(token)
+        if token.sort == "sign" and token.text == ".":
+            if self.next.sort != "name" or self.next.text in _LITERALS:
+                raise self.unexpected("IDENTIFIER")
+            return self._name(self._take(), rooted=True)
         self._at -= 1
-        raise self.unexpected("{'[', '{', '(', '.', '-', '!', literal, IDENTIFIER}")
+        raise self.unexpected(f"{{'[', '{{', '(', '.', '-', '!', {_LITERAL}, IDENTIFIER}}")
 
-    def _name(self, token: Token) -> Node:
+    def _bracketed(self, token: Token) -> Node:
+        if token.text == "[":
+            return self._list(token.at)
+        if token.text == "{":
+            return Entries(token.at, self._entries(of_names=False))
+        node = self.expression()
+        self._want(")")
+        return node
+
+    def _name(self, token: Token, *, rooted: bool = False) -> Node:
         if token.text in _LITERALS:
             return Const(token.at, _LITERALS[token.text])
-        if token.text in RESERVED:
-            raise CelSyntaxError(token.at, f"reserved identifier: {token.text}")
         if token.text == "in":
             self._at -= 1
             raise self.unexpected("IDENTIFIER")
+        if not self._is("(") and (made := self._made(token)) is not None:
+            return made
+        if token.text in RESERVED:
+            raise CelSyntaxError(token.at, f"reserved identifier: {token.text}")
         if not self._is("("):
-            return self._typed(token)
+            return Ident(token.at, token.text, rooted)
         at = self._take().at
-        args = self._arguments(")")
-        if token.text == "has" and len(args) == 1:
+        args = self._arguments()
+        if token.text == "has" and len(args) == 1 and not rooted:
             field = args[0]
             if not isinstance(field, Select) or field.optional:
-                raise CelSyntaxError(at, "invalid argument to has() macro")
+                raise CelSyntaxError(field.at, "invalid argument to has() macro")
             return Select(field.at, field.operand, field.name, test=True)
         return Call(at, token.text, None, args)
 
-    def _typed(self, token: Token) -> Node:
-        """Parse a variable, or an object whose type has a name with dots: ``Object.spec{…}``."""
+    def _made(self, token: Token) -> Node | None:
+        """Parse an object whose type has a name with dots: ``Object.spec{…}``."""
         start, parts = self._at, [token.text]
         while self._is(".") and self._tokens[self._at + 1].sort == "name":
             parts.append(self._tokens[self._at + 1].text)
@@ -251,33 +259,42 @@ class _Parser:
             at = self._take().at
             return Entries(at, self._entries(of_names=True), ".".join(parts))
         self._at = start
-        return Ident(token.at, token.text)
+        return None
 
     def _list(self, at: int) -> Node:
         items: list[Node] = []
         optional = set()
-        while not self._skip("]"):
+        while self._another("]", first=not items):
             if self._skip("?"):
                 optional.add(len(items))
             items.append(self.expression())
-            if not self._skip(",") and not self._is("]"):
-                raise self.unexpected("']'")
         return Items(at, tuple(items), frozenset(optional))
 
     def _entries(self, *, of_names: bool) -> tuple[tuple[Node, Node, bool], ...]:
         found: list[tuple[Node, Node, bool]] = []
-        while not self._skip("}"):
+        while self._another("}", first=not found):
             optional = self._skip("?")
-            key = self._field_name() if of_names else self.expression()
-            self._want(":")
+            if of_names:
+                name = self._identifier().text
+                key: Node = Const(self._want(":").at, name)  # where upstream sees its errors
+            else:
+                key = self.expression()
+                self._want(":")
             found.append((key, self.expression(), optional))
-            if not self._skip(",") and not self._is("}"):
-                raise self.unexpected("'}'")
         return tuple(found)
 
-    def _field_name(self) -> Node:
-        token = self._identifier()
-        return Const(token.at, token.text)
+    def _another(self, closing: str, *, first: bool) -> bool:
+        """Return False after the last item or entry, which may have a comma."""
+        if self._skip(closing):
+            return False
+        if first and self._skip(","):
+            self._want(closing)
+            return False
+        if first:
+            return True
+        if not self._skip(","):
+            raise self.unexpected(f"'{closing}'")
+        return not self._skip(closing)
 
     def _identifier(self) -> Token:
         token = self._take()

@@ -279,8 +279,8 @@ WRONG: dict[str, tuple[Wire, list[str]]] = {
         policy(patch("[JSONPatch{operation: 'add'}]")),
         [
             "spec.mutations[0].jsonPatch.expression: Invalid value:"
-            " \"[JSONPatch{operation: 'add'}]\": compilation failed: ERROR: <input>:1:12: undefined"
-            " field 'operation'\n | [JSONPatch{operation: 'add'}]\n | ...........^"
+            " \"[JSONPatch{operation: 'add'}]\": compilation failed: ERROR: <input>:1:21: undefined"
+            " field 'operation'\n | [JSONPatch{operation: 'add'}]\n | ....................^"
         ],
     ),
 }

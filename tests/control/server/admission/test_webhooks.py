@@ -548,7 +548,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             'webhooks[0].matchConditions[0].expression: Invalid value: "object.data +": compilation'
             " failed: ERROR: <input>:1:14: Syntax error: mismatched input '<EOF>' expecting {'[',"
-            " '{', '(', '.', '-', '!', literal, IDENTIFIER}\n | object.data +\n | .............^"
+            " '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT,"
+            " STRING, BYTES, IDENTIFIER}\n | object.data +\n | .............^"
         ],
     ),
     "conditions of no condition": (
