@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
@@ -18,6 +19,7 @@ from control.server.wire.errors import StatusError
 from control.tls import CertificateError, load_identity
 
 _AT_ONCE = 1 << 16  # bytes
+_CONTEXTS = 64  # that are kept, each for one authority
 Identity = tuple[Path, Path]
 
 
@@ -47,21 +49,41 @@ def tls_context(
 ) -> ssl.SSLContext:
     """Make a TLS context for requests to one server; raises RemoteError, which names ``whose``.
 
-    ``authority`` is PEM, empty for the system's. It is made anew for each request, so that a
-    renewed ``identity``, this server's certificate and key, is used.
+    ``authority`` is PEM, empty for the system's, which are read once: they take some 20 ms. A
+    renewed ``identity``, this server's certificate and key, is used at once.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        if unverified:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        elif authority:
-            context.load_verify_locations(cadata=authority.decode("ascii"))
-        else:
-            context.load_default_certs()
-        if identity is not None:
-            load_identity(context, *identity)
+        return _context(authority, identity, unverified, tuple(map(_stamp, identity or ())))
     except (CertificateError, ssl.SSLError, ValueError) as err:
         raise RemoteError(f"{whose}: caBundle or certificate: {err}") from err
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is renewed; a missing one is told when it is read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_ino
+
+
+@lru_cache(_CONTEXTS)
+def _context(
+    authority: bytes,
+    identity: Identity | None,
+    unverified: bool,
+    stamps: tuple[tuple[int, int], ...],
+) -> ssl.SSLContext:
+    del stamps  # with others, it is another context
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if unverified:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    elif authority:
+        context.load_verify_locations(cadata=authority.decode("ascii"))
+    else:
+        context.load_default_certs()
+    if identity is not None:
+        load_identity(context, *identity)
     return context
 
 
