@@ -1,6 +1,8 @@
 """Ask conversion webhooks, and repeat what waits for their answers."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -33,7 +35,8 @@ from control.server.wire.body import check_size
 from control.server.wire.item import Item, Wire, encode_object, unstamped
 
 _T = TypeVar("_T")
-_TRIES = 16
+_TRIES = 16  # how often one object may have changed meanwhile
+_EVICTIONS = 3  # how often it may be converted without a change
 _SECONDS = 30  # upstream's client has no limit of its own: a request has 60
 _MOST, _MOST_BYTES = 500, 1024 * 1024  # objects and bytes of one question
 
@@ -41,12 +44,20 @@ _MOST, _MOST_BYTES = 500, 1024 * 1024  # objects and bytes of one question
 async def converting(state: ServerState, call: Callable[[], Awaitable[_T]]) -> _T:
     """Return what a call returns; what it has to show is converted first. Raises StatusError.
 
-    No call has stored anything when it raises NotConvertedError.
+    Many objects are converted in pieces, one for each repeated call. No call has stored anything
+    when it raises NotConvertedError.
     """
-    for _ in range(_TRIES):
+    keys, asked = Counter[str](), Counter[bytes]()
+    while max(keys.values(), default=0) < _TRIES:
         try:
             return await call()
         except NotConvertedError as err:
+            first = err.items[0]
+            keys[first.key] += 1
+            asked[sha256(unstamped(first)).digest()] += 1
+            if max(asked.values()) > _EVICTIONS:  # the memo has no room for all of it at once
+                why = f"{err.kind.plural} that a webhook converts: list them in pages, by limit=500"
+                raise errors.too_large(why) from err
             await state.cache.converter.show(err.kind, err.items)
     raise errors.internal("objects change faster than their conversion webhook answers")
 

@@ -5,13 +5,14 @@ repeated once it is (``control/server/conversion``). Nothing of this costs kinds
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from control.api.kind import Kind
 from control.server.wire.item import Item, unstamped
 
 _MOST_BYTES = 64 * 1024 * 1024
+_PART = 4  # of a memo: what is stored of one piece; what is made of it may be as large thrice
 
 
 class NotConvertedError(Exception):
@@ -20,7 +21,17 @@ class NotConvertedError(Exception):
     def __init__(self, kind: Kind, items: Sequence[Item]) -> None:
         super().__init__(f"{len(items)} {kind.plural} are not converted yet")
         self.kind = kind
-        self.items = tuple(items)
+        self.items = tuple(_piece(items))
+
+
+def _piece(items: Sequence[Item]) -> Iterator[Item]:
+    """Yield the first of these, as many as a memo has room for; the others' turn comes then."""
+    left = _MOST_BYTES // _PART
+    for at, item in enumerate(items):
+        left -= item.size
+        if at and left < 0:
+            return
+        yield item
 
 
 class Memo:

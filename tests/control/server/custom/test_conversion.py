@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from control.server.state import conversion
+from control.server.verbs import read
 from control.server.wire.item import Item
 from tests.support.control.definitions import DEFINITIONS, is_established, until, until_gone
 from tests.support.control.requests import JSON_PATCH, MERGE, Api
@@ -299,3 +300,52 @@ async def test_conversions_are_counted(api: Api, hooks: Webhooks, more: Wire, wr
     of = f'crd_name="{NAME}",from_version="v1",to_version="v2"'
     of += f',succeeded="{"false" if wrong else "true"}"'
     assert f"\napiserver_crd_conversion_webhook_duration_seconds_count{{{of}}} 1\n" in shown
+
+
+async def many(api: Api, count: int) -> None:
+    for number in range(count):
+        await api.make(V1, host("v1", f"h{number:02}", at=f"{'x' * 200}:{number}"))
+
+
+@pytest.mark.parametrize("query", ["", "?limit=5"])
+async def test_more_than_a_memo_has_room_for_is_converted_in_pieces(
+    api: Api, hooks: Webhooks, monkeypatch: pytest.MonkeyPatch, query: str
+):
+    await many(api, 40)
+    monkeypatch.setattr(conversion, "_MOST_BYTES", 6000)
+    hooks.asked.clear()
+    listed = await api("GET", f"{V2}{query}")
+    assert (listed.code, len(listed["items"])) == (200, 5 if query else 40), listed
+    assert [item["spec"]["port"] for item in listed["items"]][:5] == [0, 1, 2, 3, 4]
+    asked = [each["metadata"]["name"] for it in hooks.asked["/convert"] for each in it["objects"]]
+    assert sorted(asked) == [f"h{number:02}" for number in range(40)], "each once"
+    assert len(hooks.asked["/convert"]) > 16
+
+
+async def test_an_old_list_is_converted_page_by_page(
+    api: Api, hooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+):
+    await many(api, 40)
+    version = (await api("GET", V1))["metadata"]["resourceVersion"]
+    await api("DELETE", f"{V1}/h00")
+    monkeypatch.setattr(read, "_STRIDE", 2)
+    exact = f"resourceVersion={version}&resourceVersionMatch=Exact"
+    listed = await api("GET", f"{V2}?{exact}")
+    assert (listed.code, len(listed["items"])) == (200, 40)
+
+
+async def test_an_old_list_without_room_is_refused_clearly(
+    api: Api, hooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+):
+    await many(api, 40)
+    version = (await api("GET", V1))["metadata"]["resourceVersion"]
+    await api("DELETE", f"{V1}/h00")
+    monkeypatch.setattr(conversion, "_MOST_BYTES", 6000)
+    monkeypatch.setattr(read, "_STRIDE", 2)
+    exact = f"resourceVersion={version}&resourceVersionMatch=Exact"
+    refused = await api("GET", f"{V2}?{exact}")
+    assert (refused.code, refused["reason"]) == (413, "RequestEntityTooLarge")
+    why = "hosts that a webhook converts: list them in pages, by limit=500"
+    assert refused["message"] == f"Request entity too large: {why}"
+    paged = await api("GET", f"{V2}?{exact}&limit=2")
+    assert (paged.code, len(paged["items"])) == (200, 2)
