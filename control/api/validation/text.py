@@ -284,6 +284,7 @@ def ip(value: str) -> list[str]:
     return [_NO_ADDRESS] if "%" in value else []
 
 
+@_remembered
 def canonical_ip(value: str) -> list[str]:
     """Check an address in its one canonical form."""
     if messages := ip(value):
@@ -292,6 +293,7 @@ def canonical_ip(value: str) -> list[str]:
     return [] if str(address) == value else [f'must be in canonical form ("{address}")']
 
 
+@_remembered
 def usable_ip(value: str) -> list[str]:
     """Check an address of an endpoint: not unspecified, loopback, link-local or multicast."""
     if messages := ip(value):
