@@ -6,8 +6,9 @@ any revision that is not compacted.
 """
 
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 # The bytes of one commit's keys and values: etcd's --max-request-bytes.
 MAX_BYTES = 1536 * 1024
@@ -91,8 +92,7 @@ class StoreUrlError(ValueError):
     """A ``--store`` value that names no store; the message says what is allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
+class KeyValue(Struct, frozen=True):
     """A value and the revision of the commit that wrote it."""
 
     key: str
@@ -100,16 +100,14 @@ class KeyValue:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     """Write a key that must not exist."""
 
     key: str
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """Replace the value of a key that must be at revision ``expected``."""
 
     key: str
@@ -117,8 +115,7 @@ class Update:
     expected: int = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Remove a key that must be at revision ``expected``."""
 
     key: str
@@ -128,8 +125,7 @@ class Delete:
 Write = Create | Update | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class StoreEvent:
+class StoreEvent(Struct, frozen=True):
     """The effect of a commit on one key; ``value`` None is a removal."""
 
     key: str
@@ -172,16 +168,14 @@ def events_of(changes: Iterable[Write], revision: int) -> Commit:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """What a watch has brought: events in order, and with them all there are up to ``revision``."""
 
     events: Commit
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class StorePage:
+class StorePage(Struct, frozen=True):
     """A page of keys in order, as of ``revision``; ``more`` is True if keys follow."""
 
     records: tuple[KeyValue, ...]

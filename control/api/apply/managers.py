@@ -5,10 +5,10 @@ Source: k8s.io/apimachinery/pkg/util/managedfields/internal/managedfields.go.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec import Struct
 
 from control.api.apply.fieldset import FieldSet, FieldSetError, read, union
 
@@ -34,8 +34,7 @@ class Manager(NamedTuple):
         return f"{text} using {self.version}" if self.operation == UPDATE else text
 
 
-@dataclass(frozen=True, slots=True)
-class Managed:
+class Managed(Struct, frozen=True):
     """The fields of one manager, the version that names them, and the time of the last change."""
 
     fields: FieldSet

@@ -6,10 +6,10 @@ Source: structured-merge-diff's merge/update.go and apimachinery's managedfields
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from control.api.apply.check import problems
 from control.api.apply.compare import Comparison, compare
@@ -53,8 +53,7 @@ _STRIPPED = of_paths(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """Another version of the written object, whose names some managers' fields have."""
 
     shape: MapShape
@@ -63,8 +62,7 @@ class Version:
     back: Callable[[Wire], Wire]
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """A write: who makes it, of which type, and the fields that this kind of write cannot set."""
 
     shape: MapShape

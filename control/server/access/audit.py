@@ -9,13 +9,13 @@ import logging
 import random
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from control.api.times import rfc3339_micro
 from control.server.access.attributes import AccessAttributes
@@ -46,8 +46,7 @@ class AuditPolicyError(ValueError):
     """An unusable audit policy or log; the message names the file and the cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRule:
+class AuditRule(Struct, frozen=True):
     """A rule of a policy; what is empty fits every request."""
 
     level: str
@@ -94,8 +93,7 @@ class AuditRule:
 _NO_RULE = AuditRule("None")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditPolicy:
+class AuditPolicy(Struct, frozen=True):
     """The rules, of which the first that fits decides."""
 
     rules: tuple[AuditRule, ...]
@@ -105,8 +103,7 @@ class AuditPolicy:
         return next((rule for rule in self.rules if rule.fits(user, asked)), _NO_RULE)
 
 
-@dataclass(slots=True)
-class AuditEntry:
+class AuditEntry(Struct):
     """What the log says of one request; filled as it becomes known."""
 
     log: "AuditLog"
@@ -195,8 +192,7 @@ class AuditEntry:
         return {"requestObject": orjson.Fragment(body.text)} if taken else {}
 
 
-@dataclass(frozen=True, slots=True)
-class AuditLog:
+class AuditLog(Struct, frozen=True):
     """A policy, and where its events go, a line each."""
 
     policy: AuditPolicy

@@ -7,9 +7,10 @@ that name its resource. Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rba
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
+
+from msgspec import Struct
 
 from control.api.kinds import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING, Kind
 from control.server.access.attributes import AccessAttributes, Verdict
@@ -25,8 +26,7 @@ _NOT_ALLOWED = Verdict(False)
 _MOST_KEPT = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule of a role; ``names`` empty means every name."""
 
     verbs: frozenset[str]
@@ -70,8 +70,7 @@ def rule_of(wire: Mapping[str, Any]) -> Rule:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Binding:
+class _Binding(Struct, frozen=True):
     namespace: str  # empty: everywhere
     role: str  # the storage key
     missing: str  # the error if there is no such role

@@ -4,8 +4,9 @@ Source: https://kubernetes.io/docs/reference/access-authn-authz/authorization/
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from control.api import field
 from control.api.field import FieldError
@@ -34,8 +35,7 @@ _NOBODY = "at least one of user or group must be specified"
 Wire = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewTarget:
+class ReviewTarget(Struct, frozen=True):
     """A review resource, and the namespace of its path if it is namespaced."""
 
     resource: ReviewResource
@@ -47,8 +47,7 @@ class ReviewTarget:
         return AccessAttributes("create", found.group, found.plural, namespace=self.namespace)
 
 
-@dataclass(frozen=True, slots=True)
-class Reviewer:
+class Reviewer(Struct, frozen=True):
     """Who asks, and what the answers come from."""
 
     user: User

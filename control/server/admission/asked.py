@@ -1,8 +1,11 @@
 """A write about which somebody is asked, in every version that its resource has."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from control.api.kind import Kind
 from control.server.admission.rules import Target
@@ -52,7 +55,7 @@ class Asked:
 
     def with_new(self, new: Wire | None) -> "Asked":
         """Return the same write of another object."""
-        return replace(self, change=replace(self.change, new=new))
+        return dataclasses.replace(self, change=replace(self.change, new=new))
 
 
 def target_of(request: ApiRequest, operation: str) -> Target:

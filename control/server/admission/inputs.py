@@ -4,8 +4,9 @@ What takes long is computed in another process, so that no expression keeps othe
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol, TypeVar, TypeVarTuple
+
+from msgspec.structs import replace
 
 from control.api.cel.functions.authorizer import Asked as AuthorizerAsked
 from control.api.cel.functions.authorizer import Authorizer as Variable

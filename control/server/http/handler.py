@@ -1,7 +1,6 @@
 """Handle HTTP requests: every path, and errors as a Status."""
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from control.api.base import encode
 from control.api.warnings.table import deprecation
@@ -237,7 +237,7 @@ class HttpHandler:
         refused = None
         if received.media_type == APPLY_PATCH or may_create(asked):
             refused = self._refusal_to_create(request.user, asked, wanted)
-        return dataclasses.replace(request, body=received, no_create=refused)
+        return replace(request, body=received, no_create=refused)
 
     def _refusal_to_create(
         self, user: User, asked: info.RequestInfo, wanted: AccessAttributes

@@ -1,9 +1,8 @@
 """Make aiohttp's response of an answer: of an error, or of an object in YAML."""
 
-import dataclasses
-
 import orjson
 from aiohttp import web
+from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from control.server.http.web_request import ServerRequest
@@ -59,8 +58,8 @@ def in_yaml(web_request: ServerRequest, answer: ApiResponse) -> ApiResponse:
     web_request.json_said = answer.body
     pieces = write.pieces(orjson.loads(answer.body))
     if len(answer.body) > _SMALL:
-        return dataclasses.replace(answer, body=b"", content_type=YAML, pieces=pieces)
-    return dataclasses.replace(answer, body=b"".join(pieces), content_type=YAML)
+        return replace(answer, body=b"", content_type=YAML, pieces=pieces)
+    return replace(answer, body=b"".join(pieces), content_type=YAML)
 
 
 def json_of(response: web.StreamResponse | None) -> bytes:

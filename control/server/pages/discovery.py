@@ -5,9 +5,10 @@ Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-a
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+
+from msgspec import Struct
 
 from control.api.kinds import NAMESPACE, SERVED, Kind
 from control.api.measured import GROUP as MEASURED
@@ -54,8 +55,7 @@ Kinds = Sequence[Kind]
 _NO_EXTENSIONS = Extensions()
 
 
-@dataclass(frozen=True, slots=True)
-class Subresource:
+class Subresource(Struct, frozen=True):
     """A subresource: its name, its verbs, and the kind of its objects."""
 
     name: str
@@ -63,8 +63,7 @@ class Subresource:
     kind: tuple[str, str, str]  # group, version, kind
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewResource:
+class ReviewResource(Struct, frozen=True):
     """A resource that is never stored: a client posts a question and gets the answer."""
 
     group: str

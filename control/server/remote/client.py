@@ -4,11 +4,11 @@ import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
+from msgspec import Struct
 from yarl import URL
 
 from control.server.remote.services import RemoteError, ServicePort, service_of
@@ -23,8 +23,7 @@ _CONTEXTS = 64  # that are kept, each for one authority
 Identity = tuple[Path, Path]
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """An answer, whole."""
 
     code: int
@@ -33,8 +32,7 @@ class Fetched:
     tag: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """A request; ``name`` is what the server's certificate must have, None for the URL's host."""
 
     method: str

@@ -7,10 +7,10 @@ import asyncio
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from control.server.remote.client import Fetched, Outgoing, ask, session_with, tls_context
 from control.server.remote.services import RemoteError, targets
@@ -33,8 +33,7 @@ _READ = 64 * 1024  # bytes of a refusal
 _SHOWN = 1024  # bytes of an answer that a message repeats
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a webhook is: a URL, or a path of a Service's port. ``authority`` is PEM."""
 
     url: str = ""

@@ -7,15 +7,15 @@ Source: https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apis
 import binascii
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 _PORT = 443
 GroupVersion = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(Struct, frozen=True):
     """One group and version that a Service serves; ``authority`` is PEM, empty for the system's.
 
     ``unverified`` leaves the server's certificate unchecked. The priorities order groups and the
@@ -50,8 +50,7 @@ class Extension:
         return f"{self.service}.{self.namespace}.svc"
 
 
-@dataclass(frozen=True, slots=True)
-class Discovered:
+class Discovered(Struct, frozen=True):
     """What an extension server says of a group and version.
 
     ``resources`` are those of an ``APIVersionDiscovery``. ``schema`` is the hash of its OpenAPI v3
@@ -63,8 +62,7 @@ class Discovered:
     schema: str | None = None
 
 
-@dataclass(slots=True)
-class Extensions:
+class Extensions(Struct):
     """All extensions by group and version, which of them answer, and what they say."""
 
     by_version: dict[GroupVersion, Extension] = field(default_factory=dict)

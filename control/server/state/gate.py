@@ -5,8 +5,9 @@ one look at the configurations, which are in the watch cache.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 from control.api.kind import Kind
 from control.server.wire.request import ApiRequest
@@ -18,8 +19,7 @@ Wire = dict[str, Any]
 CREATE, UPDATE, DELETE, CONNECT = "CREATE", "UPDATE", "DELETE", "CONNECT"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """An object before and after a write, with the managers of its fields; None for none.
 
     ``kind`` is what the objects are: of a subresource it may be another one than the resource's.

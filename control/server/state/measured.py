@@ -5,15 +5,15 @@ is an average between two samples; of a container that has just started, since i
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 # Seconds after which a container's first sample says something about its use of CPU.
 _FRESH = 10.0
 Pod = tuple[str, str]  # namespace, name
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """A measurement: seconds of CPU since ``start``, bytes of memory, at a time."""
 
     at: float
@@ -22,16 +22,14 @@ class Sample:
     start: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSamples:
+class NodeSamples(Struct, frozen=True):
     """The measurements of a node and its containers, by Pod and by name."""
 
     node: Sample
     pods: Mapping[Pod, Mapping[str, Sample]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """What is used: cores and bytes, at a time, over the seconds before it."""
 
     at: float

@@ -10,8 +10,9 @@ import logging
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from control.api.kinds import DEFINITION, SERVED, SERVICE_ADDRESS, Kind
 from control.server.state.conversion import Converter, NotConvertedError
@@ -43,8 +44,7 @@ LOOK_BACK = 10_000
 _RETRY = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectChange:
+class ObjectChange(Struct, frozen=True):
     """A change of one object: ``old`` is None for a creation, ``removed`` True for a deletion.
 
     ``item`` is the object after the change; for a deletion, its last version at the revision of

@@ -4,9 +4,10 @@ Source: the kubelet's server (docs/streams.md), and upstream's pod strategy for 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from msgspec import Struct
 from multidict import MultiMapping
 from yarl import URL
 
@@ -30,8 +31,7 @@ _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty
 Query = MultiMapping[str]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamTarget:
+class StreamTarget(Struct, frozen=True):
     """A path and its parameters on an agent."""
 
     path: str

@@ -1,6 +1,6 @@
 """Ask about the bodies of subresources that are no object of their own kind: Binding, Eviction."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from control.api.kind import Kind
 from control.api.meta import Object

@@ -1,7 +1,9 @@
 """Create objects (POST to a collection)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from control.api.rules import errors_in_new, rules_of
 from control.api.warnings.table import warnings_of
@@ -26,8 +28,7 @@ _ENDING = "create not allowed while custom resource definition is terminating"
 _TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class New:
+class New(Struct, frozen=True):
     """A valid new object, and warnings about it."""
 
     draft: Draft

@@ -1,9 +1,11 @@
 """Delete one object, or the selected objects of a collection (DELETE)."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import replace as changed
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace as changed
 
 from control.api import field
 from control.api.kind import Kind
@@ -47,8 +49,7 @@ _RETURNED = {
 _FOREVER = ("default", "kube-public", "kube-system")
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True):
     """The result of a deletion: ``gone`` is False while the object is still ending.
 
     An object that is gone is as it was last, with the marks of a deletion if its kind has a grace.
@@ -138,7 +139,7 @@ def check_preconditions(request: ApiRequest, item: Item, options: DeletionOption
 def _unmet(request: ApiRequest, why: str) -> StatusError:
     """Return the conflict of a precondition: as upstream's, it names the kind."""
     kind = request.info.kind
-    return errors.conflict(changed(kind, plural=kind.name), request.info.name, why)
+    return errors.conflict(dataclasses.replace(kind, plural=kind.name), request.info.name, why)
 
 
 def parse_options(request: ApiRequest) -> DeletionOptions:

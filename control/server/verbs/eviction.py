@@ -4,8 +4,9 @@ Source: k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go
 """
 
 from collections.abc import Mapping
-from dataclasses import replace as changed
 from typing import Any
+
+from msgspec.structs import replace as changed
 
 from control.api.kinds import DISRUPTION_BUDGET, POD
 from control.api.meta import LabelSelector

@@ -5,9 +5,10 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-terminatio
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from control.api.kinds import DEFINITION, NAMESPACE, POD, Kind
 from control.api.times import rfc3339
@@ -30,8 +31,7 @@ _FINALIZERS = {"Foreground": FOREGROUND, "Background": "", "Orphan": ORPHAN}
 PROPAGATIONS = tuple(_FINALIZERS)
 
 
-@dataclass(frozen=True, slots=True)
-class DeletionOptions:
+class DeletionOptions(Struct, frozen=True):
     """Parsed DeleteOptions; with ``grace`` None and ``propagation`` empty the object decides."""
 
     grace: int | None = None

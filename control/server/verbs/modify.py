@@ -1,10 +1,11 @@
 """Change an existing object, for update, patch and the subresources."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import replace as changed
 from typing import Any, TypeVar
 
+from msgspec import Struct
+from msgspec.structs import replace as changed
 from orjson import Fragment
 
 from control.api import field
@@ -47,8 +48,7 @@ SCALE = Kind("autoscaling", "v1", "Scale", "scales", Object)
 _TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The result of a write: the stored object, and warnings for the client."""
 
     item: Item
@@ -56,8 +56,7 @@ class Written:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
+class Edited(Struct, frozen=True):
     """The object as a client wants it to be."""
 
     wire: Wire  # of its kind: see ``check_type``
@@ -172,8 +171,7 @@ _NARROWED: Mapping[str, Callable[[Mapping[str, Any], Wire], Wire]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Revision:
+class _Revision(Struct, frozen=True):
     """A valid next version of an object; ``draft`` None means that nothing changes."""
 
     draft: Draft | None
@@ -321,7 +319,7 @@ def _version_missing(kind: Kind, name: str) -> StatusError:
     path, why = "metadata.resourceVersion", "must be specified for an update"
     if kind.custom is not None or kind is DEFINITION:
         return errors.invalid(kind, name, [field.invalid(path, Fragment(b"0x0"), why)])
-    named = changed(kind, name=kind.plural)
+    named = dataclasses.replace(kind, name=kind.plural)
     return errors.invalid(named, name, [field.invalid(path, 0, why)])
 
 

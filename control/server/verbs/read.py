@@ -3,10 +3,11 @@
 import base64
 import posixpath
 import re
-from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from control.api.kinds import Kind
 from control.server.state.conversion import NotConvertedError
@@ -26,8 +27,7 @@ _FORM = "meta.k8s.io/v1"
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectListing:
+class ObjectListing(Struct, frozen=True):
     """A collection or a page of it, as of ``revision``."""
 
     kind: Kind

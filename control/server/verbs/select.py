@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+
+from msgspec import Struct, field
 
 from control.api.kinds import EVENT_FORM, Kind
 from control.api.selectors import (
@@ -81,8 +83,7 @@ _ELSEWHERE = {("Event", "source"): ("source.component", "reportingComponent")}
 _ZEROS = {"b": "false", "i": "0", "l": "0"}
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Label and field conditions; without any, everything matches."""
 
     labels: Labels = field(default_factory=Labels)

@@ -8,7 +8,9 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from control.server.state.server import ServerState
 from control.server.state.strides import ITEMS, strides
@@ -29,24 +31,21 @@ _BOOKMARK_EVERY = 60.0
 _MIN_TIMEOUT = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectNotice:
+class ObjectNotice(Struct, frozen=True):
     """A watch event about an object: ADDED, MODIFIED or DELETED."""
 
     type: str
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
-class BookmarkNotice:
+class BookmarkNotice(Struct, frozen=True):
     """A mark that all changes up to a revision are sent; ``initial_end``: the first one."""
 
     revision: int
     initial_end: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FailureNotice:
+class FailureNotice(Struct, frozen=True):
     """The last event of a failed watch: ERROR."""
 
     refused: StatusError
@@ -55,8 +54,7 @@ class FailureNotice:
 WatchNotice = ObjectNotice | BookmarkNotice | FailureNotice
 
 
-@dataclass(frozen=True, slots=True)
-class _WatchPlan:
+class _WatchPlan(Struct, frozen=True):
     """The parsed parameters of a watch."""
 
     wanted: Selection

@@ -1,8 +1,9 @@
 """Commit a request's change to the store; store errors become StatusErrors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from control.api.forms.convert import kept
 from control.api.kinds import SERVICE, Kind
@@ -38,8 +39,7 @@ class ChargeError(Exception):
         self.name = key.rpartition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """An encoded object that is not stored yet, and the claims of its kind."""
 
     name: str

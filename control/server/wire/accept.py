@@ -6,9 +6,10 @@ and k8s.io/apiserver/pkg/endpoints/handlers/negotiation.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from control.server.wire.errors import StatusError, not_acceptable
 from control.server.wire.media import JSON, YAML
@@ -39,8 +40,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
+class Representation(Struct, frozen=True):
     """The form of a response; ``version`` is that of the Table or the metadata."""
 
     kind: RepresentationKind = RepresentationKind.OBJECT
@@ -53,8 +53,7 @@ class Representation:
         return self.media == YAML
 
 
-@dataclass(frozen=True, slots=True)
-class MediaRange:
+class MediaRange(Struct, frozen=True):
     """One media range of an Accept header (RFC 9110, 12.5.1)."""
 
     media: str
@@ -62,8 +61,7 @@ class MediaRange:
     parameters: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """The media ranges that a client accepts, the preferred ones first."""
 
     ranges: tuple[MediaRange, ...] = (MediaRange("*/*"),)

@@ -1,10 +1,10 @@
 """Decode the body of a request, once, before any verb sees it. Pure."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from control.api.base import drop_nulls
 from control.server.wire import media
@@ -38,8 +38,7 @@ _PATCHES = (media.JSON_PATCH, media.MERGE_PATCH, media.STRATEGIC_PATCH)
 _DECODED = ("", media.JSON, *_PATCHES)
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Struct, frozen=True):
     """A decoded body.
 
     ``value`` is any JSON value with its nulls; None if the media type is not one of JSON.

@@ -5,14 +5,14 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 _LINE = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>[^}]*)\})? (?P<rest>\S+(?: -?\d+)?)")
 _LABEL = re.compile(r'(\w+)="([^"\\]*)",?')
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSample:
+class MetricSample(Struct, frozen=True):
     """One sample; ``at`` is in seconds since the epoch, if it says so."""
 
     name: str

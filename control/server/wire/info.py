@@ -4,7 +4,8 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-ur
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from control.api.kinds import POD, SERVED, Kind
 from control.server.wire.errors import method_not_allowed, no_such_path
@@ -27,8 +28,7 @@ _PROXY_VERBS = {
 _POSTED = {"POST": "create"}
 
 
-@dataclass(frozen=True, slots=True)
-class RequestInfo:
+class RequestInfo(Struct, frozen=True):
     """The target of a request. An empty name means the collection, an empty namespace all."""
 
     verb: str

@@ -10,11 +10,11 @@ at them, so they stay bytes when the object is decoded.
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
 import orjson
+from msgspec import Struct
 
 from control.store.base import StoreDamagedError
 
@@ -36,8 +36,7 @@ _ESCAPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One version of one object; ``head`` and ``body`` together are its JSON."""
 
     key: str

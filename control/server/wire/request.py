@@ -4,9 +4,11 @@ import dataclasses
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from control.api.field import FieldError, invalid, not_supported, too_long
 from control.api.validation.text import qualified_name
@@ -33,7 +35,7 @@ _INCLUDES = "must be 'Metadata', 'Object', 'None', or empty"
 _MODES = ("", "Ignore", "Strict", "Warn")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class User:
     """The user that a request comes from, and the user's groups.
 
@@ -43,8 +45,8 @@ class User:
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
-    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    warning: str = field(default="", compare=False)
+    extra: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    warning: str = dataclasses.field(default="", compare=False)
 
     def wire(self) -> dict[str, Any]:
         """Return the authentication.k8s.io/v1 UserInfo."""
@@ -62,8 +64,7 @@ class User:
 SELF = User("system:apiserver", ("system:masters",))
 
 
-@dataclass(slots=True)
-class Notes:
+class Notes(Struct):
     """What admission says of a request: warnings, and words for the audit log."""
 
     warnings: list[str] = field(default_factory=list)
@@ -83,8 +84,7 @@ class Notes:
             self.room -= size
 
 
-@dataclass(frozen=True, slots=True)
-class ApiRequest:
+class ApiRequest(Struct, frozen=True):
     """One request on a kind: its verb and object, its user, its decoded body."""
 
     info: RequestInfo
@@ -95,7 +95,7 @@ class ApiRequest:
     agent: str = ""  # the User-Agent of the client
     # Why the user may not create the object of an apply or an update; None if the user may.
     no_create: StatusError | None = None
-    notes: Notes = field(default_factory=Notes, compare=False)
+    notes: Notes = field(default_factory=Notes)
     # True while an object is made that may be changed yet, and for the server's own new ones: it is
     # completed, and not validated.
     unchecked: bool = False
@@ -153,11 +153,11 @@ class ApiRequest:
 
     def decoded(self) -> "ApiRequest":
         """Return the same request with a decoded body; raises StatusError (400, 413, 415)."""
-        return dataclasses.replace(self, body=self.body.decoded()) if self.body.waiting else self
+        return replace(self, body=self.body.decoded()) if self.body.waiting else self
 
     def named(self, name: str) -> "ApiRequest":
         """Return the same request on the object of this name."""
-        return dataclasses.replace(self, info=dataclasses.replace(self.info, name=name))
+        return replace(self, info=replace(self.info, name=name))
 
     def flag(self, name: str) -> bool:
         """Return a boolean query parameter."""

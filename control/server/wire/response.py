@@ -1,9 +1,10 @@
 """Responses: bytes, code, media type, warnings and headers."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from control.api.base import encode
 from control.api.kinds import Kind
@@ -15,8 +16,7 @@ _MAX_WARNING = 256
 _MAX_WARNINGS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
+class ApiResponse(Struct, frozen=True):
     """A response; a large one has its body in ``pieces``, which are sent one after the other.
 
     ``size`` are the bytes of all pieces, if that is known before.
@@ -40,7 +40,7 @@ def tagged(answer: ApiResponse) -> ApiResponse:
     """Return the response with an ETag of its bytes (RFC 9110, 8.8.3)."""
     tag = f'"{sha256(answer.body).hexdigest()[:32].upper()}"'
     headers = (*answer.headers, ("ETag", tag), ("Vary", "Accept"))
-    return dataclasses.replace(answer, headers=headers)
+    return replace(answer, headers=headers)
 
 
 def unless_known(answer: ApiResponse, known: str) -> ApiResponse:
@@ -48,7 +48,7 @@ def unless_known(answer: ApiResponse, known: str) -> ApiResponse:
     tag = dict(answer.headers).get("ETag")
     if tag is None or tag not in [part.strip() for part in known.split(",")]:
         return answer
-    return dataclasses.replace(answer, body=b"", code=304)
+    return replace(answer, body=b"", code=304)
 
 
 def removed(kind: Kind, item: Item) -> ApiResponse:

@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from queue import SimpleQueue
+
+from msgspec import Struct
 
 from control.store.base import StoreUnavailableError, Write
 from control.store.sqlite.draft import Outcome
@@ -14,8 +15,7 @@ from control.store.sqlite.log import Log
 _GROUP = 256
 
 
-@dataclass(frozen=True, slots=True)
-class WriteJob:
+class WriteJob(Struct, frozen=True):
     """A commit or, if ``compact`` is set, a compaction; ``done`` gets its revision."""
 
     done: asyncio.Future[int]

@@ -5,7 +5,8 @@ fields and supports dry runs, and from its media types which patches the server 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from control.api.definitions.table import type_name
 from control.api.kinds import SERVED, Kind
@@ -35,8 +36,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One method at one path; a schema is given by the short name of its type.
 
     It is empty for free text or a stream.

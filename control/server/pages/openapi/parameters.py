@@ -3,11 +3,10 @@
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-parameters/common-parameters/
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One parameter in the query or the path of a URL."""
 
     name: str

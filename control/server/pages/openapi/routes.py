@@ -4,14 +4,14 @@ Source: KEP-2896 for v3. Its index names each document with a hash of the conten
 may cache a document for ever. The documents have 5 MB; the server keeps them compressed.
 """
 
-import dataclasses
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from control.api.base import encode
 from control.server.pages.discovery import group_versions
@@ -31,8 +31,7 @@ _NO_EXTENSIONS = Extensions()
 _FOR_EVER = (("Cache-Control", "public, immutable, max-age=31536000"),)
 
 
-@dataclass(frozen=True, slots=True)
-class _Packed:
+class _Packed(Struct, frozen=True):
     """A document: its bytes, compressed, and their hash."""
 
     packed: bytes
@@ -86,7 +85,7 @@ def _v3_answer(
     found = tagged(ApiResponse(body.unpacked(), content_type=media))
     if not asked:
         return found
-    return dataclasses.replace(found, headers=found.headers + _FOR_EVER)
+    return replace(found, headers=found.headers + _FOR_EVER)
 
 
 def _media(accept: Accept, version: str) -> str:

@@ -4,9 +4,10 @@ Source: https://github.com/kubernetes/kube-openapi, and the tables of ``control.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from control.api.definitions.descriptions import TypeDescription
 from control.api.definitions.table import (
@@ -37,8 +38,7 @@ _LIST_TEXTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """The differences between OpenAPI v2 and v3."""
 
     definitions: str  # the prefix of references

@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from control.server.state.workers.frames import LENGTH, packed, unpacked
 
@@ -21,8 +22,7 @@ class WorkerFailedError(RuntimeError):
     """A worker has died or met a bug; the computation had no effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A call of ``function(state, request, *arguments)``, a pure function of some module."""
 
     function: Callable[..., Any]

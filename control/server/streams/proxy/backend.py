@@ -4,9 +4,10 @@ import asyncio
 import random
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
+
+from msgspec import Struct
 
 from control.api import kinds
 from control.api.node import Node
@@ -21,8 +22,7 @@ _SCHEMES = ("", "http", "https")
 _NOT_ALLOWED = "address not allowed"
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
+class Backend(Struct, frozen=True):
     """A server; ``port`` is empty for the scheme's own, ``is_agent`` asks a node's agent."""
 
     scheme: str

@@ -3,13 +3,13 @@
 Source: Transport.rewriteURL in k8s.io/apimachinery/pkg/util/proxy/transport.go
 """
 
-from dataclasses import dataclass
 from posixpath import normpath
 from urllib.parse import urlsplit, urlunsplit
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Links:
+
+class Links(Struct, frozen=True):
     """The place of a page: ``prefix`` is the path of the proxy, without a final slash."""
 
     prefix: str

@@ -7,9 +7,10 @@ IPAddress, which clients see; one that somebody made by hand claims it as well.
 
 import uuid
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
+
+from msgspec import Struct
 
 from control.api.kinds import SERVICE, SERVICE_ADDRESS, Kind
 from control.api.ranges import ALLOCATOR, FAMILY, MANAGED_BY
@@ -28,8 +29,7 @@ def port_claim(port: int) -> str:
     return f"{CLAIMS}port/{port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """The keys that one Service claims."""
 
     keys: frozenset[str] = frozenset()

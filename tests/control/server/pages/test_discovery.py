@@ -1,10 +1,10 @@
 """Discovery: every form lists the same resources, and every listed resource exists."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from control.api.kinds import NODE, POD, SERVED, SERVICE
 from control.api.unstored import UNSTORED
