@@ -217,7 +217,13 @@ async def test_reviews_are_answered(api: Api):
         "allowed": True
     }
     both = {"spec": ask["spec"] | {"nonResourceAttributes": {"verb": "get", "path": "/"}}}
-    assert (await api("POST", f"{path}/selfsubjectaccessreviews", both)).code == 400
+    refused = await api("POST", f"{path}/selfsubjectaccessreviews", both)
+    assert refused.code == 422
+    assert refused["message"] == (
+        'SelfSubjectAccessReview.authorization.k8s.io "" is invalid: spec.nonResourceAttributes:'
+        ' Invalid value: {"verb":"get","path":"/"}: cannot be specified in combination with'
+        " resourceAttributes"
+    )
     nobody = {"spec": ask["spec"] | {"user": "system:anonymous"}}
     assert (await api("POST", f"{path}/subjectaccessreviews", nobody))["status"] == {
         "allowed": False
