@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import StreamReader
 
 from control.server.access.authn import user_of_certificate
+from control.server.access.released import Released
 from control.server.wire.request import User
 from control.tls import RECORD, limit_buffers
 
@@ -111,6 +112,7 @@ class Visit(asyncio.Protocol):
         self._disarm()
         self._answered = False
         self._door.forget(self)
+        self._door.released.count()
         if self._inner is not None:
             self._inner.connection_lost(exc)
 
@@ -145,6 +147,7 @@ class Door:
         self.protocol = protocol
         self.limits = limits
         self._tls = tls
+        self.released = Released()
         self._unknown: dict[Visit, None] = {}  # in the order of their arrival
         self._tasks: set[asyncio.Task[None]] = set()
         self._sockets: list[socket.socket] = []
