@@ -90,13 +90,14 @@ module PodwireLab
 
   # All settings, checked.
   class Settings
-    attr_reader :workers, :memory, :cpus, :provider, :emulated, :box, :box_version, :architecture, :release, :python,
+    attr_reader :workers, :controls, :store, :memory, :cpus, :provider, :emulated, :box, :box_version, :architecture, :release, :python,
                 :network, :cluster, :wheel
 
     MOST_BYTES = 64 * 1024
     MOST_WORKERS = 50
     VIRTUALBOX = IPAddr.new("192.168.56.0/21") # what it allows without a file /etc/vbox/networks.conf
-    NOT_YET = "the Vagrant lab has no etcd yet: remove it; the API server keeps its objects in SQLite on node1"
+    CONTROLS = [1, 3, 5].freeze # an even number is no safer than one less
+    ELSEWHERE = "there is no such field: write `controlPlane: {machines: 3, store: etcd}`"
 
     def self.load(file)
       text = File.binread(file, MOST_BYTES + 1) || ""
@@ -112,7 +113,8 @@ module PodwireLab
     def initialize(file, values)
       top = Section.new(file, "", values)
       top.fail!("version", "write 1: it is the format's") unless top.take("version", nil) == 1
-      %w[etcd etcdMembers].each { |field| top.refuse(field, NOT_YET) }
+      %w[etcd etcdMembers store].each { |field| top.refuse(field, ELSEWHERE) }
+      read_control_plane(top.section("controlPlane"))
       read_machines(top)
       read_box(top.section("box"))
       read_versions(file, top.section("versions"))
@@ -123,7 +125,7 @@ module PodwireLab
 
     def machines
       base = network.to_range.first.to_i
-      (1..workers + 1).map do |number|
+      (1..workers + controls).map do |number|
         address = IPAddr.new(base + 10 + number, Socket::AF_INET)
         mac = format("525400%06x", address.to_i & 0xffffff) # by its address, so no two are the same
         Machine.new("node#{number}", number, address.to_s, mac)
@@ -147,12 +149,29 @@ module PodwireLab
       machines.first
     end
 
+    # The first of them begins the cluster; the others join it.
+    def control_planes
+      machines.first(controls)
+    end
+
+    def etcd?
+      store == "etcd"
+    end
+
     # The settings that podwire itself reads, as `podwire install control-plane --config` takes them.
     def cluster_yaml
-      YAML.dump({ "version" => 1 }.merge(cluster))
+      YAML.dump({ "version" => 1 }.merge(cluster, etcd? ? { "store" => store } : {}))
     end
 
     private
+
+    def read_control_plane(section)
+      @controls = section.choice("machines", 1, CONTROLS)
+      @store = section.choice("store", "sqlite", %w[sqlite etcd])
+      section.fail!("machines", "#{controls} control planes share an etcd: write `store: etcd` beside it") if
+        controls > 1 && !etcd?
+      section.finish
+    end
 
     def read_machines(top)
       @workers = top.integer("workers", 2, 0..MOST_WORKERS)
@@ -186,7 +205,7 @@ module PodwireLab
     def read_network(top)
       text = top.text("addresses", "192.168.56.0/24", %r{\A[0-9.]+/\d+\z})
       @network = range(top, "addresses", text)
-      top.fail!("addresses", "#{text} has no room for #{workers + 1} machines: want a /24 or larger") if
+      top.fail!("addresses", "#{text} has no room for #{workers + controls} machines: want a /24 or larger") if
         @network.prefix > 24 || @network.prefix < 8
       return unless [nil, "virtualbox"].include?(provider) && !VIRTUALBOX.include?(@network)
 

@@ -18,6 +18,8 @@ module PodwireLab
   # What happens on the host around a machine's `up`: memory, the bundle, a token from node1, the kubeconfig.
   class Steps
     JOIN = "podwire token create --ttl 1h --print-join-command"
+    JOIN_CONTROL_PLANE = "podwire certs upload" # prints the command
+    SETTLED = "test -f /etc/podwire/config.yaml"
     ADMIN = "/etc/podwire/admin.kubeconfig"
 
     def initialize(lab, folder)
@@ -29,7 +31,7 @@ module PodwireLab
     end
 
     def bundle
-      File.join(@state, "#{@lab.release}-#{architecture}.tar")
+      File.join(@state, "#{@lab.release}-#{architecture}#{'-etcd' if @lab.etcd?}.tar")
     end
 
     def cluster_file
@@ -48,15 +50,16 @@ module PodwireLab
       check_virtualization(vm)
       check_memory(environment, vm)
       make_bundle
-      return if machine == @lab.control_plane
-
-      write(join_file(machine), fetch(control_plane(environment, vm), JOIN))
+      command = @lab.control_planes.include?(machine) ? JOIN_CONTROL_PLANE : JOIN
+      from = giver(environment, vm, machine)
+      write(join_file(machine), from ? fetch(from, command) : "")
     end
 
     # Copies the kubeconfig out, and forgets the token, which has done its work.
     def after(vm, machine)
       check_whole(vm)
-      return write(join_file(machine), "") unless machine == @lab.control_plane
+      write(join_file(machine), "")
+      return unless machine == @lab.control_plane
 
       write(kubeconfig, fetch(vm, "cat #{ADMIN}"))
       vm.ui.info("the cluster: export KUBECONFIG=#{kubeconfig}")
@@ -66,7 +69,7 @@ module PodwireLab
 
     # Vagrant wants files that it will copy to be there when it reads the Vagrantfile.
     def hold_places
-      [bundle, *@lab.machines.drop(1).map { |machine| join_file(machine) }].each do |path|
+      [bundle, *@lab.machines.map { |machine| join_file(machine) }].each do |path|
         write(path, "") unless File.exist?(path)
       end
     end
@@ -111,18 +114,24 @@ module PodwireLab
     def make_bundle
       release = RELEASES.values.find { |each| each.name == @lab.release }
       family = release ? release.family : "debian"
-      words = [File.join(@folder, "bundle"), bundle, @lab.release, family, @lab.python, architecture, @lab.wheel.to_s]
+      words = [File.join(@folder, "bundle"), bundle, @lab.release, family, @lab.python, architecture, @lab.wheel.to_s,
+               @lab.store]
       # Vagrant's own environment has libraries and a Ruby that other programs must not meet.
       done = Vagrant::Util::Env.with_clean_env { system(*words, in: File::NULL) }
       raise StepError, "podwire: #{words.first} failed; above is why" unless done
     end
 
-    def control_plane(environment, vm)
-      name = @lab.control_plane.name
-      found = environment.machine(name.to_sym, vm.provider_name)
-      return found if found.state.id == :running
+    # A control plane that runs, which gives a machine its way into the cluster. The first machine has none at the
+    # first `up`; made again after a `destroy`, it joins the others.
+    def giver(environment, vm, machine)
+      others = @lab.control_planes.reject { |each| each == machine }
+      found = others.map { |each| environment.machine(each.name.to_sym, vm.provider_name) }.find do |each|
+        each.state.id == :running && each.communicate.test(SETTLED, sudo: true)
+      end
+      return found if found || machine == @lab.control_plane
 
-      raise StepError, "podwire: #{vm.name} joins #{name}, which does not run: vagrant up #{name}"
+      raise StepError, "podwire: #{vm.name} joins #{others.map(&:name).join(' or ')}, which does not run: " \
+                       "vagrant up #{@lab.control_plane.name}"
     end
 
     def fetch(vm, command)

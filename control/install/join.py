@@ -29,6 +29,8 @@ from control.install.settings import (
     MachineSettings,
     NodeSettings,
     bracketed,
+    check,
+    read,
     write,
 )
 from control.install.unitfile import Unit
@@ -58,7 +60,7 @@ async def join(
     """Join, or bring the node up to its options; raises InstallError, ClientError, OSError."""
     check_machine(layout, options, progress)
     found = joined(layout, wanted, options)
-    way = _way(found, wanted) if found else ""
+    way, known = (_way(found, wanted), _known(layout)) if found else ("", ())
     if found is None:
         with progress.step(f"cluster discovered at {wanted.server}") as say:
             found = await discover(wanted, say)
@@ -73,7 +75,7 @@ async def join(
     settings = NodeSettings(
         node=options.machine,
         server=found.url,
-        servers=servers,
+        servers=known or servers,
         runtime=options.runtime,
         cluster=shared,
         labels=options.labels,
@@ -237,6 +239,13 @@ async def _shared(
     async with Client(config) as client:  # by the way that the node is going to use
         await _refuse_alike(client, options.machine)
     return shared, ()
+
+
+def _known(layout: Layout) -> tuple[str, ...]:
+    """Return what the balancer of an earlier run began with; it has followed the others since."""
+    if not layout.node_file.exists():
+        return ()
+    return check(NodeSettings, read(layout.node_file), str(layout.node_file)).servers
 
 
 def _way(held: Cluster, wanted: Discovery) -> str:

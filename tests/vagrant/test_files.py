@@ -40,6 +40,10 @@ def test_vagrant_accepts_the_lab(copied: Path) -> None:
     (copied / "lab.yaml").write_text("version: 1\nworkers: 3\nprovider: virtualbox\n")
     code, said = vagrant(copied, "validate", "--ignore-provider")
     assert code == 0 and "==> node4:" in said, said
+    planes = "controlPlane: {machines: 3, store: etcd}"
+    (copied / "lab.yaml").write_text(f"version: 1\nworkers: 1\nprovider: virtualbox\n{planes}\n")
+    code, said = vagrant(copied, "validate", "--ignore-provider")
+    assert code == 0 and "==> node4:" in said, said
 
 
 def test_vagrant_says_what_is_wrong_with_the_settings(copied: Path) -> None:
@@ -47,7 +51,7 @@ def test_vagrant_says_what_is_wrong_with_the_settings(copied: Path) -> None:
     code, said = vagrant(copied, "validate", "--ignore-provider")
     assert code != 0
     (line,) = (each for each in said.splitlines() if "lab.yaml: " in each)
-    assert "etcd: the Vagrant lab has no etcd yet: remove it" in line
+    assert "etcd: there is no such field: write `controlPlane: " in line
 
 
 def test_shellcheck_finds_nothing() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from control.install.settings import ControlPlaneSettings
 from lab.file.model import LabFile
 from tests.support.e2e.harness import CHECKOUT, run
 
@@ -24,8 +25,11 @@ def check(tmp_path: Path, values: Any) -> tuple[int, str, str]:
     ("values", "error"),
     [
         ({}, "FILE: version: write 1"),
-        ({"etcd": {"members": 3}}, "FILE: etcd: the Vagrant lab has no etcd yet: remove it"),
-        ({"etcdMembers": 3}, "FILE: etcdMembers: the Vagrant lab has no etcd yet: remove it"),
+        ({"etcd": {"members": 3}}, "FILE: etcd: there is no such field: write `controlPlane: "),
+        ({"etcdMembers": 3}, "FILE: etcdMembers: there is no such field: write `controlPlane: "),
+        ({"controlPlane": {"machines": 2}}, "FILE: controlPlane.machines: 2 is not one of 1, 3, 5"),
+        ({"controlPlane": {"machines": 3}}, "FILE: controlPlane.machines: 3 control planes share"),
+        ({"controlPlane": {"store": "x"}}, 'FILE: controlPlane.store: "x" is not one of sqlite, '),
         ({"wokers": 3}, "FILE: wokers: there is no such field"),
         ({"workers": "2"}, 'FILE: workers: "2" is not a whole number from 0 to 50'),
         ({"workers": 51}, "FILE: workers: 51 is not"),
@@ -72,6 +76,24 @@ def test_one_more_worker_is_one_line(tmp_path: Path) -> None:
     assert three.splitlines()[:3] == two, "those that are there keep their addresses"
     assert three.splitlines()[3].startswith("node4 192.168.56.14 ")
     assert len({line.split()[2] for line in three.splitlines()}) == 4, "no two have one MAC"
+
+
+def test_three_control_planes_come_before_the_workers(tmp_path: Path) -> None:
+    planes = {"controlPlane": {"machines": 3, "store": "etcd"}}
+    values = {"version": 1, "workers": 1, **planes}
+    said = check(tmp_path, values)[1]
+    assert [line.split()[0] for line in said.partition("---")[0].splitlines()] == [
+        *("node1", "node2", "node3", "node4")
+    ]
+    LabFile.model_validate({"version": 1, **planes})  # the fields of a lab's file
+    script = (
+        f"require '{FOLDER}/settings'; lab = PodwireLab::Settings.load('{tmp_path}/lab.yaml'); "
+        "print lab.control_planes.map(&:name).join(' ')"
+    )
+    assert run("ruby", "-e", script).stdout == "node1 node2 node3"
+    settings = yaml.safe_load(said.partition("---\n")[2])
+    own = {"node": {"name": "node1", "ips": ["192.168.56.11"]}}
+    assert ControlPlaneSettings.model_validate(settings | own).has_etcd
 
 
 def test_other_providers_may_have_other_ranges(tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ install_packages() {
     > /dev/null || fail "apt-get could not install ${missing[*]}; on the host: rm -r vagrant/.lab, then vagrant provision"
 }
 
+stop_own_etcd() { # that of etcd-server's package: podwire has a unit of its own
+  ! systemctl is-enabled --quiet etcd 2>/dev/null || systemctl disable --now --quiet etcd
+}
+
 install_podwire() {
   local wheel of
   wheel=$(ls "$bundle"/podwire-*.whl)
@@ -158,6 +162,7 @@ name_in_hosts
 unpack
 check_release
 install_packages
+stop_own_etcd
 install_podwire
 configure_containerd
 make_images

@@ -4,6 +4,7 @@ They share the kernel: each is a container of systemd-nspawn, in namespaces that
 process.
 """
 
+import os
 import signal
 import subprocess
 import tempfile
@@ -52,6 +53,13 @@ class Machine:
         assert self.process.wait(timeout=120) == _REBOOT, self.log()
         self.boot()
         self.wait(before)
+
+    def cut(self) -> None:
+        """End it at once, as a power cut does; wait until it has."""
+        leader = self.leader()
+        assert leader is not None and self.process is not None, f"{self.name} does not run"
+        os.kill(leader, signal.SIGKILL)
+        self.process.wait(timeout=60)
 
     def wait(self, boot: str = "", seconds: float = 180) -> str:
         """Wait until all its units have started; return this boot's ID, which is not ``boot``."""

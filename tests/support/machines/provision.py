@@ -16,6 +16,7 @@ SCRIPTS = CHECKOUT / "vagrant/provision"
 _LOCK = CHECKOUT / "requirements.lock"
 _PACKAGES = (CHECKOUT / "lab/debian-packages.txt", SCRIPTS / "packages.txt")
 JOIN = ("podwire", "token", "create", "--ttl", "1h", "--print-join-command")
+JOIN_CONTROL_PLANE = ("podwire", "certs", "upload")
 KUBECONFIG = "/etc/podwire/admin.kubeconfig"
 
 
@@ -69,9 +70,10 @@ def script(machine: Machine, name: str, *arguments: str) -> str:
     return machine.run("bash", "-s", "--", *arguments, stdin=text, timeout=180)
 
 
-def provision(site: Site, bundle: Path, settings: str) -> str:
-    """Provision all machines, the first as control plane; return what the scripts said."""
-    first, *workers = machines = list(site.machines.values())
+def provision(site: Site, bundle: Path, settings: str, planes: int = 1) -> str:
+    """Provision all machines, the first ones as control planes; return what the scripts said."""
+    machines = list(site.machines.values())
+    first, others, workers = machines[0], machines[1:planes], machines[planes:]
     content = bundle.read_bytes()
 
     def install(machine: Machine) -> str:
@@ -85,6 +87,16 @@ def provision(site: Site, bundle: Path, settings: str) -> str:
     with ThreadPoolExecutor() as pool:
         said = list(pool.map(install, machines))
         upload(first, "podwire-cluster.yaml", settings.encode())
-        said.append(script(first, "control-plane.sh", first.address))
+        said.append(script(first, "control-plane.sh", first.address, "first"))
+        said.extend(join_control_plane(first, other, settings) for other in others)
         said.extend(pool.map(join, workers))
     return "".join(said)
+
+
+def join_control_plane(
+    giver: Machine, machine: Machine, settings: str, place: str = "other"
+) -> str:
+    """Provision a control plane, by the command that another gives; return what it said."""
+    upload(machine, "podwire-cluster.yaml", settings.encode())
+    upload(machine, "podwire-join", giver.run(*JOIN_CONTROL_PLANE).encode())
+    return script(machine, "control-plane.sh", machine.address, place)
