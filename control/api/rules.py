@@ -358,8 +358,13 @@ def errors_in_new(kind: Kind, new: Object) -> list[FieldError]:
 def errors_in(kind: Kind, new: Object) -> list[FieldError]:
     """Return the errors of an object, new or not."""
     rules = rules_of(kind)
-    found = validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
+    found = _meta_errors(kind, new)
     return found + rules.validate(new)
+
+
+def _meta_errors(kind: Kind, new: Object) -> list[FieldError]:
+    name, custom = rules_of(kind).name, kind.custom is not None
+    return validate_meta(new.metadata, name, namespaced=kind.namespaced, custom=custom)
 
 
 def errors_in_update(kind: Kind, new: Object, old: Object) -> list[FieldError]:
@@ -399,7 +404,7 @@ def errors_in_status(kind: Kind, new: Object, old: Object) -> list[FieldError]:
     """Return the errors of a version that only changes the status."""
     rules = rules_of(kind)
     found = validate_meta_update(new.metadata, old.metadata)
-    found += validate_meta(new.metadata, rules.name, namespaced=kind.namespaced)
+    found += _meta_errors(kind, new)
     if wrong := rules.validate_status(new):
         found += _without(wrong, rules.validate_status(old))
     return found + rules.validate_status_update(new, old)

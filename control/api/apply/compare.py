@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from control.api.apply.fieldset import LEAF, FieldSet, difference, union
-from control.api.apply.items import MISSING, everything, indexed
+from control.api.apply.items import MISSING, everything, fits, indexed
 from control.api.apply.shape import AnyShape, ListShape, MapShape, Shape
 
 
@@ -41,6 +41,8 @@ def _changed(shape: AnyShape, old: Any, new: Any, name: str, into: Comparison) -
         isinstance(shape, Shape)
         or shape.atomic
         or not (old or new)
+        or (old and not fits(shape, old))
+        or (new and not fits(shape, new))
         or (shape.deduced and not (isinstance(old, dict) and isinstance(new, dict)))
     ):
         into.modified[name] = LEAF

@@ -67,11 +67,16 @@ class Key(NamedTuple):
     item: Any
 
 
+def fits(shape: MapShape | ListShape, value: Any) -> bool:
+    """Return True if a value has the form of its shape; others are refused when checked."""
+    return isinstance(value, list if isinstance(shape, ListShape) else dict)
+
+
 def everything(shape: Shape | MapShape | ListShape | None, value: Any) -> FieldSet:
     """Return the tree of a value that appears or disappears with all that is in it."""
     if shape is None or isinstance(shape, Shape) or shape.atomic or not value:
         return LEAF
-    if shape.deduced and not isinstance(value, dict):
+    if not fits(shape, value):
         return LEAF
     made: FieldSet = {".": LEAF}
     if isinstance(shape, ListShape):

@@ -11,6 +11,7 @@ from control.api.cluster import CustomResourceDefinition as Definition
 from control.api.custom.structure import schema_errors, selectable_errors
 from control.api.field import FieldError
 from control.api.validation.meta import immutable, invalid_each
+from control.api.validation.stored.webhooks import client_errors, version_errors
 from control.api.validation.text import dns_1035_label, dns_subdomain
 
 Wire = Mapping[str, Any]
@@ -31,6 +32,13 @@ _UNAPPROVED = f'protected groups must have approval annotation "{_APPROVED}"'
 _SEE = "see https://github.com/kubernetes/enhancements/pull/1111"
 _PROTECTED = ("k8s.io", "kubernetes.io")
 _WARNING_MAX = 256
+# The parts of a version, and where upstream's errors find those that all versions share.
+_PARTS = {
+    "schema": "spec.validation",
+    "subresources": "spec.subresources",
+    "additionalPrinterColumns": "spec.additionalPrinterColumns",
+    "selectableFields": "spec.selectableFields",
+}
 
 
 def validate(definition: Definition) -> list[FieldError]:
@@ -75,7 +83,9 @@ def _spec(spec: Wire) -> list[FieldError]:
     for name in ("plural", "singular", "kind", "listKind"):
         if not spec["names"].get(name):
             found.append(field.required(f"spec.names.{name}"))
-    found += _names(spec["names"], "spec.names") + _conversion(spec.get("conversion") or {})
+    found += _names(spec["names"], "spec.names") + _shared_errors(spec["versions"])
+    if spec.get("conversion") is not None:
+        found += _conversion(spec["conversion"])
     if spec.get("preserveUnknownFields"):
         why = (
             "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in"
@@ -95,37 +105,63 @@ def _group(group: str) -> list[FieldError]:
     return []
 
 
+def _shared(versions: list[Wire]) -> set[str]:
+    """Return the parts that are the same in all versions: upstream checks them once."""
+    return {
+        part
+        for part in _PARTS
+        if versions and all(each.get(part) == versions[0].get(part) for each in versions)
+    }
+
+
+def _has_status(version: Wire) -> bool:
+    return (version.get("subresources") or {}).get("status") is not None
+
+
+def _shared_errors(versions: list[Wire]) -> list[FieldError]:
+    """Return the errors of the parts that all versions share."""
+    if not (shared := _shared(versions)):
+        return []
+    where = {part: path for part, path in _PARTS.items() if part in shared}
+    return _part_errors(versions[0], where, has_status=any(map(_has_status, versions)))
+
+
 def _versions(versions: list[Wire]) -> list[FieldError]:
-    found = []
+    found, shared = list[FieldError](), _shared(versions)
     for at, version in enumerate(versions):
         path = f"spec.versions[{at}]"
         if not (version.get("schema") or {}).get("openAPIV3Schema"):
             found.append(field.required(f"{path}.schema.openAPIV3Schema"))
         if wrong := dns_1035_label(version["name"]):
             found.append(field.invalid(f"{path}.name", version["name"], ",".join(wrong)))
-        found += _version(version, path)
+        own = {part: f"{path}.{part}" for part in _PARTS if part not in shared}
+        found += _deprecation(version, f"{path}.deprecationWarning")
+        found += _part_errors(version, own, has_status=_has_status(version))
     shown = [each["name"] for each in versions]
     if len(set(shown)) < len(shown):
         found.append(field.invalid("spec.versions", shown, "must contain unique version names"))
     if sum(1 for each in versions if each["storage"]) != 1:
         why = "must have exactly one version marked as storage version"
         found.append(field.invalid("spec.versions", shown, why))
+    if versions and (wrong := dns_1035_label(shown[0])):
+        found.append(field.invalid("spec.version", shown[0], ",".join(wrong)))
     return found
 
 
-def _version(version: Wire, path: str) -> list[FieldError]:
-    found = _deprecation(version, f"{path}.deprecationWarning")
-    subresources = version.get("subresources") or {}
+def _part_errors(version: Wire, where: Mapping[str, str], *, has_status: bool) -> list[FieldError]:
+    """Return the errors of some parts of a version; ``where`` has their paths."""
+    found = list[FieldError]()
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-    if schema:
-        has_status = subresources.get("status") is not None
-        found += schema_errors(schema, f"{path}.schema.openAPIV3Schema", has_status=has_status)
-    if (scale := subresources.get("scale")) is not None:
-        found += _scale(scale, f"{path}.subresources.scale")
-    for at, column in enumerate(version.get("additionalPrinterColumns") or ()):
-        found += _column(column, f"{path}.additionalPrinterColumns[{at}]")
-    if fields := version.get("selectableFields"):
-        found += selectable_errors(fields, schema, f"{path}.selectableFields")
+    if schema and (path := where.get("schema")):
+        found += schema_errors(schema, f"{path}.openAPIV3Schema", has_status=has_status)
+    scale = (version.get("subresources") or {}).get("scale")
+    if scale is not None and (path := where.get("subresources")):
+        found += _scale(scale, f"{path}.scale")
+    if path := where.get("additionalPrinterColumns"):
+        for at, column in enumerate(version.get("additionalPrinterColumns") or ()):
+            found += _column(column, f"{path}[{at}]")
+    if (fields := version.get("selectableFields")) and (path := where.get("selectableFields")):
+        found += selectable_errors(fields, schema, path)
     return found
 
 
@@ -169,24 +205,27 @@ def _names(names: Wire, path: str) -> list[FieldError]:
 
 
 def _conversion(conversion: Wire) -> list[FieldError]:
-    """Check the conversion between versions; podwire calls no webhook, see ``kind.py``."""
-    path, strategy = "spec.conversion", conversion.get("strategy", "None")
-    webhook = conversion.get("webhook") or {}
-    if strategy not in ("None", "Webhook"):
-        return [field.not_supported(f"{path}.strategy", strategy, ("None", "Webhook"))]
-    if strategy == "None":
+    """Check the conversion between versions."""
+    path, strategy = "spec.conversion", conversion.get("strategy") or ""
+    webhook, found = conversion.get("webhook") or {}, list[FieldError]()
+    if not strategy:
+        found.append(field.required(f"{path}.strategy"))
+    elif strategy not in ("None", "Webhook"):
+        found.append(field.not_supported(f"{path}.strategy", strategy, ("None", "Webhook")))
+    client, where = webhook.get("clientConfig"), f"{path}.webhookClientConfig"
+    versions, shown = webhook.get("conversionReviewVersions"), f"{path}.conversionReviewVersions"
+    if strategy != "Webhook":
         why = "should not be set when strategy is not set to Webhook"
-        return [field.forbidden(f"{path}.webhookClientConfig", why)] if webhook else []
-    found, client = [], webhook.get("clientConfig")
-    if not client:
-        why = "required when strategy is set to Webhook"
-        found.append(field.required(f"{path}.webhookClientConfig", why))
-    elif ("url" in client) == ("service" in client):
-        why = "exactly one of url or service is required"
-        found.append(field.required(f"{path}.webhookClientConfig", why))
-    if not webhook.get("conversionReviewVersions"):
-        found.append(field.required(f"{path}.conversionReviewVersions"))
-    return found
+        return found + [
+            field.forbidden(each, why)
+            for each, given in ((where, client is not None), (shown, versions))
+            if given
+        ]
+    if client is None:
+        found.append(field.required(where, "required when strategy is set to Webhook"))
+    else:
+        found += client_errors(client, where)
+    return found + (list(version_errors(versions, shown)) if versions else [field.required(shown)])
 
 
 def _stored(stored: list[str], versions: list[Wire]) -> list[FieldError]:

@@ -108,8 +108,21 @@ class CustomType:
         """What a client of a deprecated version is told; empty for others."""
         if not self._own.get("deprecated"):
             return ""
+        if given := self._own.get("deprecationWarning"):
+            return str(given)
         told = f"{self.api_version} {self.names['kind']} is deprecated"
-        return self._own.get("deprecationWarning") or told
+        better = self._successor()
+        return f"{told}; use {self.spec['group']}/{better} {self.names['kind']}" if better else told
+
+    def _successor(self) -> str:
+        """Return the best version that is served and not deprecated, if it is a better one."""
+        good = (
+            each["name"]
+            for each in self.spec["versions"]
+            if each["served"] and not each.get("deprecated")
+        )
+        best = max(good, key=order, default="")
+        return best if best and order(best) > order(self.version) else ""
 
     def read(self, wire: Wire) -> tuple[Wire, list[str]]:
         """Return an object pruned to the schema, and the sorted paths of its unknown fields.

@@ -4,6 +4,7 @@ Source: k8s.io/apiextensions-apiserver/pkg/registry/customresource (strategy.go,
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,8 +16,10 @@ from control.api.custom.schema import Node, has_rules
 from control.api.custom.validate import Validator
 from control.api.custom.values import completed
 from control.api.field import FieldError
-from control.api.meta import Object
+from control.api.meta import Object, ObjectMeta
 from control.api.rules import Rules
+from control.api.validation import text
+from control.api.validation.meta import validate_meta
 
 if TYPE_CHECKING:
     from control.api.custom.kind import CustomType
@@ -25,7 +28,13 @@ if TYPE_CHECKING:
 Wire = dict[str, Any]
 _INT32 = 2**31
 # Errors of a value that no expression can look at.
-_BLINDING = (field.REQUIRED, field.TOO_LONG, field.TOO_MANY, field.WRONG_TYPE)
+_BLINDING = (
+    field.NOT_SUPPORTED,
+    field.REQUIRED,
+    field.TOO_LONG,
+    field.TOO_MANY,
+    field.WRONG_TYPE,
+)
 _BLIND = (
     "some validation rules were not checked because the object was invalid; correct the existing"
     " errors to complete validation"
@@ -95,13 +104,37 @@ class _Checks:
         found = []
         for path in (getattr(paths, part) for part in parts):
             value = at(wire, path)
-            if value is None:
-                continue
-            if type(value) is not int:
-                found.append(field.invalid(path, value, "should be an integer"))
-            elif not 0 <= value < _INT32:
+            if why := _not_whole(wire, path):
+                found.append(field.invalid(path, 0, f"{path} accessor error: {why}"))
+            elif value is not None and not 0 <= value < _INT32:
                 found.append(field.invalid(path, value, "should be a non-negative integer"))
         return found
+
+
+_GO = {str: "string", bool: "bool", int: "int64", float: "float64", type(None): "<nil>"}
+_GO |= {list: "[]interface {}", dict: "map[string]interface {}"}
+
+
+def _not_whole(wire: Wire, path: str) -> str:
+    """Return why there is no whole number at a path, in Go's words; empty if there is, or none."""
+    value: Any = wire
+    for name in path.removeprefix(".").split("."):
+        if not isinstance(value, dict):
+            return f"{_go(value)}, expected map[string]interface{{}}"
+        if name not in value:
+            return ""
+        value = value[name]
+    return "" if type(value) is int else f"{_go(value)}, expected int64"
+
+
+def _go(value: Any) -> str:
+    if value is None:
+        shown = "<nil>"
+    elif isinstance(value, float) and value.is_integer():
+        shown = str(int(value))
+    else:
+        shown = value if isinstance(value, str) else field.show(value)
+    return f"{shown} is of the type {_GO[value.__class__]}"
 
 
 def _rules_of(kind: "CustomType") -> "CelRules | None":
@@ -174,8 +207,29 @@ def _repeated_items(node: Node, items: list[Any], path: Place) -> Iterator[Field
             yield field.duplicate(str(path.item(number)), item)
 
 
+def _head_errors(value: Wire, path: Place) -> Iterator[FieldError]:
+    for name in ("apiVersion", "kind"):
+        where, given = str(path.at(name)), value.get(name)
+        if name not in value:
+            yield field.required(where)
+        elif not isinstance(given, str):
+            yield field.invalid(where, given, "must be a string")
+        elif not given:
+            yield field.invalid(where, given, "must not be empty")
+        elif name == "apiVersion" and given.count("/") > 1:
+            yield field.invalid(where, given, f"unexpected GroupVersion string: {given}")
+        elif name == "kind" and (wrong := text.dns_1035_label(given.lower())):
+            why = "may have mixed case, but should otherwise match: " + ",".join(wrong)
+            yield field.invalid(where, given, why)
+    if isinstance(metadata := value.get("metadata"), dict):
+        meta = ObjectMeta.model_validate({"name": "fakename"} | metadata)
+        where = str(path)
+        for error in validate_meta(meta, text.path_segment, namespaced=bool(meta.namespace)):
+            yield replace(error, path=f"{where}.{error.path}" if where else error.path)
+
+
 def embedded_errors(node: Node | None, value: Any, path: Place) -> Iterator[FieldError]:
-    """Yield the errors of embedded resources: they need an apiVersion and a kind."""
+    """Yield the errors of embedded resources: of their apiVersion, kind and metadata."""
     if node is None or not node.embeds:
         return
     if isinstance(value, list):
@@ -183,10 +237,6 @@ def embedded_errors(node: Node | None, value: Any, path: Place) -> Iterator[Fiel
             yield from embedded_errors(node.items, item, path.item(number))
     elif isinstance(value, dict):
         if node.embedded:
-            for name in ("apiVersion", "kind"):
-                if name not in value:
-                    yield field.required(str(path.at(name)))
-                elif not value[name]:
-                    yield field.invalid(str(path.at(name)), value[name], "must not be empty")
+            yield from _head_errors(value, path)
         for name, item in value.items():
             yield from embedded_errors(node.member(name), item, path.at(name))

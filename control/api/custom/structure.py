@@ -9,13 +9,11 @@ from itertools import islice
 from typing import Any
 
 from control.api import field
-from control.api.custom import values
-from control.api.custom.cost import Spending, TooCostlyError
+from control.api.custom.defaults import broken_defaults, default_errors
 from control.api.custom.paths import Path, PathError
 from control.api.custom.patterns import PatternError, compiled
 from control.api.custom.place import Place
-from control.api.custom.schema import META_FIELDS, has_rules, node_of
-from control.api.custom.validate import Validator
+from control.api.custom.schema import has_rules
 from control.api.field import FieldError
 
 Schema = Mapping[str, Any]
@@ -63,13 +61,15 @@ def schema_errors(schema: Schema, where: str, *, has_status: bool) -> list[Field
     found = list(_root(schema, path)) if has_status else []
     if schema.get("nullable"):
         found.append(field.forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
-    found += islice(_structural(schema, path, "root"), _MOST_ERRORS)
+    found += sorted(islice(_structural(schema, path, "root"), _MOST_ERRORS), key=str)
     if not found:
-        found += islice(_defaults(schema, path), _MOST_ERRORS)
+        found += islice(default_errors(schema, path), _MOST_ERRORS)
     if not found and has_rules(schema):
         from control.api.custom.validations.compiled import rule_errors  # if there are any
 
         found += islice(rule_errors(schema, where), _MOST_ERRORS)
+        if not found:
+            found += islice(broken_defaults(schema, path), _MOST_ERRORS)
     return found
 
 
@@ -94,11 +94,12 @@ def _structural(schema: Schema, path: Place, level: str) -> Iterator[FieldError]
     yield from _plain(schema, path)
     yield from _typed(schema, path, level)
     yield from _lists(schema, path)
-    yield from _combinations(schema, schema, path, path, level == "root")
+    yield from _combinations(schema, path)
+    if level == "root":
+        yield from _incomplete(schema, schema, path, path)
     yield from _metadata(schema, path, level)
     for name, below in (schema.get("properties") or {}).items():
-        if not (level == "root" and name in META_FIELDS):
-            yield from _structural(below, path.at("properties").key(name), "field")
+        yield from _structural(below, path.at("properties").key(name), "field")
     items, more = schema.get("items"), schema.get("additionalProperties")
     if isinstance(items, dict):
         yield from _structural(items, path.at("items"), "item")
@@ -116,6 +117,9 @@ def _plain(schema: Schema, path: Place) -> Iterator[FieldError]:
     kind = schema.get("type", "")
     if kind and kind not in _TYPES:
         yield field.not_supported(f"{path}.type", kind, _TYPES)
+    if kind == "null":
+        why = "type cannot be set to null, use nullable as an alternative"
+        yield field.forbidden(f"{path}.type", why)
     if isinstance(schema.get("items"), list):
         why = "items must be a schema object and not an array"
         yield field.forbidden(f"{path}.items", why)
@@ -272,13 +276,14 @@ def _metadata(schema: Schema, path: Place, level: str) -> Iterator[FieldError]:
         yield field.forbidden(where, why)
 
 
-def _combinations(
-    part: Schema, structure: Schema | None, path: Place, where: Place, at_root: bool
-) -> Iterator[FieldError]:
-    """Yield the errors of the alternatives of a schema; ``structure`` is what there is.
+def _combinations(part: Schema, where: Place) -> Iterator[FieldError]:
+    """Yield the errors of the alternatives of the schema at ``where``."""
+    for each, here in _alternatives(part, where):
+        yield from _nested(each, here)
 
-    ``path`` leads to the structure, ``where`` to the schema that has the alternatives.
-    """
+
+def _alternatives(part: Schema, where: Place) -> Iterator[tuple[Schema, Place]]:
+    """Yield the schemas that a schema combines, without what says "integer or string"."""
     for name in _JUNCTORS:
         given = part.get(name) or ()
         if name == "anyOf" and given == _INT_OR_STRING:
@@ -286,61 +291,49 @@ def _combinations(
         for at, each in enumerate(given):
             both = name == "allOf" and not at and each.get("anyOf") == _INT_OR_STRING
             inner = {key: value for key, value in each.items() if not (both and key == "anyOf")}
-            yield from _nested(inner, structure, path, where.at(name).item(at), at_root)
+            yield inner, where.at(name).item(at)
     if part.get("not") is not None:
-        yield from _nested(part["not"], structure, path, where.at("not"), at_root)
+        yield part["not"], where.at("not")
 
 
-def _nested(
-    part: Schema, structure: Schema | None, path: Place, where: Place, at_root: bool
-) -> Iterator[FieldError]:
-    if structure is None:
-        yield field.required(str(path), f"because it is defined in {where}")
-        return
+def _nested(part: Schema, where: Place) -> Iterator[FieldError]:
     for name, why in _FORBIDDEN.items():
         if part.get(name) not in (None, "", False, [], ()):
             yield field.forbidden(f"{where}.{name}", why)
     yield from _plain(part, where)
-    yield from _combinations(part, structure, path, where, at_root)
+    yield from _combinations(part, where)
     if isinstance(part.get("items"), dict):
-        items = structure.get("items")
-        known = items if isinstance(items, dict) else None
-        yield from _nested(part["items"], known, path.at("items"), where.at("items"), False)
+        yield from _nested(part["items"], where.at("items"))
+    for name, each in (part.get("properties") or {}).items():
+        here = where.at("properties").key(name)
+        if name == "metadata":
+            yield field.forbidden(str(here), "must not be specified in a nested context")
+        yield from _nested(each, here)
+
+
+def _incomplete(part: Schema, structure: Schema, path: Place, where: Place) -> Iterator[FieldError]:
+    """Yield what alternatives name and ``structure``, at ``path``, does not have.
+
+    Upstream looks at those of the root alone.
+    """
+    for each, here in _alternatives(part, where):
+        yield from _unknown(each, structure, path, here)
+
+
+def _unknown(
+    part: Schema, structure: Schema | None, path: Place, where: Place
+) -> Iterator[FieldError]:
+    if not isinstance(structure, dict):
+        yield field.required(str(path), f"because it is defined in {where}")
+        return
+    yield from _incomplete(part, structure, path, where)
+    if isinstance(part.get("items"), dict):
+        below = structure.get("items")
+        yield from _unknown(part["items"], below, path.at("items"), where.at("items"))
     properties = structure.get("properties") or {}
     for name, each in (part.get("properties") or {}).items():
         here, there = where.at("properties").key(name), path.at("properties").key(name)
-        if name == "metadata":
-            yield field.forbidden(str(here), "must not be specified in a nested context")
-        yield from _nested(each, properties.get(name), there, here, False)
-
-
-def _defaults(schema: Schema, path: Place) -> Iterator[FieldError]:
-    """Yield the errors of defaults: each must be valid, and have known fields alone."""
-    if not node_of(schema, root=True).completes:
-        return
-    try:
-        for name, below in (schema.get("properties") or {}).items():
-            if name not in META_FIELDS:
-                yield from _default(below, path.at("properties").key(name), Spending())
-    except TooCostlyError as err:
-        yield field.invalid(str(path), "", str(err))
-
-
-def _default(schema: Schema, path: Place, cost: Spending) -> Iterator[FieldError]:
-    cost.spend()
-    if (given := schema.get("default")) is not None:
-        node, unknown = node_of(schema), list[str]()
-        values.pruned(node, given, path, unknown)
-        if unknown:
-            yield field.invalid(f"{path}.default", given, "must not have unknown fields")
-        else:
-            made = values.completed(node, given, cost)
-            yield from Validator(schema).errors(made, path.at("default"), cost)
-    for name, below in (schema.get("properties") or {}).items():
-        yield from _default(below, path.at("properties").key(name), cost)
-    for name in ("items", "additionalProperties"):
-        if isinstance(below := schema.get(name), dict):
-            yield from _default(below, path.at(name), cost)
+        yield from _unknown(each, properties.get(name), there, here)
 
 
 def selectable_errors(

@@ -112,12 +112,12 @@ class Validator:
         most, least = schema.get("maxLength"), schema.get("minLength")
         if most is not None and len(value) > most:
             found.append(field.too_long(str(path), most))
-        if least is not None and len(value) < least:
+        elif least is not None and len(value) < least:
             found.append(_invalid(path, value, f"should be at least {least} chars long"))
-        if schema.get("pattern") and not self._matches(value, cost):
+        elif schema.get("pattern") and not self._matches(value, cost):
             found.append(_invalid(path, value, f"should match '{schema['pattern']}'"))
         if self._format and not formats.fits(self._format, value):
-            why = f"must be of type {schema['format'].replace('-', '')}: {field.show(value)}"
+            why = f"must be of type {schema['format']}: {field.show(value)}"
             found.append(_error(field.WRONG_TYPE, path, value, why))
 
     def _matches(self, value: str, cost: Spending) -> bool:

@@ -9,7 +9,7 @@ Wire = dict[str, Any]
 
 
 def default_definition(wire: Wire) -> Wire:
-    """Fill in the singular name, the kind of lists and the conversion."""
+    """Fill in the singular name, the kind of lists, the conversion and its port."""
     spec = wire.get("spec") or {}
     names = dict(spec.get("names") or {})
     if not names.get("singular") and names.get("kind"):
@@ -17,8 +17,20 @@ def default_definition(wire: Wire) -> Wire:
     if not names.get("listKind") and names.get("kind"):
         names["listKind"] = f"{names['kind']}List"
     names = {name: value for name, value in names.items() if value or name in ("plural", "kind")}
-    conversion = spec.get("conversion") or {"strategy": "None"}
-    return wire | {"spec": spec | {"names": names, "conversion": conversion}}
+    conversion = spec.get("conversion")
+    made = {"strategy": "None"} if conversion is None else _with_port(conversion)
+    return wire | {"spec": spec | {"names": names, "conversion": made}}
+
+
+def _with_port(conversion: Wire) -> Wire:
+    """Return a conversion whose webhook's Service has a port."""
+    webhook = conversion.get("webhook") or {}
+    client = webhook.get("clientConfig") or {}
+    service = client.get("service")
+    if service is None or service.get("port") is not None:
+        return conversion
+    client = client | {"service": service | {"port": 443}}
+    return conversion | {"webhook": webhook | {"clientConfig": client}}
 
 
 def begin_definition(wire: Wire) -> Wire:

@@ -55,17 +55,20 @@ _CHARACTERS = 4  # of an expression that cost as much as a check of a value
 def compiled(name: str, source: str, known: Environment, *wanted: Type) -> Expression:
     """Compile an expression; what is wrong with it is kept."""
     try:
-        return Expression(name, source, compile_source(source, known, *wanted))
-    except WrongResultError:
-        return Expression(name, source, None, _must_be(*wanted))
+        made = compile_source(source, known, *wanted)
+    except WrongResultError as err:
+        return Expression(name, source, None, _must_be(err.found, *wanted))
     except CompileError as err:
         return Expression(name, source, None, f"compilation failed: {err}")
+    # Upstream wants the very type, so dyn is refused; policies that are stored still have theirs.
+    why = _must_be(made.type, *wanted) if wanted and made.type not in wanted else ""
+    return Expression(name, source, made, why)
 
 
-def _must_be(*wanted: Type) -> str:
-    if len(wanted) == 1:
-        return f"must evaluate to {wanted[0]}"
-    return f"must evaluate to one of the types: [{' '.join(map(str, wanted))}]"
+def _must_be(found: Type, *wanted: Type) -> str:
+    names = ["null_type" if each == NULL else str(each) for each in wanted]
+    listed = names[0] if len(names) == 1 else f"one of [{' '.join(names)}]"
+    return f"must evaluate to {listed} but got {found}"
 
 
 def conditions_of(wires: Sequence[Wire], *, params: bool = False) -> tuple[Expression, ...]:
@@ -98,7 +101,7 @@ def mutating_of(spec: Wire) -> Mutating:
     """Compile a mutating policy by its spec; raises TooCostlyError if that may not take long."""
     Spending().spend(len(orjson.dumps(spec)) // _CHARACTERS)
     params = spec.get("paramKind") is not None
-    variables, types = _variables(spec.get("variables") or (), params=params)
+    variables, types = _variables(spec.get("variables"), params=params)
     known = environment(params=params, variables=types, mutates=True)
     mutations = []
     for each in spec.get("mutations") or ():
@@ -126,7 +129,7 @@ def policy_of(spec: Wire) -> Policy:
     """Compile a policy by its spec; raises TooCostlyError if that may not take long."""
     Spending().spend(len(orjson.dumps(spec)) // _CHARACTERS)
     params = spec.get("paramKind") is not None
-    variables, types = _variables(spec.get("variables") or (), params=params)
+    variables, types = _variables(spec.get("variables"), params=params)
     full = environment(params=params, variables=types)
     plain = environment(params=params, authorizer=False, variables=types)
     return Policy(
@@ -141,9 +144,11 @@ def policy_of(spec: Wire) -> Policy:
 
 
 def _variables(
-    wires: Sequence[Wire], *, params: bool
-) -> tuple[tuple[Expression, ...], dict[str, Type]]:
-    """Compile variables, of which each may name those before it."""
+    wires: Sequence[Wire] | None, *, params: bool
+) -> tuple[tuple[Expression, ...], dict[str, Type] | None]:
+    """Compile variables, of which each may name those before it; without any, none is declared."""
+    if not wires:
+        return (), None
     found: list[Expression] = []
     types: dict[str, Type] = {}
     for each in wires:

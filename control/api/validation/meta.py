@@ -16,7 +16,7 @@ IMMUTABLE = "field is immutable"
 _ANNOTATIONS_MAX = 256 * 1024
 # Finalizers from the time before a domain was required.
 _OPPOSITE = {"orphan", "foregroundDeletion"}  # of what becomes of dependents
-_OLD_FINALIZERS = {"kubernetes", *_OPPOSITE}
+OLD_FINALIZERS = {"kubernetes", *_OPPOSITE}
 _NO_OWNERS = {("v1", "Event")}
 _URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _NO_URL_PATH = f"Invalid path (regex used for validation is '{_URL_PATH.pattern}')"
@@ -34,8 +34,13 @@ def immutable(path: str, new: object, old: object) -> list[FieldError]:
     return [] if new == old else [field.invalid(path, new, IMMUTABLE)]
 
 
-def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[FieldError]:
-    """Check the metadata of an object; ``name`` checks the names of its kind."""
+def validate_meta(
+    meta: ObjectMeta, name: Check, *, namespaced: bool, custom: bool = False
+) -> list[FieldError]:
+    """Check the metadata of an object; ``name`` checks the names of its kind.
+
+    Finalizers of ``custom`` kinds need no domain.
+    """
     found = _name(meta, name)
     if namespaced:
         found += invalid_each(
@@ -45,7 +50,10 @@ def validate_meta(meta: ObjectMeta, name: Check, *, namespaced: bool) -> list[Fi
     found += validate_annotations("metadata.annotations", meta.annotations)
     found += _owners(meta.owner_references)
     for at, finalizer in enumerate(meta.finalizers):
-        found += validate_finalizer(f"metadata.finalizers[{at}]", finalizer)
+        wrong = text.qualified_name(finalizer)
+        found += invalid_each("metadata.finalizers", finalizer, wrong)
+        if not wrong and not custom:
+            found += validate_finalizer(f"metadata.finalizers[{at}]", finalizer)
     if {*meta.finalizers} >= _OPPOSITE:
         why = "finalizer orphan and foregroundDeletion cannot be both set"
         found.append(field.invalid("metadata.finalizers", meta.finalizers, why))
@@ -118,7 +126,7 @@ def _owners(owners: Sequence[OwnerReference]) -> list[FieldError]:
 def validate_finalizer(path: str, name: str) -> list[FieldError]:
     """Check the name of a finalizer: qualified, or one of the old ones."""
     found = invalid_each(path, name, text.qualified_name(name))
-    if not found and "/" not in name and name not in _OLD_FINALIZERS:
+    if not found and "/" not in name and name not in OLD_FINALIZERS:
         why = "name is neither a standard finalizer name nor is it fully qualified"
         found.append(field.invalid(path, name, why))
     return found

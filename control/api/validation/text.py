@@ -136,8 +136,8 @@ def qualified_name(value: str) -> list[str]:
     prefix, slash, name = value.rpartition("/")
     if "/" in prefix:
         message = _pattern_message(
-            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must"
-            " start and end with an alphanumeric character",
+            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and"
+            " must start and end with an alphanumeric character",
             _QUALIFIED,
             "MyName",
             "my.name",

@@ -9,6 +9,7 @@ from typing import Any
 from control.api.component import COMPONENT_STATUS
 from control.api.field import show
 from control.api.kinds import ENDPOINTS, Kind
+from control.api.validation.meta import OLD_FINALIZERS
 from control.api.validation.text import dns_label
 from control.api.warnings.pods import LABELS, VOLUMES, of_claim, of_node_terms, of_pod, of_template
 from control.api.warnings.secrets import of_secret
@@ -65,10 +66,26 @@ def deprecation(kind: Kind) -> str:
     return _DEPRECATED.get(kind, "")
 
 
-def warnings_of(kind: Kind, wire: Wire) -> tuple[str, ...]:
-    """Return the warnings about a valid object that is written."""
-    found = _OF.get(kind.name) if kind.custom is None else None
+def warnings_of(kind: Kind, wire: Wire, old: Wire | None = None) -> tuple[str, ...]:
+    """Return the warnings about a valid object that is written; ``old`` is None for a new one."""
+    if kind.custom is not None:
+        return tuple(_of_custom(wire, old or {}))
+    found = _OF.get(kind.name)
     return tuple(found(wire)) if found else ()
+
+
+def _of_custom(wire: Wire, old: Wire) -> Iterator[str]:
+    """Yield the warnings about new finalizers of a custom kind whose names have no domain."""
+    given = wire["metadata"].get("finalizers")
+    if not given:
+        return
+    for name in sorted({*given} - {*(old.get("metadata", {}).get("finalizers") or ())}):
+        if "/" not in name and name not in OLD_FINALIZERS:
+            path = " including a path (/)" if "." in name else ""
+            yield (
+                f"metadata.finalizers: {show(name)}: prefer a domain-qualified finalizer name{path}"
+                " to avoid accidental conflicts with other finalizer writers"
+            )
 
 
 def _of_named(wire: Wire) -> Iterator[str]:

@@ -221,8 +221,9 @@ def _completed(
     _validate(request, before, wire)
     if request.info.subresource == resize.SUBRESOURCE:
         resize.check(state, request, before, wire)
-    if not request.info.subresource and _content_differs(before, wire):
-        warned += warnings_of(request.info.kind, wire)
+    custom = request.info.kind.custom is not None
+    if not request.info.subresource and (custom or _content_differs(before, wire)):
+        warned += warnings_of(request.info.kind, wire, before)
     if prepare.same(before, wire) and same_managers(old.managed, managed):
         return _Revision(None, finished(wire), warned)
     made = draft(request.info.kind, wire, managed)

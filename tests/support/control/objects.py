@@ -33,7 +33,7 @@ VALID = {
     "MutatingAdmissionPolicy": {
         "spec": {
             "matchConstraints": _MATCHED,
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{}]"}}],
             "reinvocationPolicy": "Never",
         }
     },

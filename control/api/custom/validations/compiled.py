@@ -163,13 +163,13 @@ def _rule_errors(
     try:
         made = compile_rule(rule, of)
     except MessageError as err:
-        yield field.invalid(f"{path}.messageExpression", rule, str(err))
+        yield field.invalid(f"{path}.messageExpression", _shown(rule), str(err))
         return
     except WrongResultError:
-        yield field.invalid(f"{path}.rule", rule, "cel expression must evaluate to a bool")
+        yield field.invalid(f"{path}.rule", _shown(rule), "cel expression must evaluate to a bool")
         return
     except CompileError as err:
-        yield field.invalid(f"{path}.rule", rule, f"compilation failed: {err}")
+        yield field.invalid(f"{path}.rule", _shown(rule), f"compilation failed: {err}")
         return
     yield from total.add(made.program.most * _count(above, of), f"{path}.rule", "rule cost")
     if made.message is not None:
@@ -181,6 +181,13 @@ def _rule_errors(
     if not made.uses_old and rule.get("optionalOldSelf") is not None:
         why = "may not be set if oldSelf is not used in rule"
         yield field.invalid(f"{path}.optionalOldSelf", rule["optionalOldSelf"], why)
+
+
+def _shown(rule: Schema) -> dict[str, Any]:
+    """Return a rule as Go shows it: with the names of its own type."""
+    texts = ("rule", "message", "messageExpression", "reason", "fieldPath", "optionalOldSelf")
+    empty = {"reason": None, "optionalOldSelf": None}
+    return {name[0].upper() + name[1:]: rule.get(name, empty.get(name, "")) for name in texts}
 
 
 def _count(above: _Above, of: Type) -> int:

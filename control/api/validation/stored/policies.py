@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Wire = Mapping[str, Any]
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 _ACTIONS = ("Audit", "Deny", "Warn")
-_MISSING = ("Allow", "Deny")
+_MISSING = ("Deny", "Allow")  # in upstream's order
 _MOST_ANNOTATIONS = 20
 _LONGEST_VALUE = 5 * 1024
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
@@ -63,11 +63,20 @@ def _common_errors(spec: Wire) -> list[FieldError]:
 def validate_mutating_policy(policy: Object) -> list[FieldError]:
     """Check a mutating policy, new or not, and compile its expressions."""
     spec: Wire = policy.wire().get("spec") or {}
-    return _common_errors(spec) + list(_mutation_errors(spec))
+    return _common_errors(spec) + list(_operation_errors(spec)) + list(_mutation_errors(spec))
+
+
+def _operation_errors(spec: Wire) -> Iterator[FieldError]:
+    """Nothing is left to change of an object that is deleted."""
+    for rule in (spec.get("matchConstraints") or {}).get("resourceRules") or ():
+        for each in rule.get("operations") or ():
+            path = "spec.matchConstraints.resourceRules.operations"
+            yield from one_of(path, each, _MUTATED)
 
 
 _PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 _REINVOCATIONS = ("IfNeeded", "Never")
+_MUTATED = ("*", "CONNECT", "CREATE", "UPDATE")
 
 
 def _mutation_errors(spec: Wire) -> Iterator[FieldError]:
@@ -85,13 +94,14 @@ def _mutation_errors(spec: Wire) -> Iterator[FieldError]:
         if sort not in _PATCHES:
             yield field.not_supported(f"{path}.patchType", sort, _PATCHES)
             continue
-        for other, name in _PATCHES.items():
+        for other, name in sorted(_PATCHES.items(), key=lambda it: it[0] != sort):
             if other == sort and each.get(name) is None:
                 yield field.required(
                     f"{path}.{name}", f"must be specified when patchType is {sort}"
                 )
             elif other == sort:
-                yield from _expression_errors(made.mutations[at][1], f"{path}.{name}.expression")
+                where = f"{path}.{name}.expression"
+                yield from _expression_errors(made.mutations[at][1], where, said="")
             elif each.get(name) is not None:
                 why = f"must not be specified when patchType is {sort}"
                 yield field.invalid(f"{path}.{name}", f"{{{name}}}", why)
@@ -122,9 +132,11 @@ def _content_errors(spec: Wire, name: str) -> Iterator[FieldError]:
     yield from _annotation_errors(annotations, made.annotations, name)
 
 
-def _expression_errors(made: "Expression", path: str) -> Iterator[FieldError]:
+def _expression_errors(
+    made: "Expression", path: str, said: str = "is not specified"
+) -> Iterator[FieldError]:
     if not made.source.strip():
-        yield field.required(path, f"{path.rpartition('.')[2]} is not specified")
+        yield field.required(path, f"{path.rpartition('.')[2]} {said}" if said else "")
     elif made.why:
         yield field.invalid(path, made.source, made.why)
 
@@ -137,7 +149,7 @@ def _variable_errors(wires: Sequence[Wire], made: "Sequence[Expression]") -> Ite
         if not name.strip():
             yield field.required(f"{path}.name", "name is not specified")
         elif not _NAME.fullmatch(name) or name in {*RESERVED, "true", "false", "null", "in"}:
-            yield field.invalid(f"{path}.name", name, "name is not a valid CEL identifier")
+            yield field.invalid(f"{path}.name", name, "must be a valid CEL identifier")
         yield from _expression_errors(made[at], f"{path}.expression")
 
 
@@ -149,10 +161,9 @@ def _message_errors(wire: Wire, computed: "Expression | None", path: str) -> Ite
         yield from _expression_errors(computed, f"{path}.messageExpression")
     message = wire.get("message") or ""
     if message and not message.strip():
-        why = "message must be non-empty if specified"
-        yield field.invalid(f"{path}.message", message, why)
+        yield field.invalid(f"{path}.message", message, "must be non-empty if specified")
     elif "\n" in message.strip() or "\r" in message.strip():
-        yield field.invalid(f"{path}.message", message, "message must not contain line breaks")
+        yield field.invalid(f"{path}.message", message, "must not contain line breaks")
     if (reason := wire.get("reason")) is not None:
         yield from one_of(f"{path}.reason", reason, _REASONS)
 
@@ -252,4 +263,6 @@ def _params_errors(params: Wire, path: str) -> Iterator[FieldError]:
     if not missing:
         yield field.required(f"{path}.parameterNotFoundAction")
     else:
-        yield from one_of(f"{path}.parameterNotFoundAction", missing, _MISSING)
+        if missing not in _MISSING:
+            where = f"{path}.parameterNotFoundAction"
+            yield field.not_supported_in_order(where, missing, _MISSING)

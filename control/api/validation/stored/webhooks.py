@@ -24,6 +24,7 @@ from control.api.validation.stored.match import (
 
 Wire = Mapping[str, Any]
 _VERSIONS = ("v1", "v1beta1")
+_MUTATING = "MutatingWebhookConfiguration"
 _EFFECTS = ("None", "NoneOnDryRun")
 _REINVOCATIONS = ("IfNeeded", "Never")
 _FORM = "; desired format: https://host[/path]"
@@ -35,16 +36,16 @@ def validate_webhooks(configuration: Object) -> list[FieldError]:
     hooks = configuration.wire().get("webhooks") or ()
     for at, hook in enumerate(hooks):
         path, name = f"webhooks[{at}]", hook.get("name") or ""
-        found += _hook_errors(hook, path)
+        found += _hook_errors(hook, path, mutating=configuration.kind == _MUTATING)
         versions = hook.get("admissionReviewVersions") or []
-        found += _version_errors(versions, f"{path}.admissionReviewVersions")
+        found += version_errors(versions, f"{path}.admissionReviewVersions")
         if name and name in seen:
             found.append(field.duplicate(f"{path}.name", name))
         seen.add(name)
     return found
 
 
-def _hook_errors(hook: Wire, path: str) -> Iterator[FieldError]:
+def _hook_errors(hook: Wire, path: str, *, mutating: bool) -> Iterator[FieldError]:
     yield from _name_errors(hook.get("name") or "", f"{path}.name")
     for at, rule in enumerate(hook.get("rules") or ()):
         yield from rule_errors(rule, f"{path}.rules[{at}]")
@@ -62,7 +63,7 @@ def _hook_errors(hook: Wire, path: str) -> Iterator[FieldError]:
         yield field.invalid(f"{path}.timeoutSeconds", seconds, why)
     for name in ("namespaceSelector", "objectSelector"):
         yield from selector_errors(hook.get(name), f"{path}.{name}")
-    if (again := hook.get("reinvocationPolicy")) is not None:
+    if mutating and (again := hook.get("reinvocationPolicy")) is not None:
         yield from one_of(f"{path}.reinvocationPolicy", again, _REINVOCATIONS)
     yield from client_errors(hook.get("clientConfig") or {}, f"{path}.clientConfig")
     yield from condition_errors(hook.get("matchConditions") or (), f"{path}.matchConditions")
@@ -80,7 +81,8 @@ def _name_errors(name: str, path: str) -> Iterator[FieldError]:
         yield field.invalid(path, name, why)
 
 
-def _version_errors(versions: Sequence[str], path: str) -> Iterator[FieldError]:
+def version_errors(versions: Sequence[str], path: str) -> Iterator[FieldError]:
+    """Yield the errors of the versions of reviews that a webhook knows."""
     known = ", ".join(_VERSIONS)
     if not versions:
         yield field.required(path, f"must specify one of {known}")
@@ -111,6 +113,8 @@ def _url_errors(url: str, path: str) -> Iterator[FieldError]:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        if url.startswith(":"):
+            raise ValueError(f"parse {field.show(url)}: missing protocol scheme")
     except ValueError as err:
         yield field.required(path, f"url must be a valid URL: {err}{_FORM}")
         return

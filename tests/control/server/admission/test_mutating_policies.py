@@ -262,7 +262,10 @@ WRONG: dict[str, tuple[Wire, list[str]]] = {
         ],
     ),
     "both": (
-        policy(patch("[]") | {"applyConfiguration": {"expression": "Object{}"}}),
+        policy(
+            patch("[JSONPatch{op: 'remove', path: '/a'}]")
+            | {"applyConfiguration": {"expression": "Object{}"}}
+        ),
         [
             'spec.mutations[0].applyConfiguration: Invalid value: "{applyConfiguration}": must not'
             " be specified when patchType is JSONPatch"
@@ -272,7 +275,36 @@ WRONG: dict[str, tuple[Wire, list[str]]] = {
         policy(applying("Object.spec{}")),
         [
             'spec.mutations[0].applyConfiguration.expression: Invalid value: "Object.spec{}": must'
-            " evaluate to Object"
+            " evaluate to Object but got Object.spec"
+        ],
+    ),
+    "what is deleted": (
+        {
+            "metadata": {"name": "p"},
+            "spec": policy(patch("[JSONPatch{op: 'remove', path: '/a'}]"))["spec"]
+            | {
+                "matchConstraints": {
+                    "resourceRules": [
+                        {
+                            "operations": ["DELETE"],
+                            "apiGroups": [""],
+                            "apiVersions": ["v1"],
+                            "resources": ["pods"],
+                        }
+                    ]
+                }
+            },
+        },
+        [
+            'spec.matchConstraints.resourceRules.operations: Unsupported value: "DELETE":'
+            ' supported values: "*", "CONNECT", "CREATE", "UPDATE"'
+        ],
+    ),
+    "operations of any type": (
+        policy(patch("[]")),
+        [
+            'spec.mutations[0].jsonPatch.expression: Invalid value: "[]": must evaluate to'
+            " list(JSONPatch) but got list(dyn)"
         ],
     ),
     "an unknown object": (

@@ -55,7 +55,11 @@ DECISIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a message that cannot be computed": (
         policy(
-            {"expression": "false", "message": "no", "messageExpression": "object.data.missing"}
+            {
+                "expression": "false",
+                "message": "no",
+                "messageExpression": "string(object.data.missing)",
+            }
         ),
         "no",
     ),
@@ -446,7 +450,22 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no condition": (
         policy("1"),
-        ['spec.validations[0].expression: Invalid value: "1": must evaluate to bool'],
+        ['spec.validations[0].expression: Invalid value: "1": must evaluate to bool but got int'],
+    ),
+    "a condition of any type": (
+        policy("object.data.x"),
+        [
+            'spec.validations[0].expression: Invalid value: "object.data.x": must evaluate to'
+            " bool but got dyn"
+        ],
+    ),
+    "no variables": (
+        policy("variables.x == 1"),
+        [
+            'spec.validations[0].expression: Invalid value: "variables.x == 1": compilation'
+            " failed: ERROR: <input>:1:1: undeclared reference to 'variables' (in container '')\n"
+            " | variables.x == 1\n | ^"
+        ],
     ),
     "no parameters": (
         policy("params.x"),
@@ -467,15 +486,15 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             'spec.variables[0].expression: Invalid value: "variables.b": compilation failed: ERROR:'
             " <input>:1:10: undefined field 'b'\n | variables.b\n | .........^",
-            'spec.variables[2].name: Invalid value: "in": name is not a valid CEL identifier',
+            'spec.variables[2].name: Invalid value: "in": must be a valid CEL identifier',
         ],
     ),
     "a message": (
         policy({"expression": "true", "messageExpression": "1", "message": "a\nb", "reason": "x"}),
         [
-            'spec.validations[0].messageExpression: Invalid value: "1": must evaluate to string',
-            'spec.validations[0].message: Invalid value: "a\\nb": message must not contain line'
-            " breaks",
+            'spec.validations[0].messageExpression: Invalid value: "1": must evaluate to string'
+            " but got int",
+            'spec.validations[0].message: Invalid value: "a\\nb": must not contain line breaks',
             'spec.validations[0].reason: Unsupported value: "x": supported values: "Forbidden",'
             ' "Invalid", "RequestEntityTooLarge"',
         ],
@@ -497,7 +516,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ),
         [
             'spec.auditAnnotations[0].valueExpression: Invalid value: "1": must evaluate to one of'
-            " the types: [string null]",
+            " [string null_type] but got int",
             "spec.auditAnnotations[1].valueExpression: Required value: valueExpression is not"
             " specified",
             'spec.auditAnnotations[1].key: Duplicate value: "a"',

@@ -552,10 +552,18 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             " STRING, BYTES, IDENTIFIER}\n | object.data +\n | .............^"
         ],
     ),
+    "no URL": (
+        {"clientConfig": {"url": ":"}},
+        [
+            'webhooks[0].clientConfig.url: Required value: url must be a valid URL: parse ":":'
+            " missing protocol scheme; desired format: https://host[/path]"
+        ],
+    ),
     "conditions of no condition": (
         {"matchConditions": [{"name": "a", "expression": "1"}, {"name": "a", "expression": ""}]},
         [
-            'webhooks[0].matchConditions[0].expression: Invalid value: "1": must evaluate to bool',
+            'webhooks[0].matchConditions[0].expression: Invalid value: "1": must evaluate to bool'
+            " but got int",
             "webhooks[0].matchConditions[1].expression: Required value",
             'webhooks[0].matchConditions[1].name: Duplicate value: "a"',
         ],
@@ -569,6 +577,14 @@ async def test_wrong_webhooks(api: Api, hooks: Webhooks, given: dict[str, Any], 
     refused = await api("POST", VALIDATING, hooks.configuration("a", hook))
     causes = [f"{it['field']}: {it['message']}" for it in refused["details"]["causes"]]
     assert causes == said
+
+
+async def test_a_validating_webhook_has_no_reinvocation(api: Api, hooks: Webhooks):
+    hook = hooks.hook("/x", reinvocationPolicy="x")
+    made = await api("POST", f"{VALIDATING}?dryRun=All", hooks.configuration("a", hook))
+    assert made.code == 201, "a field of another kind is unknown here, and no more"
+    refused = await api("POST", MUTATING, hooks.configuration("a", hook))
+    assert (refused.code, len(refused["details"]["causes"])) == (422, 1)
 
 
 async def test_defaults(api: Api, hooks: Webhooks):

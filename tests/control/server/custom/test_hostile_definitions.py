@@ -133,7 +133,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}},
-        'a].default in body must be of type integer: "string"',
+        'a].default: Invalid value: "string":  in body must be of type integer: "string"',
     ),
     (
         {"type": "object", "anyOf": [{"properties": {"a": {"minimum": 1}}}]},

@@ -221,7 +221,7 @@ async def test_wrong_rules_are_refused(api: Api, rule: Any, where: str, why: str
     refused = await api("POST", DEFINITIONS, with_rules(rule))
     assert refused.code == 422
     (cause,) = refused["details"]["causes"]
-    at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]"
+    at = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]"
     assert cause["field"] == f"{at}.{where}"
     assert cause["message"].endswith(why)
 
@@ -232,7 +232,7 @@ async def test_old_items_of_a_list_are_known_by_keys_only(api: Api):
     fields = SPEC["properties"]
     spec = SPEC | {"properties": fields | {"tags": {"type": "array", "items": items}}}
     refused = await api("POST", DEFINITIONS, definition(spec))
-    tags = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[tags]"
+    tags = "spec.validation.openAPIV3Schema.properties[spec].properties[tags]"
     why = "oldSelf cannot be used on the uncorrelatable portion of the schema within"
     assert causes(refused) == [
         f"{tags}.items.x-kubernetes-validations[0].rule:"
