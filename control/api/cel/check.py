@@ -23,6 +23,7 @@ from control.api.cel.types import (
     Type,
     list_of,
     map_of,
+    more_general,
     optional_of,
 )
 from control.api.cel.values import UInt
@@ -155,7 +156,7 @@ class Checker:
             if at in node.optional:
                 have = self._unwrapped(each, have)
             found = self._joined(each, found, have)
-        return list_of(found or DYN)
+        return list_of(found) if found else Type("list")
 
     def _unwrapped(self, node: Node, have: Type) -> Type:
         if have.name == "optional_type":
@@ -166,12 +167,12 @@ class Checker:
 
     def _joined(self, node: Node, one: Type | None, other: Type) -> Type:
         """Return the type of all items of a literal, which have to be of one."""
-        if one is None or one.name == "dyn":
+        if one is None:
             return other
-        if other.name == "dyn" or _fits({}, other, one):
-            return one
         if _fits({}, one, other):
-            return other
+            return more_general(one, other)
+        if _fits({}, other, one):
+            return one
         if not self._mixes:
             self._wrong(node.at, f"expected type '{one}' but found '{other}'")
         return DYN
@@ -185,7 +186,7 @@ class Checker:
             key = self._joined(name, key, self._type(name, known))
             have = self._type(item, known)
             value = self._joined(item, value, self._unwrapped(item, have) if optional else have)
-        return map_of(key or DYN, value or DYN)
+        return map_of(key, value) if key and value else Type("map")
 
     def _object(self, node: Entries, known: Variables) -> Type:
         found = self._table.objects(node.name)
@@ -276,10 +277,10 @@ def _fits(bound: dict[str, Type], have: Type, want: Type) -> bool:
     """Return True if a value of a type can be an operand of another, binding its parameters."""
     if want.is_param:
         known = bound.get(want.name)
-        if known is None or known.name == "dyn":
-            bound[want.name] = have
+        if known is None or _fits(bound, have, known):
+            bound[want.name] = have if known is None else more_general(have, known)
             return True
-        return have.name == "dyn" or _fits(bound, have, known) or _fits(bound, known, have)
+        return _fits(bound, known, have)
     if have.name == "dyn" or want.name == "dyn" or have.is_param:
         return True
     if have.name == "null" and (want.name in _NULLABLE or want.fields is not None):

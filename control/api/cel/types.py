@@ -10,6 +10,7 @@ from functools import lru_cache
 class Type:
     """A type with its parameters; of a type parameter, ``name`` is a letter.
 
+    A list or a map without parameters is empty, and goes with those of any.
     ``fields`` are those of an object, by the names that expressions use; ``most`` is the greatest
     size of a value (characters, items), None if it is not known, and ``least`` are the bytes of
     the smallest one as JSON. These have no part in what makes two types the same.
@@ -70,6 +71,19 @@ def optional_of(value: Type) -> Type:
 def object_of(name: str, fields: Mapping[str, Field]) -> Type:
     """Return the type of an object."""
     return Type(name, (), fields)
+
+
+def more_general(one: Type, other: Type) -> Type:
+    """Return the one of two types that go together whose values may be of more types."""
+    return one if _is_as_general(one, other) else other
+
+
+def _is_as_general(one: Type, other: Type) -> bool:
+    if one == DYN or one.is_param:
+        return True
+    if one.name != other.name or len(one.params) < len(other.params):
+        return False
+    return all(map(_is_as_general, one.params, other.params))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,19 +31,19 @@ def _char(text: str, at: int) -> str:
 
 
 def _index(text: str, part: str, start: int = 0) -> int:
-    if not part:
-        return start
-    if not 0 <= start <= len(text):
+    if start < 0:
         raise EvaluationError(f"index out of range: {start}")
-    return text.find(part, start)
+    return text.find(part, start) if part else min(start, len(text))
 
 
 def _last_index(text: str, part: str, end: int | None = None) -> int:
-    if end is not None and not 0 <= end <= len(text):
+    if end is None:
+        return text.rfind(part)
+    if end < 0:
         raise EvaluationError(f"index out of range: {end}")
     if not part:
-        return len(text) if end is None else end
-    return text.rfind(part) if end is None else text.rfind(part, 0, end + len(part))
+        return min(end, len(text))
+    return text.rfind(part, 0, end + len(part)) if end < len(text) else -1
 
 
 def _lower(text: str) -> str:

@@ -127,6 +127,7 @@ _LENGTHS = {
     "getHours": 3600 * _SECOND,
     "getMinutes": 60 * _SECOND,
     "getSeconds": _SECOND,
+    "getMilliseconds": 10**6,
 }
 
 
@@ -142,12 +143,8 @@ def _length(unit: int) -> Callable[[Duration], int]:
     return lambda duration: _whole(duration.nanos, unit)
 
 
-def _millis(duration: Duration) -> int:
-    return _whole(duration.nanos, 10**6) % 1000
-
-
 def _times() -> list[Overload]:
-    found = [Overload("getMilliseconds", "duration.() int", _millis)]
+    found = []
     for name, part in _PARTS.items():
         found.append(Overload(name, "timestamp.() int", _part(part)))
         found.append(Overload(name, "timestamp.(string) int", _part(part), traversal))
