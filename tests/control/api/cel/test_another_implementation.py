@@ -47,7 +47,7 @@ def conditions(below: Types) -> Text:
         operation(below["bool"], "&& ||", below["bool"]),
         joined("!(", below["bool"], ")"),
         pair(below, "== !=", [*LEAVES]),
-        pair(below, "< <= > >=", ["int", "uint", "double", "string", "bool"]),
+        pair(below, "< <= > >=", sorted(LEAVES.keys() - {"list", "map"})),
         joined("(", number, ") in ", numbers),
         joined("(", text, ") in ", below["map"]),
         joined(numbers, macro, "(x, ", PREDICATE, ")"),
@@ -75,6 +75,10 @@ def integers(below: Types) -> Text:
         joined("-(", number, ")"),
         joined("size(", st.one_of(text, numbers, mapping), ")"),
         joined("int(", st.one_of(below["double"], below["uint"], text), ")"),
+        joined("int(", below["timestamp"], ")"),
+        joined("(", below["timestamp"], ")", PART_OF_TIME),
+        joined("(", below["duration"], ")", LENGTH),
+        joined("size(", below["bytes"], ")"),
         joined(numbers, "[", number, "]"),
         joined(mapping, "[", text, "]"),
     )
@@ -101,6 +105,20 @@ def texts(below: Types) -> Text:
     )
 
 
+def octets(below: Types) -> Text:
+    made = joined("bytes(", below["string"], ")")
+    return st.one_of(operation(below["bytes"], "+", below["bytes"]), made)
+
+
+def timestamps(below: Types) -> Text:
+    return operation(below["timestamp"], "+ -", below["duration"])
+
+
+def durations(below: Types) -> Text:
+    duration, time = below["duration"], below["timestamp"]
+    return st.one_of(operation(duration, "+ -", duration), operation(time, "-", time))
+
+
 def lists(below: Types) -> Text:
     number, numbers = below["int"], below["list"]
     return st.one_of(
@@ -121,6 +139,9 @@ GROWN: dict[str, Callable[[Types], Text]] = {
     "uint": unsigned,
     "double": doubles,
     "string": texts,
+    "bytes": octets,
+    "timestamp": timestamps,
+    "duration": durations,
     "list": lists,
     "map": mappings,
 }
@@ -143,16 +164,28 @@ def expressions(depth: int) -> Types:
 
 
 PREDICATE = st.sampled_from(["x > 1", "x % 2 == 0", "10 / x > 3", "x == i", "size(s) > x"])
+PARTS_OF_TIME = ("FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours")
+PART_OF_TIME = joined(
+    ".get",
+    st.sampled_from([*PARTS_OF_TIME, "Minutes", "Seconds", "Milliseconds"]),
+    st.sampled_from(["()", "('+02:00')", "('-11:30')", "('Europe/Berlin')", "('x')"]),
+)
+LENGTH = st.sampled_from([".getHours()", ".getMinutes()", ".getSeconds()"])
 LEAVES: Types = {
     "bool": st.sampled_from(["true", "false", "n == null", "i == 7"]),
     "int": st.sampled_from(["0", "1", "-3", "i", "9223372036854775807", "l[0]", "m.a"]),
     "uint": st.sampled_from(["0u", "2u", "18446744073709551615u"]),
     "double": st.sampled_from(["0.0", "1.5", "d", "-2.0", "1e300"]),
     "string": st.sampled_from(["''", "'a'", "s", "'12'", "'-5'", "'ä€'"]),
+    "bytes": st.sampled_from(["b''", "b'abc'", r"b'\xff'"]),
+    "timestamp": st.sampled_from(["timestamp('2024-02-29T12:34:56.789Z')", "timestamp(-1)"]),
+    "duration": st.sampled_from(["duration('1h30m')", "duration('-1.123456789s')"]),
     "list": st.sampled_from(["[0]", "l", "[1, 2, 3]"]),
     "map": st.sampled_from(["{'a': 1}", "m", "{'': 0}"]),
 }
-EXPRESSIONS = st.sampled_from([*LEAVES]).flatmap(lambda name: expressions(3)[name])
+# Python has no nanoseconds: times are only compared within an expression.
+RESULTS = sorted(LEAVES.keys() - {"timestamp", "duration"})
+EXPRESSIONS = st.sampled_from(RESULTS).flatmap(lambda name: expressions(3)[name])
 
 
 def ours(source: str) -> Any:
