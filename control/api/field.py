@@ -20,6 +20,7 @@ NOT_FOUND = "FieldValueNotFound"
 TOO_LONG = "FieldValueTooLong"
 TOO_MANY = "FieldValueTooMany"
 WRONG_TYPE = "FieldValueTypeInvalid"
+INTERNAL = "InternalError"
 
 _TEXTS = {
     REQUIRED: "Required value",
@@ -31,6 +32,7 @@ _TEXTS = {
     TOO_LONG: "Too long",
     TOO_MANY: "Too many",
     WRONG_TYPE: "Invalid value",
+    INTERNAL: "Internal error",
 }
 
 
@@ -85,6 +87,11 @@ def required(path: str, detail: str = "") -> FieldError:
 def invalid(path: str, value: Any, detail: str) -> FieldError:
     """The field has an invalid value."""
     return FieldError(INVALID, path, detail, value)
+
+
+def internal(path: str, detail: str) -> FieldError:
+    """The field has a value with which the server can do nothing."""
+    return FieldError(INTERNAL, path, detail)
 
 
 def forbidden(path: str, detail: str) -> FieldError:

@@ -20,18 +20,27 @@ _LIST, _MAP, _OBJECT = 10, 30, 40  # units of making one
 
 
 class Builder:
-    """Makes steps; ``names`` are the JSON names of typed fields."""
+    """Makes steps; ``names`` are the JSON names of typed fields, ``constants`` known values."""
 
-    def __init__(self, table: Table, names: Mapping[Node, str], variables: Container[str]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        names: Mapping[Node, str],
+        variables: Container[str],
+        constants: Mapping[Node, Any],
+    ) -> None:
         self._table = table
         self._names = names
         self._variables = variables
+        self._constants = constants
 
     def build(self, node: Node) -> Step:
         """Return the function of an expression."""
         return self._step(node, frozenset())
 
     def _step(self, node: Node, local: frozenset[str]) -> Step:
+        if node in self._constants:
+            return _always(self._constants[node])
         return _STEPS[type(node)](self, node, local)
 
     def _const(self, node: Const, _: frozenset[str]) -> Step:
@@ -116,8 +125,6 @@ class Builder:
                 at, item = key(scope, meter), value(scope, meter)
                 if optional and not _unwrapped(item).present:
                     continue
-                if at in made:
-                    raise EvaluationError(f"insert failed: key '{at}' already exists")
                 made[at] = item.value if optional else item
             return Made(name, made) if name else made
 

@@ -40,8 +40,7 @@ _CONSTANTS: dict[type, Type] = {
 _TYPES = ("bool", "int", "uint", "double", "string", "bytes", "list", "map", "type", "null_type")
 _NAMED_TYPES = ("google.protobuf.Timestamp", "google.protobuf.Duration", "optional_type")
 _NULLABLE = ("duration", "timestamp", "optional_type")
-_MIXING = ("format",)
-_MOST = 10
+_MOST = 100
 Variables = Mapping[str, Type]
 
 
@@ -53,7 +52,6 @@ class Checker:
         self._variables = variables
         self.complaints: list[Complaint] = []
         self.types: dict[Node, Type] = {}
-        self._mixes = False  # inside the operands of what takes items of any types
         self.names: dict[Node, str] = {}  # of typed fields, in JSON
 
     def check(self, root: Node) -> Type:
@@ -113,9 +111,7 @@ class Checker:
         if name in ("_&&_", "_||_"):
             return self._logic(node, known)
         operands = ([] if target is None else [target]) + list(args)
-        mixed, self._mixes = self._mixes, self._mixes or name in _MIXING
         types = [self._type(each, known) for each in operands]
-        self._mixes = mixed
         overloads = self._table.overloads(name, member=target is not None)
         if not overloads:
             return self._wrong(node.at, f"undeclared reference to '{name}' (in container '')")
@@ -155,7 +151,7 @@ class Checker:
             have = self._type(each, known)
             if at in node.optional:
                 have = self._unwrapped(each, have)
-            found = self._joined(each, found, have)
+            found = _joined(found, have)
         return list_of(found) if found else Type("list")
 
     def _unwrapped(self, node: Node, have: Type) -> Type:
@@ -165,27 +161,15 @@ class Checker:
             self._wrong(node.at, f"expected type 'optional_type(dyn)' but found '{have}'")
         return DYN
 
-    def _joined(self, node: Node, one: Type | None, other: Type) -> Type:
-        """Return the type of all items of a literal, which have to be of one."""
-        if one is None:
-            return other
-        if _fits({}, one, other):
-            return more_general(one, other)
-        if _fits({}, other, one):
-            return one
-        if not self._mixes:
-            self._wrong(node.at, f"expected type '{one}' but found '{other}'")
-        return DYN
-
     def _entries(self, node: Entries, known: Variables) -> Type:
         if node.name:
             return self._object(node, known)
         key: Type | None = None
         value: Type | None = None
         for name, item, optional in node.entries:
-            key = self._joined(name, key, self._type(name, known))
+            key = _joined(key, self._type(name, known))
             have = self._type(item, known)
-            value = self._joined(item, value, self._unwrapped(item, have) if optional else have)
+            value = _joined(value, self._unwrapped(item, have) if optional else have)
         return map_of(key, value) if key and value else Type("map")
 
     def _object(self, node: Entries, known: Variables) -> Type:
@@ -288,6 +272,15 @@ def _fits(bound: dict[str, Type], have: Type, want: Type) -> bool:
     if have.name != want.name:
         return False
     return all(map(lambda one, other: _fits(bound, one, other), have.params, want.params))
+
+
+def _joined(one: Type | None, other: Type) -> Type:
+    """Return the type of what may be either."""
+    if one is None:
+        return other
+    if _fits({}, one, other):
+        return more_general(one, other)
+    return one if _fits({}, other, one) else DYN
 
 
 def _bound(result: Type, bound: Mapping[str, Type]) -> Type:

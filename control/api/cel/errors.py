@@ -28,6 +28,13 @@ class CompileError(ValueError):
         super().__init__("\n".join(each.shown(source) for each in complaints))
 
 
+class ProgramError(CompileError):
+    """An expression of which a constant part has no value."""
+
+    def __init__(self, why: str) -> None:
+        ValueError.__init__(self, why)
+
+
 class CelSyntaxError(Exception):
     """The first error of syntax."""
 

@@ -156,7 +156,7 @@ def order(value: Any, meter: Meter) -> Any:
         meter.spend(1)
         same = one.__class__ is other.__class__
         if not same or one.__class__ in (list, dict, type(None)):
-            raise EvaluationError("list elements must have the same comparable type")
+            raise EvaluationError("list elements must have the same type")
         return int(one > other) - int(one < other)
 
     return cmp_to_key(compare)(value)

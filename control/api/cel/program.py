@@ -9,7 +9,8 @@ from typing import Any
 
 from control.api.cel.build import Builder, Step
 from control.api.cel.check import Checker, fits
-from control.api.cel.errors import CelSyntaxError, CompileError
+from control.api.cel.constants import complaints, folded
+from control.api.cel.errors import CelSyntaxError, CompileError, EvaluationError, ProgramError
 from control.api.cel.estimate import Estimator
 from control.api.cel.functions.amounts import AMOUNTS, VERSIONS
 from control.api.cel.functions.formats import NAMED_FORMATS
@@ -68,7 +69,7 @@ def compile_source(
 ) -> Program:
     """Compile an expression; raises CompileError, also if its type is none of the wanted.
 
-    ``estimates``: say what it can cost.
+    It is a ProgramError for a constant part that has no value. ``estimates``: say what it can cost.
     """
     try:
         root = parse(source)
@@ -76,13 +77,23 @@ def compile_source(
         raise CompileError(source, [err.complaint]) from err
     checker = Checker(environment.table, environment.variables)
     found = checker.check(root)
-    if checker.complaints:
-        raise CompileError(source, checker.complaints)
+    wrong = checker.complaints or complaints(root, checker.types, environment.table)
+    if wrong:
+        raise CompileError(source, wrong)
     if wanted and not any(fits(found, each) for each in wanted):
         raise WrongResultError(found)
-    step = Builder(environment.table, checker.names, environment.variables).build(root)
+    step = _built(environment, checker, root)
     most = _estimated(environment, checker, root) if estimates else 0
     return Program(source, found, step, frozenset(_names(root)), most)
+
+
+def _built(environment: Environment, checker: Checker, root: Node) -> Step:
+    table = environment.table
+    try:
+        constants = folded(root, table)
+    except EvaluationError as err:
+        raise ProgramError(str(err)) from err
+    return Builder(table, checker.names, environment.variables, constants).build(root)
 
 
 def _estimated(environment: Environment, checker: Checker, root: Node) -> int:

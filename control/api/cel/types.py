@@ -41,11 +41,7 @@ class Field:
     name: str
 
 
-_SHOWN = {
-    "null": "null",
-    "timestamp": "google.protobuf.Timestamp",
-    "duration": "google.protobuf.Duration",
-}
+_SHOWN = {"list": "list(dyn)", "map": "map(dyn, dyn)"}
 DYN, BOOL, INT, UINT, DOUBLE = map(Type, ("dyn", "bool", "int", "uint", "double"))
 STRING, BYTES, NULL, TIMESTAMP, DURATION = map(
     Type, ("string", "bytes", "null", "timestamp", "duration")

@@ -4,7 +4,7 @@ The others are Python's: bool, int (64 bits), float, str, bytes, None, list and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _LEAST, _MOST = -(2**63), 2**63
@@ -18,9 +18,10 @@ class UInt(int):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Timestamp:
-    """Nanoseconds since 1970, in UTC."""
+    """Nanoseconds since 1970, in UTC; ``offset`` are the seconds that its text is ahead of it."""
 
     nanos: int
+    offset: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -44,6 +44,25 @@ class Pattern(Protocol):
 class PatternError(ValueError):
     """A pattern that RE2 refuses, with its reason."""
 
+    @property
+    def go(self) -> str:
+        """The reason as Go says it."""
+        why, _, part = str(self).partition(": ")
+        said = f"error parsing regexp: {_IN_GO.get(why, why)}"
+        return f"{said}: `{part}`" if part or why in _IN_GO else said
+
+
+_IN_GO = {
+    "missing ]": "missing closing ]",
+    "missing )": "missing closing )",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid named capture group": "invalid named capture",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "trailing \\ at end of regexp": "trailing backslash at end of expression",
+}
+
 
 def _options() -> "re2.Options":
     options = re2.Options()

@@ -3,17 +3,19 @@
 Source: pkg/admission/plugin/policy/validating/plugin.go of k8s.io/apiserver.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from control.api.cel.errors import CompileError
+from control.api import field
+from control.api.cel.errors import CompileError, ProgramError
 from control.api.cel.program import Environment, Program, WrongResultError, compile_source
 from control.api.cel.types import BOOL, NULL, STRING, Type
 from control.api.custom.cost import Spending
+from control.api.field import FieldError
 from control.api.policies.environment import APPLIED, OPERATIONS, environment
 
 Wire = Mapping[str, Any]
@@ -21,12 +23,20 @@ Wire = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A named expression: its program, or why it has none."""
+    """A named expression: its program, or why it has none; ``useless`` if it reads well."""
 
     name: str
     source: str
     program: Program | None
     why: str = ""
+    useless: bool = False
+
+    def errors(self, path: str) -> Iterator[FieldError]:
+        """Yield what is wrong with the expression."""
+        if self.useless:
+            yield field.internal(path, self.why)
+        elif self.why:
+            yield field.invalid(path, self.source, self.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ def compiled(name: str, source: str, known: Environment, *wanted: Type) -> Expre
         made = compile_source(source, known, *wanted)
     except WrongResultError as err:
         return Expression(name, source, None, _must_be(err.found, *wanted))
+    except ProgramError as err:
+        return Expression(name, source, None, f"program instantiation failed: {err}", useless=True)
     except CompileError as err:
         return Expression(name, source, None, f"compilation failed: {err}")
     # Upstream wants the very type, so dyn is refused; policies that are stored still have theirs.

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from control.api.cel.errors import CostExceededError, EvaluationError
-from control.api.cel.functions.strings import text_of
+from control.api.cel.functions.clauses import text_of
 from control.api.cel.meter import PER_CALL, PER_CONDITIONS, PER_OBJECT, Meter
 from control.api.cel.values import Made, Optional
 from control.api.policies.compiled import APPLY, Expression, Mutating, Policy, Validation

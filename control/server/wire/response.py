@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from unicodedata import category
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from control.server.wire.media import JSON
 # The most characters of a warning that is cut, and of all.
 _MAX_WARNING = 256
 _MAX_WARNINGS = 4096
+_REFUSED = ("Cc", "Cs")  # control characters, and surrogates
 
 
 class ApiResponse(Struct, frozen=True):
@@ -94,5 +96,6 @@ def _shortened(texts: Sequence[str]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    printable = "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
-    return printable.replace("\\", "\\\\").replace('"', '\\"')
+    """Return a text as it may stand in a header, in UTF-8: "?" stands for what may not."""
+    shown = "".join("?" if category(sign) in _REFUSED else sign for sign in text)
+    return shown.replace("\\", "\\\\").replace('"', '\\"')

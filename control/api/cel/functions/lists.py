@@ -16,6 +16,8 @@ from control.api.cel.values import NONE, Duration, Optional, UInt, equal, fits_i
 
 _SORTED = ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes")
 _SUMMED = {"int": 0, "uint": UInt(0), "double": 0.0, "duration": Duration(0)}
+_ADDED = (int, UInt, float, Duration)
+_MOST_UINT = 2**64
 _MOST = 1_000_000
 
 
@@ -30,15 +32,22 @@ def _is_sorted(items: list[Any]) -> bool:
 
 
 def _sum(items: list[Any]) -> Any:
+    if any(each.__class__ not in _ADDED for each in items):
+        raise EvaluationError("no such overload: sum(list)")
     _pairwise(items)
-    if not items:
-        return 0
-    if items[0].__class__ is Duration:
-        return Duration(sum(each.nanos for each in items))
+    sort = items[0].__class__
+    if sort is Duration:
+        return Duration(_fitting(sum(each.nanos for each in items)))
     total = sum(items)
-    if items[0].__class__ is UInt:
+    if sort is UInt:
+        if total >= _MOST_UINT:
+            raise EvaluationError("unsigned integer overflow")
         return UInt(total)
-    if items[0].__class__ is int and not fits_int(total):
+    return _fitting(total) if sort is int else total
+
+
+def _fitting(total: int) -> int:
+    if not fits_int(total):
         raise EvaluationError("integer overflow")
     return total
 

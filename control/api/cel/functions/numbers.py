@@ -16,47 +16,50 @@ _DOUBLE = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?)|nan", re.I
 )
 _HEX = re.compile(r"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?[0-9]+", re.I)
+_BETWEEN = re.compile(r"(?<=[0-9a-fx])_(?=[0-9a-f])", re.I)  # digits
 _MOST_UINT = 2**64
-_SYNTAX, _RANGE = "invalid syntax", "value out of range"
 
 
-def _refused(function: str, text: str, why: str) -> EvaluationError:
-    return EvaluationError(f'strconv.{function}: parsing "{text}": {why}')
+def _refused(to: str) -> EvaluationError:
+    return EvaluationError(f"type conversion error from 'string' to '{to}'")
 
 
 def parse_int(text: str) -> int:
     """Read a whole number of 64 bits; raises EvaluationError."""
-    if not _INT.fullmatch(text):
-        raise _refused("ParseInt", text, _SYNTAX)
-    number = int(text)
-    if not fits_int(number):
-        raise _refused("ParseInt", text, _RANGE)
-    return number
+    if not _INT.fullmatch(text) or not fits_int(int(text)):
+        raise _refused("int")
+    return int(text)
+
+
+def atoi(text: str) -> int:
+    """Read a whole number of 64 bits; raises EvaluationError with what Go says."""
+    known = _INT.fullmatch(text)
+    if known and fits_int(int(text)):
+        return int(text)
+    why = "value out of range" if known else "invalid syntax"
+    raise EvaluationError(f'strconv.Atoi: parsing "{text}": {why}')
 
 
 def parse_uint(text: str) -> int:
     """Read a whole number of 64 bits without a sign; raises EvaluationError."""
-    if not _UINT.fullmatch(text):
-        raise _refused("ParseUint", text, _SYNTAX)
-    number = int(text)
-    if number >= _MOST_UINT:
-        raise _refused("ParseUint", text, _RANGE)
-    return number
+    if not _UINT.fullmatch(text) or int(text) >= _MOST_UINT:
+        raise _refused("uint")
+    return int(text)
 
 
 def parse_double(text: str) -> float:
     """Read a number, decimal or hexadecimal; raises EvaluationError, also for one too large."""
-    known = text if len(text) <= _LONGEST else ""
+    known = _BETWEEN.sub("", text) if len(text) <= _LONGEST else ""
     try:
         if _HEX.fullmatch(known):
             return float.fromhex(known)
         if not _DOUBLE.fullmatch(known):
-            raise _refused("ParseFloat", text, _SYNTAX)
+            raise _refused("double")
         number = float(known)
     except OverflowError as err:
-        raise _refused("ParseFloat", text, _RANGE) from err
+        raise _refused("double") from err
     if math.isinf(number) and "i" not in known.lower():
-        raise _refused("ParseFloat", text, _RANGE)
+        raise _refused("double")
     return number
 
 

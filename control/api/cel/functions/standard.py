@@ -15,8 +15,10 @@ from control.api.cel.functions.numbers import (
     parse_int,
     parse_uint,
 )
-from control.api.cel.functions.table import Overload, name_of
+from control.api.cel.functions.table import Overload, full_name, name_of
 from control.api.cel.functions.times import (
+    LEAST_TIME,
+    MOST_TIME,
     duration_text,
     parse_duration,
     parse_timestamp,
@@ -38,7 +40,6 @@ from control.api.custom.patterns import PatternError, compiled
 
 _MOST_UINT = 2**64
 _SECOND = 10**9
-_LEAST_TIME, _MOST_TIME = -62135596800 * _SECOND, 253402300800 * _SECOND
 
 
 def _int(number: int) -> int:
@@ -63,6 +64,8 @@ def _divide(one: int, other: int) -> int:
 def _modulo(one: int, other: int) -> int:
     if other == 0:
         raise EvaluationError("modulus by zero")
+    if other == -1:
+        _int(-one)
     return int(math.copysign(1, one)) * (abs(one) % abs(other))
 
 
@@ -75,14 +78,22 @@ def _divide_float(one: float, other: float) -> float:
 
 def _duration(nanos: int) -> Duration:
     if not fits_int(nanos):
-        raise EvaluationError("duration overflow")
+        raise EvaluationError("integer overflow")
     return Duration(nanos)
 
 
-def _timestamp(nanos: int) -> Timestamp:
-    if not _LEAST_TIME <= nanos < _MOST_TIME:
+def _timestamp(nanos: int, offset: int = 0) -> Timestamp:
+    if not LEAST_TIME <= nanos < MOST_TIME:
         raise EvaluationError("timestamp overflow")
-    return Timestamp(nanos)
+    return Timestamp(nanos, offset)
+
+
+def _later(one: Timestamp, other: Duration) -> Timestamp:
+    return _timestamp(one.nanos + other.nanos, one.offset)
+
+
+def _earlier(one: Timestamp, other: Duration) -> Timestamp:
+    return _timestamp(one.nanos - other.nanos, one.offset)
 
 
 def _added(one: list[Any], other: list[Any]) -> list[Any]:
@@ -104,14 +115,14 @@ _ARITHMETIC = (
     Overload("_+_", "(string, string) string", operator.add, traversal),
     Overload("_+_", "(bytes, bytes) bytes", operator.add, traversal),
     Overload("_+_", "(list<A>, list<A>) list<A>", _added, traversal),
-    Overload("_+_", "(timestamp, duration) timestamp", lambda a, b: _timestamp(a.nanos + b.nanos)),
-    Overload("_+_", "(duration, timestamp) timestamp", lambda a, b: _timestamp(a.nanos + b.nanos)),
+    Overload("_+_", "(timestamp, duration) timestamp", _later),
+    Overload("_+_", "(duration, timestamp) timestamp", lambda a, b: _later(b, a)),
     Overload("_+_", "(duration, duration) duration", lambda a, b: _duration(a.nanos + b.nanos)),
     Overload("_-_", "(int, int) int", lambda a, b: _int(a - b)),
     Overload("_-_", "(uint, uint) uint", lambda a, b: _uint(int(a) - int(b))),
     Overload("_-_", "(double, double) double", operator.sub),
     Overload("_-_", "(timestamp, timestamp) duration", lambda a, b: _duration(a.nanos - b.nanos)),
-    Overload("_-_", "(timestamp, duration) timestamp", lambda a, b: _timestamp(a.nanos - b.nanos)),
+    Overload("_-_", "(timestamp, duration) timestamp", _earlier),
     Overload("_-_", "(duration, duration) duration", lambda a, b: _duration(a.nanos - b.nanos)),
     Overload("_*_", "(int, int) int", lambda a, b: _int(a * b)),
     Overload("_*_", "(uint, uint) uint", lambda a, b: _uint(int(a) * int(b))),
@@ -130,11 +141,24 @@ _ORDERED = ("bool", "string", "bytes", "timestamp", "duration")
 _COMPARED = {"_<_": operator.lt, "_<=_": operator.le, "_>_": operator.gt, "_>=_": operator.ge}
 
 
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def ordered(one: float, other: float) -> bool:
+        if one != one or other != other:
+            raise EvaluationError("NaN values cannot be ordered")
+        return compare(one, other)
+
+    return ordered
+
+
 def _comparisons() -> list[Overload]:
     found = []
     for name, compare in _COMPARED.items():
         found += [
-            Overload(name, f"({one}, {other}) bool", compare)
+            Overload(
+                name,
+                f"({one}, {other}) bool",
+                _ordered(compare) if "double" in (one, other) else compare,
+            )
             for one in _NUMBERS
             for other in _NUMBERS
         ]
@@ -185,7 +209,7 @@ def matches(text: str, pattern: str) -> bool:
     try:
         return compiled(pattern).search(text) is not None
     except PatternError as err:
-        raise EvaluationError(f"error parsing regexp: {err}") from err
+        raise EvaluationError(err.go) from err
 
 
 def passes(text: str, pattern: str, *_: Any) -> int:
@@ -236,7 +260,7 @@ def _to_bool(text: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise EvaluationError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    raise EvaluationError("type conversion error from 'string' to 'bool'")
 
 
 def _to_text(value: bytes) -> str:
@@ -248,13 +272,16 @@ def _to_text(value: bytes) -> str:
 
 def type_of(value: Any) -> TypeName:
     """Return the type of a value."""
-    name = name_of(value.__class__)
-    full = {"null": "null_type", "timestamp": "google.protobuf.Timestamp"}
-    return TypeName(full.get(name, "google.protobuf.Duration" if name == "duration" else name))
+    return TypeName(full_name(name_of(value.__class__)))
 
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _no_duration(_: int) -> Duration:
+    why = "type conversion error from 'int' to 'google.protobuf.Duration'"
+    raise EvaluationError(why)
 
 
 _READ: dict[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
@@ -285,7 +312,7 @@ _READ: dict[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
         ("string", parse_timestamp),
         ("int", lambda a: _timestamp(a * _SECOND)),
     ),
-    "duration": (("duration", _same), ("string", parse_duration), ("int", Duration)),
+    "duration": (("duration", _same), ("string", parse_duration), ("int", _no_duration)),
     "dyn": (("A", _same),),
     "type": (("A", type_of),),
 }

@@ -3,23 +3,18 @@
 Source: ext/strings.go of github.com/google/cel-go, pkg/cel/library/regex.go of k8s.io/apiserver.
 """
 
-import math
-import re
-from collections.abc import Callable
 from typing import Any
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.numbers import plain_text
+from control.api.cel.functions.clauses import formatted, text_of
 from control.api.cel.functions.standard import deep, passes
-from control.api.cel.functions.table import Overload, either, name_of
-from control.api.cel.functions.times import duration_text, timestamp_text
+from control.api.cel.functions.table import Overload, either
 from control.api.cel.meter import Meter, of_text
 from control.api.custom.patterns import Pattern, PatternError, compiled
 
 _SPACE = "".join(map(chr, (*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))))
 _SPACE += "".join(map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)))
-_MOST = 1_000_000  # characters of a formatted text
-_CLAUSE = re.compile(r"%(?:\.([0-9]+))?(.?)", re.DOTALL)
+_MOST = 1_000_000  # characters of a text that is made
 _PASSED = 16384  # characters that a pattern may pass for a unit
 _MATCH, _PASS = 10, 200  # what takes the time of units: a match ten, characters passed one
 
@@ -31,18 +26,20 @@ def _char(text: str, at: int) -> str:
 
 
 def _index(text: str, part: str, start: int = 0) -> int:
+    if not part:
+        return start
     if start < 0:
         raise EvaluationError(f"index out of range: {start}")
-    return text.find(part, start) if part else min(start, len(text))
+    return text.find(part, start) if start < len(text) else -1
 
 
 def _last_index(text: str, part: str, end: int | None = None) -> int:
+    if not part:
+        return len(text) if end is None else end
     if end is None:
         return text.rfind(part)
     if end < 0:
         raise EvaluationError(f"index out of range: {end}")
-    if not part:
-        return min(end, len(text))
     return text.rfind(part, 0, end + len(part)) if end < len(text) else -1
 
 
@@ -79,18 +76,18 @@ def _limited(signs: list[str], count: int) -> list[str]:
 
 
 def _substring(text: str, start: int, end: int | None = None) -> str:
-    end = len(text) if end is None else end
-    for at in (start, end):
+    if end is not None and start > end:
+        raise EvaluationError(f"invalid substring range. start: {start}, end: {end}")
+    for at in (start, len(text) if end is None else end):
         if not 0 <= at <= len(text):
             raise EvaluationError(f"index out of range: {at}")
-    if start > end:
-        raise EvaluationError(f"invalid substring range. start: {start}, end: {end}")
     return text[start:end]
 
 
 def _join(items: list[Any], separator: str = "") -> str:
-    if not all(each.__class__ is str for each in items):
-        raise EvaluationError("no such overload")
+    for each in items:
+        if each.__class__ is not str:
+            raise EvaluationError(f"join: invalid input: {text_of(each)}")
     return separator.join(items)
 
 
@@ -114,99 +111,11 @@ def _quote(text: str) -> str:
     return '"' + "".join(escapes.get(sign, sign) for sign in text) + '"'
 
 
-def _format(text: str, values: list[Any]) -> str:
-    made, last, used, size = [], 0, 0, 0
-    for match in _CLAUSE.finditer(text):
-        made.append(text[last : match.start()])
-        last = match.end()
-        if match[2] == "%":
-            made.append("%")
-            continue
-        if used >= len(values):
-            raise EvaluationError(f"index {used} out of range")
-        made.append(_shown(match[2], match[1], values[used]))
-        size += len(made[-1])
-        if size > _MOST:
-            raise EvaluationError("format: its result is too long")
-        used += 1
-    return "".join(made) + text[last:]
-
-
-def _shown(sort: str, precision: str | None, value: Any) -> str:
-    name = name_of(value.__class__)
-    if sort not in _CLAUSES:
-        why = f'unrecognized formatting clause "{sort}"'
-        raise EvaluationError(f"could not parse formatting clause: {why}")
-    names, write = _CLAUSES[sort]
-    if names and name not in names:
-        raise EvaluationError(f"error during formatting: {sort} clause cannot be used on {name}")
-    digits = min(int(precision or 6), 100) if len(precision or "") < 4 else 100
-    return write(value, digits)
-
-
-def _point(value: Any, digits: int, sort: str) -> str:
-    if value.__class__ is float and not math.isfinite(value):
-        return text_of(value)
-    return f"{float(value):.{digits}{sort}}"
-
-
-def _hex(value: Any, sort: str) -> str:
-    if isinstance(value, int):
-        return f"{int(value):{sort}}"
-    made = (value.encode() if isinstance(value, str) else value).hex()
-    return made.upper() if sort == "X" else made
-
-
-_NUMBERS = ("int", "uint", "double")
-_WHOLE = ("int", "uint")
-# The types of values that a clause takes, none for all, and how it writes one.
-_CLAUSES: dict[str, tuple[tuple[str, ...], Callable[[Any, int], str]]] = {
-    "s": ((), lambda value, _: text_of(value)),
-    "d": (_NUMBERS, lambda value, _: text_of(value)),
-    "f": (_NUMBERS, lambda value, digits: _point(value, digits, "f")),
-    "e": (_NUMBERS, lambda value, digits: _point(value, digits, "e")),
-    "b": ((*_WHOLE, "bool"), lambda value, _: f"{int(value):b}"),
-    "o": (_WHOLE, lambda value, _: f"{int(value):o}"),
-    "x": ((*_WHOLE, "string", "bytes"), lambda value, _: _hex(value, "x")),
-    "X": ((*_WHOLE, "string", "bytes"), lambda value, _: _hex(value, "X")),
-}
-
-
-def _map_text(value: dict[Any, Any]) -> str:
-    pairs = sorted(f"{text_of(key)}: {text_of(item)}" for key, item in value.items())
-    return f"{{{', '.join(pairs)}}}"
-
-
-_TEXTS: dict[str, Callable[[Any], str]] = {
-    "bool": lambda value: "true" if value else "false",
-    "int": lambda value: str(int(value)),
-    "uint": lambda value: str(int(value)),
-    "double": plain_text,
-    "string": str,
-    "bytes": lambda value: value.decode(errors="replace"),
-    "null": lambda _: "null",
-    "timestamp": timestamp_text,
-    "duration": duration_text,
-    "type": lambda value: value.name,
-    "list": lambda value: f"[{', '.join(map(text_of, value))}]",
-    "map": _map_text,
-}
-
-
-def text_of(value: Any) -> str:
-    """Write a value as the clause ``%s`` does; raises EvaluationError."""
-    write = _TEXTS.get(name_of(value.__class__))
-    if write is None:
-        why = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists,"
-        raise EvaluationError(f"error during formatting: {why} types, durations, and timestamps")
-    return write(value)
-
-
 def _pattern(text: str) -> Pattern:
     try:
         return compiled(text)
     except PatternError as err:
-        raise EvaluationError(f"Illegal regex: {err}") from err
+        raise EvaluationError(f"Illegal regex: {err.go}") from err
 
 
 def _find(text: str, pattern: str) -> str:
@@ -256,7 +165,7 @@ STRINGS = (
     Overload("trim", "string.() string", lambda text: text.strip(_SPACE), _once),
     *either("join", "list<string>.([string]) string", _join, _joined),
     Overload("strings.quote", "(string) string", _quote, _once),
-    Overload("format", "string.(list<dyn>) string", _format, lambda a, b: _once(a) + deep(b)),
+    Overload("format", "string.(list<dyn>) string", formatted, lambda a, b: _once(a) + deep(b)),
     Overload("find", "string.(string) string", _find, passes),
     *either("findAll", "string.(string[, int]) list<string>", _find_all, passes, metered=True),
 )

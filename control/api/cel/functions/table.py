@@ -43,6 +43,18 @@ def name_of(sort: type) -> str:
     return _NAMES.get(sort) or str(getattr(sort, "CEL", ""))
 
 
+_FULL = {
+    "null": "null_type",
+    "timestamp": "google.protobuf.Timestamp",
+    "duration": "google.protobuf.Duration",
+}
+
+
+def full_name(name: str) -> str:
+    """Return the name of a type as values and messages have it."""
+    return _FULL.get(name, name)
+
+
 Cost = Callable[..., int]
 _BRACKETS = re.compile(r"\[.*?\]")
 

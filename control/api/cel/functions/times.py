@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from control.api.cel.errors import EvaluationError
+from control.api.cel.functions.numbers import atoi, plain_text
 from control.api.cel.functions.table import Overload
 from control.api.cel.meter import traversal
 from control.api.cel.values import Duration, Timestamp, fits_int
@@ -23,9 +24,10 @@ _UNITS = {
 }
 _PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(h|ms|us|µs|μs|ns|m|s)")
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d?):(\d\d):(\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
 )
-_OFFSET = re.compile(r"([+-]?)(\d\d):(\d\d)", re.ASCII)
+_FARTHEST = 24, 60  # hours and minutes from UTC
+LEAST_TIME, MOST_TIME = -62135596800 * _SECOND, 253402300800 * _SECOND
 _LONGEST = 128  # characters
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,7 +36,8 @@ def parse_duration(text: str) -> Duration:
     """Read ``1h30m``, as Go does; raises EvaluationError."""
     nanos = duration_nanos(text)
     if nanos is None:
-        raise EvaluationError(f'time: invalid duration "{text}"')
+        why = "type conversion error from 'string' to 'google.protobuf.Duration'"
+        raise EvaluationError(why)
     return Duration(nanos)
 
 
@@ -59,56 +62,80 @@ def duration_nanos(text: str) -> int | None:
 
 
 def duration_text(duration: Duration) -> str:
-    """Write seconds, as protobuf does."""
+    """Write seconds, as many digits as a double has."""
     seconds, rest = divmod(abs(duration.nanos), _SECOND)
-    fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return f"{'-' if duration.nanos < 0 else ''}{seconds}{fraction}s"
+    return f"{'-' if duration.nanos < 0 else ''}{plain_text(seconds + rest / 1e9)}s"
 
 
 def parse_timestamp(text: str) -> Timestamp:
     """Read a time by RFC 3339; raises EvaluationError."""
-    nanos = timestamp_nanos(text)
-    if nanos is None:
-        raise EvaluationError(f'parsing time "{text}" as RFC 3339: cannot parse it')
-    return Timestamp(nanos)
+    found = read_timestamp(text)
+    if found is None:
+        why = "type conversion error from 'string' to 'google.protobuf.Timestamp'"
+        raise EvaluationError(why)
+    if not LEAST_TIME <= found.nanos < MOST_TIME:
+        raise EvaluationError("timestamp overflow")
+    return found
 
 
 def timestamp_nanos(text: str) -> int | None:
     """Return the nanoseconds of a time by RFC 3339; None if it is none."""
+    found = read_timestamp(text)
+    return None if found is None else found.nanos
+
+
+def read_timestamp(text: str) -> Timestamp | None:
+    """Read a time by RFC 3339, as Go does, with its offset from UTC; None if it is none."""
     match = _TIME.fullmatch(text) if len(text) < _LONGEST else None
     if match is None:
         return None
+    hours, minutes = int(match[9] or 0), int(match[10] or 0)
+    if hours > _FARTHEST[0] or minutes > _FARTHEST[1]:
+        return None
     year, month, day, hour, minute, second = map(int, match.groups()[:6])
     try:
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=_fixed(match[8]))
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
+    offset = (hours * 3600 + minutes * 60) * (-1 if match[8] == "-" else 1)
     fraction = int(((match[7] or "") + "0" * 9)[:9])
-    return (moment - _EPOCH) // timedelta(seconds=1) * _SECOND + fraction
-
-
-def _fixed(zone: str) -> tzinfo:
-    match = _OFFSET.fullmatch(zone)
-    if match is None:
-        return UTC
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return timezone(-offset if match[1] == "-" else offset)
+    seconds = (moment - _EPOCH) // timedelta(seconds=1) - offset
+    return Timestamp(seconds * _SECOND + fraction, offset)
 
 
 def timestamp_text(moment: Timestamp) -> str:
-    """Write a time by RFC 3339."""
+    """Write a time by RFC 3339, with its offset from UTC."""
     seconds, rest = divmod(moment.nanos, _SECOND)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    offset = moment.offset
+    try:
+        local = _EPOCH + timedelta(seconds=seconds + offset)
+    except OverflowError:  # in the first or the last hours that there are
+        local, offset = _EPOCH + timedelta(seconds=seconds), 0
+    text = local.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
     fraction = f".{rest:09d}".rstrip("0") if rest else ""
-    return f"{text}{fraction}Z"
+    sign, minutes = "-" if offset < 0 else "+", abs(offset) // 60
+    zone = f"{sign}{minutes // 60:02d}:{minutes % 60:02d}" if offset else "Z"
+    return f"{text}{fraction}{zone}"
 
 
 def _local(moment: Timestamp, zone: str) -> datetime:
+    utc = _EPOCH + timedelta(microseconds=moment.nanos // 1000)
+    hours, colon, minutes = zone.partition(":")
+    if colon:
+        return _shifted(utc, zone.startswith("-"), atoi(hours), atoi(minutes))
     try:
-        where = _fixed(zone) if _OFFSET.fullmatch(zone) else ZoneInfo(zone or "UTC")
-        return (_EPOCH + timedelta(microseconds=moment.nanos // 1000)).astimezone(where)
-    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError) as err:
+        return utc.astimezone(ZoneInfo("UTC" if zone in ("", "Local") else zone))
+    except ValueError as err:
+        raise EvaluationError("time: invalid location name") from err
+    except (ZoneInfoNotFoundError, OverflowError, OSError) as err:
         raise EvaluationError(f"unknown time zone {zone}") from err
+
+
+def _shifted(utc: datetime, west: bool, hours: int, minutes: int) -> datetime:
+    try:
+        return utc + timedelta(minutes=hours * 60 + (-minutes if west else minutes))
+    except OverflowError as err:
+        raise EvaluationError("timestamp overflow") from err
 
 
 _PARTS: dict[str, Callable[[datetime], int]] = {

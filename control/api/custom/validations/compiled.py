@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from control.api import field
-from control.api.cel.errors import CompileError
+from control.api.cel.errors import CompileError, ProgramError
 from control.api.cel.program import Environment, Program, WrongResultError, compile_source
 from control.api.cel.types import BOOL, STRING, Type, optional_of
 from control.api.custom.cost import Spending
@@ -82,6 +82,8 @@ def _message(source: str, environment: Environment) -> Program:
         return compile_source(source, environment, STRING, estimates=True)
     except WrongResultError as err:
         raise MessageError("messageExpression must evaluate to a string") from err
+    except ProgramError as err:
+        raise MessageError(f"messageExpression instantiation failed: {err}") from err
     except CompileError as err:
         raise MessageError(f"messageExpression compilation failed: {err}") from err
 
@@ -167,6 +169,9 @@ def _rule_errors(
         return
     except WrongResultError:
         yield field.invalid(f"{path}.rule", _shown(rule), "cel expression must evaluate to a bool")
+        return
+    except ProgramError as err:
+        yield field.invalid(f"{path}.rule", rule, f"program instantiation failed: {err}")
         return
     except CompileError as err:
         yield field.invalid(f"{path}.rule", _shown(rule), f"compilation failed: {err}")

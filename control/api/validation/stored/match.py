@@ -125,8 +125,8 @@ def condition_errors(
         where, name = f"{path}[{at}]", conditions[at].get("name") or ""
         if not made.source.strip():
             yield field.required(f"{where}.expression")
-        elif made.why:
-            yield field.invalid(f"{where}.expression", made.source, made.why)
+        else:
+            yield from made.errors(f"{where}.expression")
         if not name:
             yield field.required(f"{where}.name")
         yield from invalid_each(f"{where}.name", name, text.qualified_name(name) if name else [])

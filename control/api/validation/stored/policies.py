@@ -137,8 +137,8 @@ def _expression_errors(
 ) -> Iterator[FieldError]:
     if not made.source.strip():
         yield field.required(path, f"{path.rpartition('.')[2]} {said}" if said else "")
-    elif made.why:
-        yield field.invalid(path, made.source, made.why)
+    else:
+        yield from made.errors(path)
 
 
 def _variable_errors(wires: Sequence[Wire], made: "Sequence[Expression]") -> Iterator[FieldError]:

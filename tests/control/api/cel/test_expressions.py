@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from control.api.cel.errors import CompileError, CostExceededError, EvaluationError
+from control.api.cel.errors import (
+    CompileError,
+    CostExceededError,
+    EvaluationError,
+    ProgramError,
+)
 from control.api.cel.meter import Meter
 from control.api.cel.program import Environment, compile_source
 from control.api.cel.types import DYN
@@ -32,6 +37,8 @@ def shown(source: str) -> str:
     try:
         program = compile_source(source, ENVIRONMENT)
         value = program.compute({"object": OBJECT}, Meter())
+    except ProgramError as err:
+        return f"useless: {err}"
     except CompileError as err:
         return "wrong " + str(err).partition("\n")[0].removeprefix("ERROR: <input>:")
     except EvaluationError as err:

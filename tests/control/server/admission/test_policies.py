@@ -448,6 +448,30 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
             "\n | .......^"
         ],
     ),
+    "constants without a value": (
+        policy(
+            {"expression": "int('x') == 1", "messageExpression": "'a'.find('[')"},
+            variables=[{"name": "a", "expression": "uint(-1)"}],
+        ),
+        [
+            "spec.variables[0].expression: Internal error: program instantiation failed: unsigned"
+            " integer overflow",
+            "spec.validations[0].expression: Internal error: program instantiation failed: type"
+            " conversion error from 'string' to 'int'",
+            "spec.validations[0].messageExpression: Internal error: program instantiation failed:"
+            " error parsing regexp: missing closing ]: `[`",
+        ],
+    ),
+    "times and patterns that nobody can read": (
+        policy("timestamp('x') > timestamp(0) && 'a'.matches('[')"),
+        [
+            "spec.validations[0].expression: Invalid value: \"timestamp('x') > timestamp(0) &&"
+            " 'a'.matches('[')\": compilation failed: ERROR: <input>:1:11: invalid timestamp"
+            " argument\n | timestamp('x') > timestamp(0) && 'a'.matches('[')\n | ..........^\n"
+            "ERROR: <input>:1:46: invalid matches argument\n | timestamp('x') > timestamp(0) &&"
+            " 'a'.matches('[')\n | .............................................^",
+        ],
+    ),
     "no condition": (
         policy("1"),
         ['spec.validations[0].expression: Invalid value: "1": must evaluate to bool but got int'],

@@ -188,6 +188,23 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
         "compilation failed: ERROR: <input>:1:11: found no matching overload for '_>_' applied to"
         " '(string, int)'\n | self.name > 0\n | ..........^",
     ),
+    "a constant without a value": (
+        "int('x') == self.replicas",
+        "rule",
+        "program instantiation failed: type conversion error from 'string' to 'int'",
+    ),
+    "a message without a value": (
+        {"rule": "true", "messageExpression": "string(int('x'))"},
+        "messageExpression",
+        "messageExpression instantiation failed: type conversion error from 'string' to 'int'",
+    ),
+    "a format": (
+        {"rule": "true", "messageExpression": "'%d'.format(['a'])"},
+        "messageExpression",
+        "messageExpression compilation failed: ERROR: <input>:1:14: error during formatting:"
+        " decimal clause can only be used on integers, was given string\n | '%d'.format(['a'])\n"
+        " | .............^",
+    ),
     "no condition": ("self.replicas + 1", "rule", "cel expression must evaluate to a bool"),
     "syntax": (
         "self.",

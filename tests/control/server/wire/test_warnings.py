@@ -31,5 +31,6 @@ def test_what_begins_beyond_the_limit_is_left_out():
     assert len(texts(*(f"{n:03}" for n in range(100)))) == 100
 
 
-def test_a_text_stays_one_line_of_ascii():
-    assert texts('a"b\\c\r\nd\N{LATIN SMALL LETTER E WITH ACUTE}') == ['a\\"b\\\\c??d?']
+def test_a_text_stays_one_line():
+    accent = "\N{LATIN SMALL LETTER E WITH ACUTE}"
+    assert texts(f'a"b\\c\r\nd{accent}\x00\x85\ud800') == [f'a\\"b\\\\c??d{accent}???']
