@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from control.install import etcd_unit
 from control.install.layout import InstallError, Layout
 from control.install.settings import ControlPlaneSettings
-from control.store.base import StoreError, StoreUrlError
+from control.store.base import StoreError, StoreUnavailableError, StoreUrlError
 from control.store.etcd import membership
 from control.store.etcd.connection import EtcdConnection, members
 from control.store.etcd.membership import Member
@@ -62,12 +62,36 @@ async def enter(
             held = next((each for each in found if each.peer == own), None)
             if held is not None and has_data(layout):
                 return settings.etcd.initialCluster
-            if held is not None:
+            if held is not None and not _is_new(held):
                 await membership.remove(connection, held)
-            found = await membership.add(connection, own)
+            if held is None or not _is_new(held):
+                found = await membership.add(connection, own)
+            made = next(each for each in found if each.peer == own)
+            for host in hosts:
+                await _know(layout, host, made)
             return _cluster(found, own, settings.node.name)
 
         return await _again(step, f"member {own} of etcd was not added", say)
+
+
+def _is_new(held: Member) -> bool:
+    """Return True for a member that was added, by a run that was cut short, and never started."""
+    return held.learner and not held.name
+
+
+async def _know(layout: Layout, host: str, made: Member) -> None:
+    """Check that a member knows another by its present ID; raises StoreUnavailableError.
+
+    One that is behind would tell the new member the ID that was removed, and it would keep that.
+    A member that does not answer tells nothing.
+    """
+    async with asked(layout, [host]) as connection:
+        try:
+            found = await membership.listed(connection)
+        except StoreError:
+            return
+    if made.id not in {each.id for each in found}:
+        raise StoreUnavailableError(f"the member at {host} does not know {made.peer} yet")
 
 
 def _cluster(found: Sequence[Member], own: str, name: str) -> str:
