@@ -99,14 +99,16 @@ FLOW_SCHEMA = Columns(
 
 
 def _priority_level(wire: Wire, now: datetime) -> Sequence[Cell]:
-    queuing = "spec.limited.limitResponse.queuing"
+    queuing, names = (
+        "spec.limited.limitResponse.queuing",
+        ("queues", "handSize", "queueLengthLimit"),
+    )
     shares = field_at(wire, "spec.limited.nominalConcurrencyShares")
     return (
         name_of(wire),
         text(wire, "spec.type", ""),
         NONE if shares is None else shares,
-        *(text(wire, f"{queuing}.{name}", NONE) for name in ("queues", "handSize")),
-        text(wire, f"{queuing}.queueLengthLimit", NONE),
+        *(NONE if (it := field_at(wire, f"{queuing}.{name}")) is None else it for name in names),
         age_of(wire, now),
     )
 

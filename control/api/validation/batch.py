@@ -305,8 +305,8 @@ def _exit_codes(path: str, wanted: ExitCodes, names: Set[str]) -> list[FieldErro
     elif len(wanted.values) > _MOST_CODES:
         found.append(field.too_many(f"{path}.values", len(wanted.values), _MOST_CODES))
     if wanted.operator == "In" and 0 in wanted.values:
-        why = "must not be 0 for the In operator"
-        found.append(field.invalid(f"{path}.values", 0, why))
+        where, why = f"{path}.values[{wanted.values.index(0)}]", "must not be 0 for the In operator"
+        found.append(field.invalid(where, 0, why))
     if list(wanted.values) != sorted({*wanted.values}):
         why = "must be ordered, without duplicates"
         found.append(field.invalid(f"{path}.values", wanted.values, why))

@@ -27,6 +27,7 @@ from control.api.validation.claims import validate_claim_spec, validate_modes
 from control.api.validation.meta import immutable, invalid_each
 from control.api.validation.pods.affinity import validate_node_selector
 from control.api.validation.pods.paths import validate_no_backsteps
+from control.api.validation.pods.sources import validate_driver
 from control.api.validation.pods.volume import validate_host_path
 
 Wire = Mapping[str, Any]
@@ -105,6 +106,10 @@ def _sources(spec: Wire) -> list[FieldError]:
         if root and spec.get("persistentVolumeReclaimPolicy") == RECYCLE:
             why = "may not be 'recycle' for a hostPath mount of '/'"
             found.append(field.forbidden("spec.persistentVolumeReclaimPolicy", why))
+    if given[0] == "csi":
+        found += validate_driver("spec.csi.driver", spec["csi"].get("driver") or "")
+        if not spec["csi"].get("volumeHandle"):
+            found.append(field.required("spec.csi.volumeHandle"))
     if given[0] == "local":
         found += _local(spec["local"])
         if "nodeAffinity" not in spec:

@@ -24,6 +24,7 @@ _POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _FAMILIES = ("IPv4", "IPv6")
 _TRAFFIC = ("Cluster", "Local")
 _DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
+_RANGES = "spec.LoadBalancerSourceRanges"  # upstream names the field so
 _AFFINITY_MAX = 86400
 _KUBELET_PORT = 10250
 
@@ -214,10 +215,9 @@ def _load_balancer(spec: ServiceSpec) -> list[FieldError]:
     elif (name := spec.load_balancer_class) is not None and spec.type == "LoadBalancer":
         found += invalid_each("spec.loadBalancerClass", name, text.qualified_name(name))
     if spec.load_balancer_source_ranges and spec.type != "LoadBalancer":
-        found.append(field.forbidden("spec.loadBalancerSourceRanges", why))
+        found.append(field.forbidden(_RANGES, why))
     for at, source in enumerate(spec.load_balancer_source_ranges):
-        path = f"spec.loadBalancerSourceRanges[{at}]"
-        found += invalid_each(path, source, text.cidr(source.strip()))
+        found += invalid_each(f"{_RANGES}[{at}]", source, text.cidr(source.strip()))
     return found
 
 

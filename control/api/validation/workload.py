@@ -7,7 +7,6 @@ import re
 
 from control.api import field
 from control.api.field import FieldError
-from control.api.meta import LabelSelector
 from control.api.selectors import selects
 from control.api.validation import text
 from control.api.validation.claims import validate_claim_spec
@@ -17,10 +16,13 @@ from control.api.validation.text import NOT_NEGATIVE
 from control.api.workload import (
     ControllerRevision,
     DaemonSet,
+    DaemonSetSpec,
     Deployment,
+    DeploymentSpec,
     OrderedStrategy,
     PodTemplateSpec,
     ReplicaSet,
+    ReplicaSetSpec,
     RollingUpdate,
     StatefulSet,
     StatefulSetSpec,
@@ -36,7 +38,7 @@ _PERCENT = (
 def validate_deployment(deployment: Deployment) -> list[FieldError]:
     """Check a Deployment."""
     spec = deployment.spec
-    found = _selected(spec.selector, spec.template, "deployment")
+    found = _selected(spec, "deployment")
     found += _template(spec.template)
     found += _deployment_strategy("spec.strategy", spec.strategy)
     numbers = {
@@ -61,7 +63,7 @@ def validate_deployment_update(new: Deployment, old: Deployment) -> list[FieldEr
 def validate_replica_set(replica_set: ReplicaSet) -> list[FieldError]:
     """Check a ReplicaSet."""
     spec = replica_set.spec
-    found = _selected(spec.selector, spec.template, "deployment")
+    found = _selected(spec, "deployment")
     found += _template(spec.template)
     return found + _not_negative(
         {"replicas": spec.replicas, "minReadySeconds": spec.min_ready_seconds}
@@ -76,7 +78,7 @@ def validate_replica_set_update(new: ReplicaSet, old: ReplicaSet) -> list[FieldE
 def validate_daemon_set(daemon_set: DaemonSet) -> list[FieldError]:
     """Check a DaemonSet."""
     spec = daemon_set.spec
-    found = _selected(spec.selector, spec.template, "daemonset")
+    found = _selected(spec, "daemonset")
     found += _template(spec.template)
     found += _daemon_strategy("spec.updateStrategy", spec.update_strategy)
     return found + _not_negative(
@@ -126,7 +128,7 @@ def validate_stateful_set(the_set: StatefulSet) -> list[FieldError]:
     )
     if name := spec.service_name:
         found += invalid_each("spec.serviceName", name, text.dns_label(name))
-    found += _selected(spec.selector, spec.template, "statefulset")
+    found += _selected(spec, "statefulset")
     found += validate_template("spec.template", _of_one_pod(spec))
     return found + _long_lived(spec.template, "StatefulSet")
 
@@ -210,20 +212,28 @@ def _not_negative(numbers: dict[str, int | None]) -> list[FieldError]:
     ]
 
 
-def _selected(selector: LabelSelector, template: PodTemplateSpec, noun: str) -> list[FieldError]:
+# What upstream says, beside its reasons, of a selector that cannot be read.
+_UNREADABLE = {"deployment": "invalid label selector", "statefulset": ""}
+
+
+def _selected(
+    spec: DeploymentSpec | ReplicaSetSpec | DaemonSetSpec | StatefulSetSpec, noun: str
+) -> list[FieldError]:
     """Check that the selector is not empty and matches the template's labels."""
-    if not selector.wire():
-        return [field.required("spec.selector")]
+    selector, template, given = spec.selector, spec.template, "selector" in spec.model_fields_set
+    labels, why = template.metadata.labels, "`selector` does not match template `labels`"
+    mismatch = field.invalid("spec.template.metadata.labels", labels, why)
+    if not given:
+        missing = [field.required("spec.selector")] if noun != "daemonset" else []
+        return [*missing, mismatch]
     if not selector.match_labels and not selector.match_expressions:
         why = f"empty selector is invalid for {noun}"
         return [field.invalid("spec.selector", selector, why)]
     if found := validate_selector("spec.selector", selector):
+        if noun in _UNREADABLE:
+            found.append(field.invalid("spec.selector", selector, _UNREADABLE[noun]))
         return found
-    if not selects(selector, template.metadata.labels):
-        why = "`selector` does not match template `labels`"
-        labels = template.metadata.labels
-        return [field.invalid("spec.template.metadata.labels", labels, why)]
-    return []
+    return [] if selects(selector, labels) else [mismatch]
 
 
 def _template(template: PodTemplateSpec) -> list[FieldError]:
@@ -246,7 +256,7 @@ def _deployment_strategy(path: str, strategy: UpdateStrategy) -> list[FieldError
         why = "may not be specified when strategy `type` is 'Recreate'"
         return [field.forbidden(f"{path}.rollingUpdate", why)] if strategy.rolling_update else []
     if strategy.type != "RollingUpdate":
-        return [field.not_supported(f"{path}.type", strategy.type, ["Recreate", "RollingUpdate"])]
+        return [_no_strategy(path, strategy, "Recreate", "RollingUpdate")]
     return _rolling(f"{path}.rollingUpdate", strategy.rolling_update or RollingUpdate())
 
 
@@ -254,21 +264,34 @@ def _daemon_strategy(path: str, strategy: UpdateStrategy) -> list[FieldError]:
     if strategy.type == "OnDelete":
         return []
     if strategy.type != "RollingUpdate":
-        return [field.not_supported(f"{path}.type", strategy.type, ["OnDelete", "RollingUpdate"])]
+        return [_no_strategy(path, strategy, "RollingUpdate", "OnDelete")]
     rolling = strategy.rolling_update or RollingUpdate()
-    found = _rolling(f"{path}.rollingUpdate", rolling)
+    found = _rolling(f"{path}.rollingUpdate", rolling, daemon=True)
     if not found and _is_zero(rolling.max_surge) == _is_zero(rolling.max_unavailable) is False:
         why = "may not be set when maxUnavailable is non-zero"
         found.append(field.invalid(f"{path}.rollingUpdate.maxSurge", rolling.max_surge, why))
     return found
 
 
-def _rolling(path: str, rolling: RollingUpdate) -> list[FieldError]:
+def _no_strategy(path: str, strategy: UpdateStrategy, *known: str) -> FieldError:
+    """Return the error of an unknown strategy; upstream shows all of it."""
+    rolling = strategy.rolling_update
+    parts = (
+        {f"{it[0].upper()}{it[1:]}": at for it, at in rolling.wire().items()} if rolling else None
+    )
+    shown = {"Type": strategy.type, "RollingUpdate": parts}
+    return field.not_supported_in_order(path, shown, known)
+
+
+def _rolling(path: str, rolling: RollingUpdate, *, daemon: bool = False) -> list[FieldError]:
     found = validate_amount(f"{path}.maxUnavailable", rolling.max_unavailable)
     found += validate_amount(f"{path}.maxSurge", rolling.max_surge)
     if not found and _is_zero(rolling.max_unavailable) and _is_zero(rolling.max_surge):
-        why = "may not be 0 when `maxSurge` is 0"
-        found.append(field.invalid(f"{path}.maxUnavailable", rolling.max_unavailable, why))
+        where, why = f"{path}.maxUnavailable", "may not be 0 when `maxSurge` is 0"
+        if daemon:
+            found.append(field.required(where, "cannot be 0 when maxSurge is 0"))
+        else:
+            found.append(field.invalid(where, rolling.max_unavailable, why))
     if not found and percent_of(rolling.max_unavailable) > 100:
         why = "must not be greater than 100%"
         found.append(field.invalid(f"{path}.maxUnavailable", rolling.max_unavailable, why))

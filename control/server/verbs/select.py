@@ -151,7 +151,9 @@ def _of_kind(kind: Kind, fields: Fields) -> Fields:
 
 
 def _not_known(kind: Kind, path: str) -> str:
-    if _selectable(kind) and kind.custom is None:
+    if kind.custom is not None:
+        return f"field label not supported: {path}"
+    if _selectable(kind):
         return _OTHERWISE.get(kind.name, "field label not supported: {}").format(path)
     return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 

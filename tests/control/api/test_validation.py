@@ -226,7 +226,7 @@ CASES = [
         kinds.POD,
         "spec.dnsPolicy",
         "None",
-        "must provide at least one DNS nameserver when `dnsPolicy` is None",
+        "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
     ),
     (
         kinds.POD,
@@ -340,7 +340,6 @@ CASES = [
         "spec.containers[0].env[0].value: Invalid value",
     ),
     (kinds.POD, "spec.hostNetwork", True, None),
-    (kinds.DEPLOYMENT, "spec.selector", None, "spec.selector: Required value"),
     (
         kinds.DEPLOYMENT,
         "spec.selector",
@@ -378,12 +377,26 @@ CASES = [
         {"maxSurge": "x", "maxUnavailable": 1},
         "a valid percent string must be a numeric string",
     ),
+    (
+        kinds.DEPLOYMENT,
+        "spec.strategy.type",
+        "Never",
+        'spec.strategy: Unsupported value: {"Type":"Never",',
+    ),
+    (kinds.POD, "spec.volumes", [{"name": "x", "csi": {}}], "csi.driver: Required value"),
+    (
+        kinds.SERVICE,
+        "spec.loadBalancerSourceRanges",
+        ["192.0.2.0/24"],
+        "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+    ),
     (kinds.DEPLOYMENT, "spec.progressDeadlineSeconds", 0, "must be greater than minReadySeconds"),
     (
         kinds.DAEMON_SET,
         "spec.updateStrategy.type",
         "Never",
-        "spec.updateStrategy.type: Unsupported value",
+        'spec.updateStrategy: Unsupported value: {"Type":"Never","RollingUpdate":{"MaxSurge":0,'
+        '"MaxUnavailable":1}}: supported values: "RollingUpdate", "OnDelete"',
     ),
     (kinds.ENDPOINT_SLICE, "addressType", None, "addressType: Required value"),
     (kinds.ENDPOINT_SLICE, "addressType", "IPv6", "must be an IPv6 address"),
@@ -471,6 +484,39 @@ def test_a_pod_allows_few_changes(path: str, value: Any, allowed: bool):
     new = rules_of(kinds.POD).default(changed(kinds.POD, path, value))
     found = update_errors(kinds.POD, new, complete(kinds.POD))
     assert not found if allowed else "pod updates may not change fields other than" in found[0]
+
+
+_MISMATCH = (
+    'spec.template.metadata.labels: Invalid value: {"a":"b"}: `selector` does not match template'
+    " `labels`"
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector", "said"),
+    [
+        (kinds.DEPLOYMENT, None, ["spec.selector: Required value", _MISMATCH]),
+        (kinds.STATEFUL_SET, None, ["spec.selector: Required value", _MISMATCH]),
+        (kinds.DAEMON_SET, None, [_MISMATCH]),
+        (
+            kinds.DEPLOYMENT,
+            {},
+            ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+        ),
+        (
+            kinds.DEPLOYMENT,
+            {"matchExpressions": [{"key": "a", "operator": "X"}]},
+            [
+                'spec.selector.matchExpressions[0].operator: Invalid value: "X": not a valid'
+                " selector operator",
+                'spec.selector: Invalid value: {"matchExpressions":[{"key":"a","operator":"X"}]}:'
+                " invalid label selector",
+            ],
+        ),
+    ],
+)
+def test_wrong_selectors_of_workloads(kind: Kind, selector: Any, said: list[str]):
+    assert errors(kind, changed(kind, "spec.selector", selector)) == said
 
 
 def test_immutable_fields_cannot_change():

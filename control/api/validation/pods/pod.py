@@ -149,7 +149,10 @@ def _choices(path: str, spec: PodSpec) -> list[FieldError]:
         found.append(field.not_supported(f"{path}.restartPolicy", spec.restart_policy, _RESTART))
     if spec.dns_policy not in _DNS:
         found.append(field.not_supported(f"{path}.dnsPolicy", spec.dns_policy, _DNS))
-    if spec.dns_policy == "None" and not (spec.dns_config and spec.dns_config.nameservers):
+    if spec.dns_policy == "None" and not spec.dns_config:
+        why = "must provide `dnsConfig` when `dnsPolicy` is None"
+        found.append(field.required(f"{path}.dnsConfig", why))
+    elif spec.dns_policy == "None" and spec.dns_config and not spec.dns_config.nameservers:
         why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
         found.append(field.required(f"{path}.dnsConfig.nameservers", why))
     policy = spec.preemption_policy

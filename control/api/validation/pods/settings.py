@@ -113,7 +113,7 @@ def _namespaces(path: str, spec: PodSpec) -> list[FieldError]:
     found = []
     if spec.share_process_namespace and spec.host_pid:
         why = "ShareProcessNamespace and HostPID cannot both be enabled"
-        found.append(field.invalid(f"{path}.shareProcessNamespace", True, why))
+        found.append(field.invalid(f"{path}.securityContext.shareProcessNamespace", True, why))
     return found + (_user_namespace(path, spec) if spec.host_users is False else [])
 
 

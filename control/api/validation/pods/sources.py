@@ -188,6 +188,7 @@ def validate_driver(path: str, name: str) -> Iterator[FieldError]:
     """Check the name of a CSI driver; the case of its letters does not matter."""
     if not name:
         yield field.required(path)
+        return
     if len(name) > _DRIVER_MAX:
         yield field.too_long(path, _DRIVER_MAX)
     yield from invalid_each(path, name, text.dns_subdomain(name.lower()))

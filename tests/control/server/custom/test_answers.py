@@ -264,3 +264,11 @@ async def test_a_deprecated_version_names_a_better_one(api: Api):
     assert told.warnings == (
         '299 - "example.com/v1beta1 CronTab is deprecated; use example.com/v1 CronTab"',
     )
+
+
+async def test_a_field_that_no_selector_may_name(api: Api):
+    fields = [{"jsonPath": ".spec.image"}]
+    await established(api, definition(version(selectableFields=fields)))
+    assert (await api("GET", f"{CRONTABS}?fieldSelector=spec.image%3Dx")).code == 200
+    refused = await api("GET", f"{CRONTABS}?fieldSelector=spec.port%3Dx")
+    assert (refused.code, refused["message"]) == (400, "field label not supported: spec.port")

@@ -197,7 +197,7 @@ async def test_a_pod_does_not_share_the_nodes_processes(api: Api):
     reply = await api("POST", PODS, pod(hostPID=True, shareProcessNamespace=True))
     assert (reply.code, reply["details"]["causes"][0]["field"]) == (
         422,
-        "spec.shareProcessNamespace",
+        "spec.securityContext.shareProcessNamespace",
     )
 
 

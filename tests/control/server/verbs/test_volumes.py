@@ -52,6 +52,11 @@ async def test_new_objects_are_protected_and_get_the_default_class(api: Api):
         (VOLUMES, volume(local={"path": "/d"}), "Local volume requires node affinity"),
         (VOLUMES, volume(hostPath={"path": "/../d"}), "must not contain '..'"),
         (VOLUMES, volume(hostPath={"path": "/d"}, capacity={}), "spec.capacity: Required value"),
+        (
+            VOLUMES,
+            volume(csi={"driver": "", "volumeHandle": ""}),
+            "[spec.csi.driver: Required value, spec.csi.volumeHandle: Required value]",
+        ),
         (CLAIMS, claim(accessModes=[]), "at least 1 access mode is required"),
         (CLAIMS, claim(resources={}), "spec.resources[storage]: Required value"),
         (CLASSES, storage_class(provisioner=""), "provisioner: Required value"),
