@@ -60,8 +60,13 @@ def _compare(one: Any, other: Any) -> int:
     return int(one > other) - int(one < other)
 
 
-def _of(other: Any) -> Quantity:
-    return other.quantity if isinstance(other, Amount) else Quantity(other * _NANO)
+def _of(other: Any) -> int:
+    return other.quantity.nano if isinstance(other, Amount) else int(other) * _NANO
+
+
+def _added(amount: Amount, nano: int) -> Amount:
+    """Return a sum, which may be beyond what 64 bits hold."""
+    return Amount(Quantity(amount.quantity.nano + nano))
 
 
 _Q = "kubernetes.Quantity"
@@ -76,10 +81,10 @@ AMOUNTS = (
     Overload("isGreaterThan", f"{_Q}.({_Q}) bool", lambda a, b: a > b),
     Overload("isLessThan", f"{_Q}.({_Q}) bool", lambda a, b: a < b),
     Overload("compareTo", f"{_Q}.({_Q}) int", _compare),
-    Overload("add", f"{_Q}.({_Q}) {_Q}", lambda a, b: Amount(a.quantity + _of(b))),
-    Overload("add", f"{_Q}.(int) {_Q}", lambda a, b: Amount(a.quantity + _of(b))),
-    Overload("sub", f"{_Q}.({_Q}) {_Q}", lambda a, b: Amount(a.quantity - _of(b))),
-    Overload("sub", f"{_Q}.(int) {_Q}", lambda a, b: Amount(a.quantity - _of(b))),
+    Overload("add", f"{_Q}.({_Q}) {_Q}", lambda a, b: _added(a, _of(b))),
+    Overload("add", f"{_Q}.(int) {_Q}", lambda a, b: _added(a, _of(b))),
+    Overload("sub", f"{_Q}.({_Q}) {_Q}", lambda a, b: _added(a, -_of(b))),
+    Overload("sub", f"{_Q}.(int) {_Q}", lambda a, b: _added(a, -_of(b))),
 )
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"

@@ -3,16 +3,19 @@
 Source: pkg/cel/library/{ip,cidr,urls}.go of k8s.io/apiserver.
 """
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface
 from typing import Any, ClassVar
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
 from control.api.cel.errors import EvaluationError
 from control.api.cel.functions.table import Overload, reads
 from control.api.cel.meter import traversal
 
 _LONGEST = 4096  # characters of a URL
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~!$&'()*+,;=:@\[\]/%]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,10 @@ def read_url(text: str) -> Url:
             raise ValueError("invalid URI for request")
         parts = urlsplit(text)
         _ = parts.port
+        if text.startswith(":"):
+            raise ValueError("missing protocol scheme")
+        if wrong := _BAD_ESCAPE.search(parts.path):
+            raise ValueError(f'invalid URL escape "{wrong[0]}"')
         if not parts.scheme and not text.startswith("/"):
             raise ValueError("invalid URI for request")
     except ValueError as err:
@@ -156,14 +163,19 @@ def _port(url: Url) -> str:
 
 
 def _query(url: Url) -> dict[str, list[str]]:
+    """Return the parameters; those that Go does not read are left out."""
     found: dict[str, list[str]] = {}
-    for name, value in parse_qsl(url.parts.query, keep_blank_values=True, max_num_fields=_LONGEST):
-        found.setdefault(name, []).append(value)
+    for pair in url.parts.query.split("&"):
+        if pair and ";" not in pair and not _BAD_ESCAPE.search(pair):
+            name, _, value = pair.partition("=")
+            found.setdefault(unquote_plus(name), []).append(unquote_plus(value))
     return found
 
 
 def _path(url: Url) -> str:
-    return quote(unquote(url.parts.path), safe="/:@!$&'()*+,;=-._~")
+    """Return the path as it is given, if that is how one may be written."""
+    path = url.parts.path
+    return path if _PLAIN_PATH.fullmatch(path) else quote(unquote(path), safe="/:@$&+,;=~-_.")
 
 
 _U = "kubernetes.URL"

@@ -133,9 +133,26 @@ class Function:
             self._chosen[sorts] = next(fit, None)
         chosen = self._chosen[sorts]
         if chosen is None:
-            raise EvaluationError(NO_OVERLOAD)
+            raise EvaluationError(_refusal(self.name, [name_of(sort) for sort in sorts]))
         meter.spend(1 if chosen.cost is None else chosen.cost(*operands) or 1, chosen.steps)
         return chosen.function(meter, *operands) if chosen.metered else chosen.function(*operands)
+
+
+def _refusal(name: str, given: list[str]) -> str:
+    """Return what is said of operands that no overload takes."""
+    if name in _ORDERS:
+        return f"{NO_OVERLOAD}: {name}" if given[0] in _UNORDERED else NO_OVERLOAD
+    if name == "_[_]":
+        return f"unsupported index type '{full_name(given[1])}' in list"
+    if name in _BARE or name[0] in "_@!-":
+        return NO_OVERLOAD
+    shown = ", ".join(map(full_name, given))
+    return f"{NO_OVERLOAD}: {name}" + ("" if name == "size" else f"({shown})")
+
+
+_ORDERS = ("_<_", "_<=_", "_>_", "_>=_")
+_UNORDERED = ("null", "list", "map", "type", "optional_type")
+_BARE = ("startsWith", "endsWith", "contains", "matches")
 
 
 def _no_object(_: str) -> Type | None:

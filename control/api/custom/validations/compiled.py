@@ -162,19 +162,9 @@ def _rule_errors(
         why = "failed to convert to declType for CEL validation rules"
         yield field.invalid(f"{path}.rule", rule["rule"], why)
         return
-    try:
-        made = compile_rule(rule, of)
-    except MessageError as err:
-        yield field.invalid(f"{path}.messageExpression", _shown(rule), str(err))
-        return
-    except WrongResultError:
-        yield field.invalid(f"{path}.rule", _shown(rule), "cel expression must evaluate to a bool")
-        return
-    except ProgramError as err:
-        yield field.invalid(f"{path}.rule", rule, f"program instantiation failed: {err}")
-        return
-    except CompileError as err:
-        yield field.invalid(f"{path}.rule", _shown(rule), f"compilation failed: {err}")
+    made, wrong = _made(rule, of, path)
+    if made is None:
+        yield from wrong
         return
     yield from total.add(made.program.most * _count(above, of), f"{path}.rule", "rule cost")
     if made.message is not None:
@@ -183,7 +173,28 @@ def _rule_errors(
     if made.uses_old and (apart := above.apart) is not None:
         why = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {apart}"
         yield field.invalid(f"{path}.rule", rule["rule"], why)
-    if not made.uses_old and rule.get("optionalOldSelf") is not None:
+    if not made.uses_old:
+        yield from _unused_old(rule, path)
+
+
+def _made(rule: Schema, of: Type, path: Place) -> tuple[Rule | None, list[FieldError]]:
+    """Return a compiled rule, or what is wrong with it."""
+    try:
+        return compile_rule(rule, of), []
+    except MessageError as err:
+        return None, [field.invalid(f"{path}.messageExpression", _shown(rule), str(err))]
+    except ProgramError as err:
+        why = f"program instantiation failed: {err}"
+        return None, [field.invalid(f"{path}.rule", _shown(rule), why)]
+    except WrongResultError:
+        why = "cel expression must evaluate to a bool"
+    except CompileError as err:
+        why = f"compilation failed: {err}"
+    return None, [field.invalid(f"{path}.rule", _shown(rule), why), *_unused_old(rule, path)]
+
+
+def _unused_old(rule: Schema, path: Place) -> Iterator[FieldError]:
+    if rule.get("optionalOldSelf") is not None:
         why = "may not be set if oldSelf is not used in rule"
         yield field.invalid(f"{path}.optionalOldSelf", rule["optionalOldSelf"], why)
 
