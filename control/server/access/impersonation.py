@@ -23,7 +23,7 @@ _EXTRA = "impersonate-extra-"
 
 
 def impersonated(authorizer: Authorizer, user: User, headers: CIMultiDictProxy[str]) -> User:
-    """Return the user that the headers name, or the same one; raises StatusError (403, 500)."""
+    """Return the user that the headers name, or the same one; raises StatusError (400, 403)."""
     if not any(name.lower().startswith("impersonate-") for name in headers):
         return user
     name = header_text(headers.get("Impersonate-User", ""))
@@ -35,7 +35,8 @@ def impersonated(authorizer: Authorizer, user: User, headers: CIMultiDictProxy[s
     )
     if not name:
         if wanted != User(""):
-            raise errors.internal(f"requested {wanted.wire()} without impersonating a user")
+            why = f"requested {wanted.wire()} without impersonating a user name"
+            raise errors.bad_request(why)
         return user
     for asked in _asked(wanted):
         verdict = authorizer.decide(user, asked)

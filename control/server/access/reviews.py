@@ -32,6 +32,11 @@ _ALL_PATHS = {"verbs": ["*"], "nonResourceURLs": ["*"]}
 _NODE_RULES = "node authorizer does not support user rule resolution"
 _NOTHING_ASKED = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 _NOBODY = "at least one of user or group must be specified"
+# What reviews of a kind must name.
+_NEEDED = (
+    ("SelfSubjectRulesReview", "namespace", "no namespace on request"),
+    ("TokenReview", "token", "token is required for TokenReview in authentication"),
+)
 Wire = dict[str, Any]
 
 
@@ -86,10 +91,15 @@ def review(reviewer: Reviewer, target: ReviewTarget, body: Body) -> Wire:
     message = message_name(found.group, found.kind)
     question = read_message(message, body.object())
     spec = question.get("spec", {})
-    if found.namespaced:
-        _check_namespace(spec, target.namespace)
-    if found.kind.endswith("AccessReview") and (wrong := _errors(found.kind, spec)):
-        raise invalid_review(found.kind, found.group, wrong)
+    if found.kind.endswith("AccessReview"):
+        wrong = _named(question.get("metadata") or {}, found) + _errors(found.kind, spec)
+        if found.namespaced:
+            wrong += _elsewhere(spec, target.namespace)
+        if wrong:
+            raise invalid_review(found.kind, found.group, wrong)
+    for kind, name, why in _NEEDED:
+        if kind == found.kind and not spec.get(name):
+            raise bad_request(why)
     answer = _ANSWERS[found.kind](reviewer, spec)
     head = {"kind": found.kind, "apiVersion": f"{found.group}/{found.version}"}
     asked = {name: question[name] for name in ("metadata", "spec") if name in question}
@@ -110,13 +120,26 @@ def _errors(kind: str, spec: Mapping[str, Any]) -> list[FieldError]:
     return found + selected.check(resource or {})
 
 
-def _check_namespace(spec: Mapping[str, Any], namespace: str) -> None:
-    given = (spec.get("resourceAttributes") or {}).get("namespace", "")
-    if given != namespace:
-        raise bad_request(
-            "spec.resourceAttributes.namespace: Invalid value: "
-            f'"{given}": must match metadata.namespace: {namespace}'
-        )
+def _named(metadata: Mapping[str, Any], asked: ReviewResource) -> list[FieldError]:
+    """Return an error for metadata: a review is stored nowhere, so it has none."""
+    kept = ("managedFields", "namespace") if asked.namespaced else ("managedFields",)
+    if not any(value for name, value in metadata.items() if name not in kept):
+        return []
+    why = "must be empty except for namespace" if asked.namespaced else "must be empty"
+    return [field.invalid("metadata", metadata, why)]
+
+
+def _elsewhere(spec: Mapping[str, Any], namespace: str) -> list[FieldError]:
+    """Return the errors of a question about more than the namespace of its path."""
+    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    found = []
+    if resource is not None and (given := resource.get("namespace", "")) != namespace:
+        where, why = "spec.resourceAttributes.namespace", "must match metadata.namespace"
+        found.append(field.invalid(where, given, why))
+    if other is not None:
+        why = "disallowed on this kind of request"
+        found.append(field.invalid("spec.nonResourceAttributes", other, why))
+    return found
 
 
 def _own_access(reviewer: Reviewer, spec: Mapping[str, Any]) -> Wire:

@@ -25,8 +25,11 @@ async def bind(state: ServerState, request: ApiRequest) -> Item:
     binding = read_message("core.Binding", request.body.object())
     node = _node(request, binding)
     metadata = binding["metadata"]
+    name = metadata.get("name", "")
     if not request.info.name:
-        request = request.named(metadata.get("name", ""))
+        request = request.named(name)
+    elif name not in ("", request.info.name):
+        raise errors.bad_request("name in URL does not match name in Binding object")
 
     def change(item: Item) -> Wire:
         _check_assignable(request, item, metadata)

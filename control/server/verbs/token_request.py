@@ -37,7 +37,11 @@ async def request_token(state: ServerState, request: ApiRequest) -> Wire:
     await state.cache.fresh()
     account = find(state, request.info).wire
     state.guard.check(request, None, encode(asked))
-    spec = asked.get("spec", {})
+    spec, name = asked.get("spec", {}), (asked.get("metadata") or {}).get("name")
+    if name not in (None, "", request.info.name):
+        why = "must match the service account name if specified"
+        found = [field.invalid("metadata.name", name, why)]
+        raise errors.invalid(_TOKEN_REQUEST, request.info.name, found)
     seconds = _seconds(spec)
     audiences = spec.get("audiences") or list(state.tokens.audiences)
     bound = _bound_claims(state, request, spec.get("boundObjectRef"))

@@ -436,7 +436,7 @@ async def test_a_user_acts_as_another_only_with_permission(server: Guarded) -> N
         "system:authenticated",
     ]
     alone = await server("root", "POST", path, {}, **{"Impersonate-Group": "team"})
-    assert alone.code == 500
+    assert alone.code == 400
 
 
 async def test_an_impersonated_user_has_only_his_own_rights(server: Guarded) -> None:
@@ -445,6 +445,10 @@ async def test_an_impersonated_user_has_only_his_own_rights(server: Guarded) -> 
 
 
 # Reviews and kubectl
+
+
+AUTHORIZATION = "/apis/authorization.k8s.io/v1"
+TOKENS = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 
 async def test_reviews_say_which_binding_allows(server: Guarded) -> None:
@@ -458,7 +462,17 @@ async def test_reviews_say_which_binding_allows(server: Guarded) -> None:
     local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews"
     assert (await server.make(local, {"spec": spec | {"user": "alice"}}))["status"]["allowed"]
     other = {"resourceAttributes": spec["resourceAttributes"] | {"namespace": "x"}}
-    assert (await server("root", "POST", local, {"spec": other | {"user": "a"}})).code == 400
+    paths = {"nonResourceAttributes": {"path": "/", "verb": "get"}}
+    wrong = (
+        (local, {"spec": other | {"user": "a"}}, 422, "must match metadata.namespace"),
+        (local, {"spec": paths | {"user": "a"}}, 422, "disallowed on this kind of request"),
+        (path, {"metadata": {"name": "x"}, "spec": spec}, 422, "must be empty"),
+        (f"{AUTHORIZATION}/selfsubjectrulesreviews", {"spec": {}}, 400, "no namespace on request"),
+        (TOKENS, {"spec": {}}, 400, "token is required for TokenReview in authentication"),
+    )
+    for where, body, code, said in wrong:
+        refused = await server("root", "POST", where, body)
+        assert (refused.code, said in refused["message"]) == (code, True), refused["message"]
 
 
 async def test_kubectl_asks_and_manages_permissions(tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ async def test_a_token_shows_its_account(server: Guarded) -> None:
     }
 
 
+async def test_a_token_request_is_about_the_account_of_its_path(server: Guarded) -> None:
+    body = {"metadata": {"name": "other"}, "spec": {}}
+    refused = await server("root", "POST", f"{ACCOUNTS}/robot/token", body)
+    assert (refused.code, refused["message"]) == (
+        422,
+        'TokenRequest.authentication.k8s.io "robot" is invalid: metadata.name: Invalid value:'
+        ' "other": must match the service account name if specified',
+    )
+
+
 async def test_a_token_ends_with_its_account(server: Guarded) -> None:
     token = await token_of(server)
     assert (await whoami(server, token)).code == 201

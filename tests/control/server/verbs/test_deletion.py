@@ -244,3 +244,9 @@ async def test_binding_happens_once(api: Api):
     uid = {"metadata": {"uid": "other"}, "target": {"name": "n1"}}
     assert (await api("POST", f"{PODS}/q/binding", uid)).code == 409
     assert (await api("POST", f"{PODS}/none/binding", {"target": {"name": "n"}})).code == 404
+    other = {"metadata": {"name": "p"}, "target": {"name": "n"}}
+    refused = await api("POST", f"{PODS}/q/binding", other)
+    assert (refused.code, refused["message"]) == (
+        400,
+        "name in URL does not match name in Binding object",
+    )
