@@ -72,7 +72,11 @@ class FieldError:
 
 def show(value: Any) -> str:
     """Return a value as Go prints it in a field error: as JSON."""
-    return orjson.dumps(value, default=_plain).decode()
+    shown = orjson.dumps(value, default=_plain).decode()
+    if isinstance(value, dict):  # which Go's JSON keeps apart from HTML
+        for sign in "&<>":
+            shown = shown.replace(sign, f"\\u{ord(sign):04x}")
+    return shown
 
 
 def _plain(value: Any) -> Any:

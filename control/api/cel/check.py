@@ -113,7 +113,7 @@ class Checker:
         operands = ([] if target is None else [target]) + list(args)
         types = [self._type(each, known) for each in operands]
         overloads = self._table.overloads(name, member=target is not None)
-        if not overloads:
+        if not overloads and not self._table.overloads(name, member=target is None):
             return self._wrong(node.at, f"undeclared reference to '{name}' (in container '')")
         return self._resolved(node, name, overloads, types)
 

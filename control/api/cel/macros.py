@@ -131,7 +131,7 @@ def _transform_entry(target: Step, names: Names, *steps: Step) -> Step:
                 raise EvaluationError(NO_OVERLOAD)
             for key, value in entry.items():
                 if key in found:
-                    raise EvaluationError(f"insert failed: key '{key}' already exists")
+                    raise EvaluationError(f"insert failed: key {key} already exists")
                 found[key] = value
         return found
 

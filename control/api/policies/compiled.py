@@ -13,7 +13,7 @@ import orjson
 from control.api import field
 from control.api.cel.errors import CompileError, ProgramError
 from control.api.cel.program import Environment, Program, WrongResultError, compile_source
-from control.api.cel.types import BOOL, NULL, STRING, Type
+from control.api.cel.types import BOOL, DYN, NULL, STRING, Type
 from control.api.custom.cost import Spending
 from control.api.field import FieldError
 from control.api.policies.environment import APPLIED, OPERATIONS, environment
@@ -167,8 +167,7 @@ def _variables(
         known = environment(params=params, variables=types)
         made = compiled(each["name"], each["expression"], known)
         found.append(made)
-        if made.program is not None:
-            types[each["name"]] = made.program.type
+        types[each["name"]] = DYN if made.program is None else made.program.type
     return tuple(found), types
 
 

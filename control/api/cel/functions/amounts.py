@@ -16,6 +16,7 @@ from control.api.quantity import Quantity, QuantityError, parse
 
 _NANO = 10**9
 _MANY = 200  # characters
+_MOST_PART = 2**64  # of a version
 
 
 @total_ordering
@@ -73,7 +74,6 @@ _Q = "kubernetes.Quantity"
 AMOUNTS = (
     Overload("quantity", f"(string) {_Q}", read_amount, traversal),
     Overload("isQuantity", "(string) bool", reads(read_amount), traversal),
-    Overload("sign", f"{_Q}.() int", _sign),
     Overload("sign", f"({_Q}) int", _sign),
     Overload("isInteger", f"{_Q}.() bool", _whole),
     Overload("asInteger", f"{_Q}.() int", _as_integer),
@@ -122,6 +122,8 @@ def read_semver(text: str, normalize: bool = False) -> Semver:
     match = _SEMVER.fullmatch(text) if len(text) < _MANY else None
     if match is None:
         raise EvaluationError(f'"{text[:_MANY]}" is no semantic version')
+    if any(int(match[part]) >= _MOST_PART for part in (1, 2, 3)):
+        raise EvaluationError(f'"{text[:_MANY]}" has a number beyond 64 bits')
     before = tuple(match[4].split(".")) if match[4] else ()
     return Semver((int(match[1]), int(match[2]), int(match[3])), before)
 

@@ -4,6 +4,7 @@ Source: pkg/cel/library/{ip,cidr,urls}.go of k8s.io/apiserver.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface
 from typing import Any, ClassVar
@@ -14,6 +15,8 @@ from control.api.cel.functions.table import Overload, reads
 from control.api.cel.meter import traversal
 
 _LONGEST = 4096  # characters of a URL
+_BAD_PORT = re.compile(r"(?<=[^:\]]):(?!\d*$)[^\]]*$|(?<=\]):(?!\d*$).*$", re.ASCII)
+_BITS = re.compile(r"0|[1-9][0-9]{0,2}", re.ASCII)
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2}).{0,2}")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9\-_.~!$&'()*+,;=:@\[\]/%]*")
 
@@ -52,7 +55,7 @@ def read_ip(text: str) -> Ip:
 def read_cidr(text: str) -> Cidr:
     """Read a network; raises EvaluationError."""
     try:
-        if "/" not in text or not text.rpartition("/")[2].isdigit():
+        if not _BITS.fullmatch(text.rpartition("/")[2]) or "/" not in text:
             raise ValueError
         found = ip_interface(text)
     except ValueError as err:
@@ -63,13 +66,21 @@ def read_cidr(text: str) -> Cidr:
     return Cidr(found.ip, found.network)
 
 
+def _read(read: Callable[[str], Any], other: Any) -> Any:
+    """Return an operand that may be a text; of one that cannot be read, upstream says no more."""
+    try:
+        return read(other) if isinstance(other, str) else other
+    except EvaluationError as err:
+        raise EvaluationError("no such overload") from err
+
+
 def _contains_ip(cidr: Cidr, other: Any) -> bool:
-    found = read_ip(other) if isinstance(other, str) else other
+    found = _read(read_ip, other)
     return found.address in cidr.network
 
 
 def _contains_cidr(cidr: Cidr, other: Any) -> bool:
-    found = read_cidr(other) if isinstance(other, str) else other
+    found = _read(read_cidr, other)
     wide, narrow = cidr.network, found.network
     return narrow.network_address in wide and narrow.prefixlen >= wide.prefixlen
 
@@ -132,10 +143,13 @@ def read_url(text: str) -> Url:
     """Read an absolute URL, or a path that begins with a slash; raises EvaluationError."""
     failed = "URL parse error during conversion from string"
     try:
-        if not text or len(text) > _LONGEST or any(ord(sign) <= 32 for sign in text):
+        if not text or len(text) > _LONGEST or any(ord(sign) < 32 for sign in text):
             raise ValueError("invalid URI for request")
         parts = urlsplit(text)
-        _ = parts.port
+        if " " in parts.netloc:
+            raise ValueError('invalid character " " in host name')
+        if wrong := _BAD_PORT.search(parts.netloc.rpartition("@")[2]):
+            raise ValueError(f'invalid port "{wrong[0]}" after host')
         if text.startswith(":"):
             raise ValueError("missing protocol scheme")
         if wrong := _BAD_ESCAPE.search(parts.path):
@@ -175,6 +189,8 @@ def _query(url: Url) -> dict[str, list[str]]:
 def _path(url: Url) -> str:
     """Return the path as it is given, if that is how one may be written."""
     path = url.parts.path
+    if url.parts.scheme and not url.parts.netloc and not path.startswith("/"):
+        return ""  # as of mailto:a@b
     return path if _PLAIN_PATH.fullmatch(path) else quote(unquote(path), safe="/:@$&+,;=~-_.")
 
 

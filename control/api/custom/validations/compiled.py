@@ -134,6 +134,8 @@ def _errors(
     cost.spend()
     if rules := schema.get("x-kubernetes-validations"):
         of = type_of(schema, root=root)
+        if of is None:
+            yield field.internal(str(path.at("x-kubernetes-validations")), _UNTYPED)
         for number, rule in enumerate(rules):
             cost.spend(sum(len(rule.get(name) or "") for name in _TEXTS) // _CHARACTERS)
             here = path.at("x-kubernetes-validations").item(number)
@@ -153,14 +155,16 @@ def _errors(
 
 
 _TEXTS = ("rule", "messageExpression")
+_UNTYPED = (
+    "internal error: failed to construct type information for x-kubernetes-validations rules:"
+    " unable to convert structural schema to CEL declarations"
+)
 
 
 def _rule_errors(
     rule: Schema, of: Type | None, path: Place, above: _Above, total: Total
 ) -> Iterator[FieldError]:
     if of is None:
-        why = "failed to convert to declType for CEL validation rules"
-        yield field.invalid(f"{path}.rule", rule["rule"], why)
         return
     made, wrong = _made(rule, of, path)
     if made is None:

@@ -451,7 +451,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "constants without a value": (
         policy(
             {"expression": "int('x') == 1", "messageExpression": "'a'.find('[')"},
-            variables=[{"name": "a", "expression": "uint(-1)"}],
+            variables=[
+                {"name": "a", "expression": "uint(-1)"},
+                {"name": "b", "expression": "variables.a"},
+            ],
         ),
         [
             "spec.variables[0].expression: Internal error: program instantiation failed: unsigned"
