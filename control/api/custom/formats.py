@@ -20,7 +20,7 @@ _HEX = "[0-9a-fA-F]"
 _MAC = re.compile(f"{_HEX}{{2}}([:-]{_HEX}{{2}}){{5,7}}|{_HEX}{{4}}(\\.{_HEX}{{4}}){{2,3}}")
 _COLOR = re.compile(f"#?({_HEX}{{3}}|{_HEX}{{6}})")
 _MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]{1,9})?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]{1,9})?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})?"
 )
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -64,7 +64,7 @@ def _day(value: str) -> bool:
 def _moment(value: str) -> bool:
     if not _MOMENT.fullmatch(value):
         return False
-    return _parsed(datetime.fromisoformat)(value.upper().replace(" ", "T"))
+    return _parsed(datetime.fromisoformat)(value.upper())
 
 
 def _bytes(value: str) -> bool:
