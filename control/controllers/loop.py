@@ -65,6 +65,9 @@ class FollowsCustomKinds(Protocol):
     def custom_source(self, kind: Kind) -> Source:
         """Return the keys to reconcile when an object of such a kind changes."""
 
+    def waiting_for(self, kind: Kind) -> Iterable[Key]:
+        """Return the keys to reconcile once such a kind is followed."""
+
 
 @runtime_checkable
 class Explains(Protocol):
@@ -167,6 +170,8 @@ class Manager:
                     if isinstance(controller, FollowsCustomKinds):
                         queue = self._queues.setdefault(controller.component, WorkQueue())
                         informer.subscribe(self._enqueuer(controller.custom_source(kind), queue))
+                        for key in controller.waiting_for(kind):
+                            queue.add(key)
         finally:
             if self.informers.get(kind) is informer:  # and not that of the kind that came again
                 del self.informers[kind], self.cluster.tables[kind]

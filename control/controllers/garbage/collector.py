@@ -4,7 +4,7 @@ Background: the owner is deleted first, then its dependents. Foreground: a final
 until the dependents that block it are deleted. Orphan: dependents lose their reference first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from control.api import kinds
@@ -20,6 +20,7 @@ from control.controllers.garbage.owners import (
     blocks,
     dependents,
     is_waiting,
+    kind_named,
     locate,
 )
 from control.controllers.loop import Source
@@ -68,9 +69,18 @@ class GarbageCollector:
     component = "garbage-collector-controller"
     sources = tuple(_source(kind) for kind in KINDS)
 
+    def __init__(self) -> None:
+        # Objects whose owner is of a kind that is not followed yet. The owner may be gone before
+        # that kind's objects are listed, so that no change would ever name its dependents.
+        self._undecided: dict[tuple[str, str], dict[Key, None]] = {}
+
     def custom_source(self, kind: Kind) -> Source:
         """Follow the objects of a kind of a definition or an extension server, too."""
         return _source(kind)
+
+    def waiting_for(self, kind: Kind) -> Iterable[Key]:
+        """Return the objects that have owners of this kind, and were judged without it."""
+        return self._undecided.pop((kind.group, kind.name), {})
 
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterator[Action]:
         """Collect the object ``key``, of any kind, or complete its deletion."""
@@ -79,11 +89,16 @@ class GarbageCollector:
         kind = _kind(cluster, resource)
         item = cluster[kind].get(namespace, key[1]) if kind else None
         if kind is None or item is None:
+            for keys in self._undecided.values():
+                keys.pop(key, None)
             return
         if item.metadata.deletion_timestamp is not None:
             yield from _finish(cluster, kind, item)
         elif item.metadata.owner_references:
             owners = [locate(cluster, item, ref) for ref in item.metadata.owner_references]
+            for owner in owners:
+                if owner.kind is None:
+                    self._undecided.setdefault(kind_named(owner.reference), {})[key] = None
             yield from _judge(cluster, kind, item, owners)
 
 

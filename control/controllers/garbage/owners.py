@@ -35,13 +35,15 @@ class Located:
     state: Owner
 
 
+def kind_named(reference: OwnerReference) -> tuple[str, str]:
+    """Return the group and the name of an owner's kind; its version does not matter."""
+    return reference.api_version.rpartition("/")[0], reference.kind
+
+
 def kind_of(cluster: ClusterState, reference: OwnerReference) -> Kind | None:
     """Return the kind of an owner, of any version; None for an unknown kind."""
-    group = reference.api_version.rpartition("/")[0]
-    for kind in cluster.tables:
-        if (kind.group, kind.name) == (group, reference.kind):
-            return kind
-    return None
+    named = kind_named(reference)
+    return next((kind for kind in cluster.tables if (kind.group, kind.name) == named), None)
 
 
 def locate(cluster: ClusterState, item: Object, reference: OwnerReference) -> Located:

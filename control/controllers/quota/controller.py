@@ -106,6 +106,10 @@ class QuotaController:
         """Follow the objects of a custom kind, too."""
         return _source(kind)
 
+    def waiting_for(self, _: Kind) -> Iterable[Key]:
+        """Return nothing: each object that is listed names its quotas."""
+        return ()
+
     def reconcile(self, cluster: ClusterState, key: Key, now: float) -> Iterable[Action]:
         """Count what the objects of the quota ``key`` use, of every kind that it limits."""
         quota = cluster[kinds.RESOURCE_QUOTA].get(*key)

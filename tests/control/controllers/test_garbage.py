@@ -1,5 +1,6 @@
 """Garbage collection: owners in every state, Pods without agents, namespaces."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,21 @@ def decide(sim: Simulation, name: str, namespace: str = "default"):
 def test_an_object_with_its_owner_is_kept():
     sim = Simulation(config_map("a"), config_map("b", owner("a")), config_map("c"))
     assert not decide(sim, "b") and not decide(sim, "c")
+
+
+def test_an_object_is_judged_again_once_its_owners_kind_is_followed():
+    collector, kind = (
+        GarbageCollector(),
+        replace(kinds.CONFIG_MAP, group="example.com", name="Widget"),
+    )
+    reference = owner("a", kind="Widget", version="example.com/v1beta1")
+    sim = Simulation(config_map("b", reference), config_map("gone", reference))
+    keys = [key_of(kinds.CONFIG_MAP, item) for item in sim.cluster[kinds.CONFIG_MAP]]
+    assert not [action for key in keys for action in collector.reconcile(sim.cluster, key, 0)]
+    sim.cluster[kinds.CONFIG_MAP].apply(sim.cluster[kinds.CONFIG_MAP].get("default", "gone"), None)
+    assert not [*collector.reconcile(sim.cluster, keys[1], 0)]
+    assert [*collector.waiting_for(kind)] == keys[:1]
+    assert not [*collector.waiting_for(kind)]
 
 
 @pytest.mark.parametrize(
