@@ -4,6 +4,7 @@ Source: k8s.io/kubernetes/pkg/apis/core/validation
 """
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from control.api import field
@@ -97,15 +98,25 @@ def validate_new_pod(pod: Pod) -> list[FieldError]:
 
 def validate_pod_status(pod: Pod) -> list[FieldError]:
     """Check the addresses in a Pod's status."""
-    found = []
-    for name, addresses in (("podIPs", pod.status.pod_ips), ("hostIPs", pod.status.host_ips)):
+    found, status = list[FieldError](), pod.status
+    own = [each.ip for each in status.pod_ips] or list(filter(None, [status.pod_ip]))
+    for name, addresses in (("podIPs", own), ("hostIPs", [each.ip for each in status.host_ips])):
         for at, address in enumerate(addresses):
-            path = f"status.{name}[{at}]"
-            found += invalid_each(path, address.ip, text.ip(address.ip))
+            found += invalid_each(f"status.{name}[{at}]", address, text.ip(address))
+    if not found:
+        found += _families(own)
     if pod.status.nominated_node_name:
         name = pod.status.nominated_node_name
         found += invalid_each("status.nominatedNodeName", name, text.dns_subdomain(name))
     return found
+
+
+def _families(addresses: list[str]) -> list[FieldError]:
+    """Check that a Pod has one valid address of each family, at most."""
+    if len({ip_address(each).version for each in addresses}) == len(addresses):
+        return []
+    why = "may specify no more than one IP for each IP family"
+    return [field.invalid("status.podIPs", [{"IP": each} for each in addresses], why)]
 
 
 def validate_spec(path: str, spec: PodSpec, pod: str = "") -> list[FieldError]:

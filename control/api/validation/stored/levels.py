@@ -15,7 +15,7 @@ from control.api.validation.stored.flows import FIXED
 Wire = Mapping[str, Any]
 
 _TYPES, _RESPONSES = ("Exempt", "Limited"), ("Queue", "Reject")
-_TYPE = "type must be 'Exempt' if and only if name is 'exempt'"
+_TYPE = "must be 'Exempt' if and only if `name` is 'exempt'"
 _EXEMPT_FIXED = "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value"
 _NOT_NEGATIVE, _PERCENT = "must be a non-negative integer", "must be between 0 and 100, inclusive"
 _NO_QUEUING = "must be nil if limited.limitResponse.type is not Limited"

@@ -148,8 +148,10 @@ def _shown(value: Any) -> str:
 
 
 def _pointer(text: Any) -> list[str]:
-    if not isinstance(text, str) or (text and not text.startswith("/")):
+    if not isinstance(text, str):
         raise MalformedPatchError(f"{_shown(text)} is not a JSON pointer")
+    if text and not text.startswith("/"):
+        raise PatchConflictError(f"{_shown(text)} is not a JSON pointer: it begins with no slash")
     return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 

@@ -285,3 +285,8 @@ def test_ordering_keeps_all_items(before: list[str], order: list[str], listed: s
 def test_impossible_strategic_patches_are_refused(patch: Any, error: type[Exception]):
     with pytest.raises(error):
         strategic.apply({"spec": {"containers": containers("a")}}, patch, "core.v1.Pod")
+
+
+def test_a_pointer_without_a_slash_leads_nowhere():
+    with pytest.raises(PatchConflictError, match="it begins with no slash"):
+        json_patch.apply({"a": 1}, [{"op": "add", "path": "a", "value": 2}])

@@ -242,5 +242,16 @@ async def test_the_addresses_of_a_load_balancer_are_checked(
 
 async def test_the_addresses_of_a_pod_are_checked(api: Api):
     await api.make(PODS, pod())
-    for status in ({"podIPs": [{"ip": "10.0.0.1\n"}]}, {"hostIPs": [{"ip": "x"}]}):
-        assert (await api("PATCH", f"{PODS}/p/status", {"status": status}, MERGE)).code == 422
+    twice = [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]
+    wrong = (
+        {"podIPs": [{"ip": "10.0.0.1\n"}]},
+        {"hostIPs": [{"ip": "x"}]},
+        {"podIP": "x"},
+        {"podIPs": twice},
+    )
+    for status in wrong:
+        refused = await api("PATCH", f"{PODS}/p/status", {"status": status}, MERGE)
+        assert refused.code == 422
+    assert refused["message"].endswith("may specify no more than one IP for each IP family")
+    both = {"podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}, {"ip": "2001:db8::1"}]}
+    assert (await api("PATCH", f"{PODS}/p/status", {"status": both}, MERGE)).code == 200
