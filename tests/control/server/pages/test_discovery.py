@@ -197,7 +197,8 @@ async def test_discovered_reviews_are_answered(api: Api):
         scope = "namespaces/default/" if review.namespaced else ""
         path = f"/apis/{review.group}/{review.version}/{scope}{review.plural}"
         asked = {"verb": "get", "resource": "pods", "namespace": "default"}
-        reply = await api("POST", path, {"spec": {"user": "a", "resourceAttributes": asked}})
+        each = {"user": "a", "resourceAttributes": asked, "namespace": "default", "token": "none"}
+        reply = await api("POST", path, {"spec": each})  # of each review, what it needs
         assert (reply.code, reply["kind"]) == (201, review.kind)
 
 
