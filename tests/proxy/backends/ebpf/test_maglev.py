@@ -4,7 +4,7 @@ from collections import Counter
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.backends.ebpf.maglev import seats, size_for
@@ -39,15 +39,21 @@ def test_shares_follow_weights(targets: list[Target], data: st.DataObject) -> No
         assert abs(shares[one] - weight * fair) <= weight
 
 
+def moved_by(gone: Target, targets: list[Target]) -> int:
+    """Return how many seats of the other targets get another one when a target goes."""
+    before, after = owners(targets), owners([one for one in targets if one != gone])
+    return sum(was != now for was, now in zip(before, after, strict=True) if was != gone)
+
+
 @few
 @given(pools)
-def test_a_target_that_goes_leaves_its_seats_and_moves_few_others(targets: list[Target]) -> None:
+@example([Target.of(ip_address(it), 80) for it in ("0.1.36.128", "0.2.61.128", "4.74.59.0")])
+def test_targets_that_go_move_few_seats_of_others(targets: list[Target]) -> None:
+    """On average: a single one may move many, as the first of the example moves 43 %."""
     if len(targets) < 2 or size_for(len(targets)) != size_for(len(targets) - 1):
         return
-    gone, *rest = targets
-    before, after = owners(targets), owners(rest)
-    moved = sum(was != now for was, now in zip(before, after, strict=True) if was != gone)
-    assert moved <= len(before) * 0.3
+    moved = sum(moved_by(gone, targets) for gone in targets)
+    assert moved <= len(targets) * len(owners(targets)) * 0.3
 
 
 def test_few_seats_move_on_average() -> None:
