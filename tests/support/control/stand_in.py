@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from control.install.certs_cli import certs
 from control.install.layout import Layout
 from control.store import cli as store
 
+_STOP_SECONDS = 15  # systemd gives 90: a member of etcd that was removed may need them all
 _NOT_STARTED = {"podwire-agent", "podwire-proxy", "podwire-cni", "podwire-pods", "podwire-certs"}
 _COMMANDS = {
     "install": cli.install,
@@ -63,10 +65,14 @@ class StandIn:
         return 0
 
     def _stop(self, name: str) -> None:
+        """End a service, and wait for that; one that does not end is killed, as by systemd."""
         if name.endswith(".service") and (pid := self._pid(name)):
             os.kill(pid, signal.SIGTERM)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+            ends = time.monotonic() + _STOP_SECONDS
+            while _runs(pid):
+                if time.monotonic() > ends:
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.05)
             (self._run / name).unlink()
 
     def _start(self, name: str) -> None:
@@ -102,6 +108,14 @@ class StandIn:
                 pass_fds=fds,
                 start_new_session=True,
             ).pid
+
+
+def _runs(pid: int) -> bool:
+    """Return False for a process that has ended, also if nobody has reaped it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _opened(listen: tuple[str, str]) -> socket.socket:
