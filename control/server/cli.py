@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
-from control.api.times import duration
 from control.server.access.audit import (
     AuditFile,
     AuditLog,
@@ -30,6 +29,15 @@ from control.server.access.authn import Authenticator, TokenFileError, load_toke
 from control.server.access.authz import MODES
 from control.server.access.door import DoorLimits
 from control.server.app import serve
+from control.server.parameters import (
+    ListenAddress,
+    addresses,
+    lifetime,
+    modes,
+    networks,
+    one_address,
+    port_range,
+)
 from control.server.state.server import ApiServerConfig, FrontProxy, Network
 from control.server.wire.errors import StatusError
 from control.store import Store, StoreConfigError, StoreUrlError, encrypted, open_when_ready
@@ -52,69 +60,8 @@ _UNUSABLE = (
     *(StoreUrlError, StoreConfigError),
     *(TokenFileError, TokenKeyError, AuditPolicyError, CertificateError),
 )
-_SHORTEST = timedelta(seconds=1)
 # Open files; half of them are for clients that have shown no credentials.
 _DESCRIPTORS = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """An address and port to listen on."""
-
-    host: str
-    port: int
-
-
-def _address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[ListenAddress]:
-    found = []
-    for value in values:
-        host, _colon, port = value.rpartition(":")
-        try:
-            found.append(ListenAddress(str(ip_address(host.strip("[]"))), int(port)))
-        except ValueError as err:
-            raise click.BadParameter(f"{value!r} is not ADDR:PORT") from err
-        if not 0 <= found[-1].port < 65536:
-            raise click.BadParameter(f"{value!r}: a port is 0 (any free port) to 65535")
-    return found
-
-
-def _networks(_: click.Context, __: click.Parameter, value: str) -> tuple[Network, ...]:
-    try:
-        networks = tuple(ip_network(part) for part in value.split(","))
-    except ValueError as err:
-        raise click.BadParameter(str(err)) from err
-    if len({network.version for network in networks}) < len(networks):
-        raise click.BadParameter("at most one range for each of IPv4 and IPv6")
-    return networks
-
-
-def _ports(_: click.Context, __: click.Parameter, value: str) -> range:
-    first, _dash, last = value.partition("-")
-    if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
-        raise click.BadParameter(f"{value!r} is not FIRST-LAST within 1-65535")
-    return range(int(first), int(last) + 1)
-
-
-def _life(_: click.Context, __: click.Parameter, value: str) -> timedelta:
-    made = duration(value)
-    if made is None or made < _SHORTEST:
-        raise click.BadParameter(f"{value!r} is no time of a second or more, such as 30m or 1h0m0s")
-    return made
-
-
-def _modes(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
-    modes = tuple(value.split(","))
-    unknown = [mode for mode in modes if mode not in MODES]
-    if unknown or len(set(modes)) < len(modes):
-        raise click.BadParameter(f"{value!r}: want each once, of {', '.join(MODES)}")
-    return modes
-
-
-def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
-    try:
-        return str(ip_address(value))
-    except ValueError as err:
-        raise click.BadParameter(str(err)) from err
 
 
 @click.command()
@@ -137,7 +84,7 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     type=_FILE,
     help="upstream's EncryptionConfiguration: which resources are encrypted in the store",
 )
-@click.option("--listen", multiple=True, callback=_address, help="ADDR:PORT; repeatable")
+@click.option("--listen", multiple=True, callback=addresses, help="ADDR:PORT; repeatable")
 @click.option(
     "--listen-fd",
     multiple=True,
@@ -180,12 +127,12 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
     default="",
     help="names of that certificate, NAME[,NAME], also published; default: any",
 )
-@click.option("--service-cidr", default="10.96.0.0/16", callback=_networks, show_default=True)
-@click.option("--node-port-range", default="30000-32767", callback=_ports, show_default=True)
+@click.option("--service-cidr", default="10.96.0.0/16", callback=networks, show_default=True)
+@click.option("--node-port-range", default="30000-32767", callback=port_range, show_default=True)
 @click.option(
     "--event-ttl",
     default="1h0m0s",
-    callback=_life,
+    callback=lifetime,
     show_default=True,
     help="how long Events are kept, such as 30m or 24h",
 )
@@ -196,7 +143,7 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--authorization-mode",
     default="AlwaysAllow",
-    callback=_modes,
+    callback=modes,
     show_default=True,
     help=f"asked in their order: {', '.join(MODES)}",
 )
@@ -210,7 +157,7 @@ def _ip(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--max-mutating-requests-inflight", type=click.IntRange(0), default=40, show_default=True
 )
-@click.option("--advertise-address", default="127.0.0.1", callback=_ip, show_default=True)
+@click.option("--advertise-address", default="127.0.0.1", callback=one_address, show_default=True)
 def main(**given: Any) -> None:
     """Serve the Kubernetes API."""
     logging.basicConfig(

@@ -15,7 +15,7 @@ from control.agent.pods.static import CONFIG_HASH, CONFIG_SEEN, CONFIG_SOURCE, S
 from control.agent.static.references import references
 from control.api import kinds
 from control.api.defaults.pod import default_pod
-from control.api.rules import errors_in_new
+from control.api.errors import errors_in_new
 from control.api.types.conform import conform
 from control.api.types.scalars import WrongTypeError
 

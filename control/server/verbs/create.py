@@ -5,7 +5,8 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from control.api.rules import errors_in_new, rules_of
+from control.api.errors import errors_in_new
+from control.api.rules import rules_of
 from control.api.warnings.table import warnings_of
 from control.server.state.gate import CREATE, Change
 from control.server.state.server import ServerState

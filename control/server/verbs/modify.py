@@ -10,16 +10,16 @@ from orjson import Fragment
 
 from control.api import field
 from control.api.apply.managers import same as same_managers
-from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE, Kind
-from control.api.limits import CLAIM
-from control.api.meta import Object
-from control.api.rules import (
+from control.api.errors import (
     errors_in_ephemeral,
     errors_in_resize,
     errors_in_status,
     errors_in_update,
-    rules_of,
 )
+from control.api.kinds import DEFINITION, POD, PRIORITY_CLASS, SERVICE, Kind
+from control.api.limits import CLAIM
+from control.api.meta import Object
+from control.api.rules import rules_of
 from control.api.validation.certificates import validate_signing_status
 from control.api.warnings.table import warnings_of
 from control.server.state.gate import UPDATE, Change

@@ -15,8 +15,9 @@ from control.agent.volumes.plan import (
 )
 from control.agent.volumes.provisioner import Provisioner
 from control.api import kinds
+from control.api.errors import errors_in_new
 from control.api.persistent import PersistentVolume, PersistentVolumeClaim, StorageClass
-from control.api.rules import errors_in_new, rules_of
+from control.api.rules import rules_of
 from control.client.events import EventRecorder
 from tests.support.control.cluster import client_of, until
 

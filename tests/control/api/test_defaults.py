@@ -7,8 +7,9 @@ import pytest
 
 from control.api import kinds
 from control.api.defaults.pod import default_pod
+from control.api.errors import errors_in
 from control.api.kinds import KINDS, Kind
-from control.api.rules import errors_in, rules_of
+from control.api.rules import rules_of
 from tests.support.control.objects import VALID, containers, of
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from control.api import kinds
-from control.api.rules import errors_in, errors_in_update, rules_of
+from control.api.errors import errors_in, errors_in_update
+from control.api.rules import rules_of
 from tests.support.control.objects import VALID, of
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from control.api import kinds
+from control.api.errors import errors_in, errors_in_update
 from control.api.kinds import Kind
-from control.api.rules import errors_in, errors_in_update, rules_of
+from control.api.rules import rules_of
 from tests.support.control.objects import VALID, containers, of
 from tests.support.control.values import PODS, TEMPLATES_ONLY, Row
 

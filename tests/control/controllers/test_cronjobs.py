@@ -6,7 +6,8 @@ import pytest
 
 from control.api import kinds
 from control.api.batch import CronJob, Job
-from control.api.rules import errors_in, rules_of
+from control.api.errors import errors_in
+from control.api.rules import rules_of
 from control.api.times import rfc3339
 from control.controllers.actions import Again, Report
 from control.controllers.cronjob.controller import CronJobController

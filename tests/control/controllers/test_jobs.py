@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from control.api import kinds
 from control.api.batch import Job
-from control.api.rules import errors_in, rules_of
+from control.api.errors import errors_in
+from control.api.rules import rules_of
 from control.controllers.actions import Again, Delete
 from control.controllers.job.controller import JobController
 from control.controllers.job.indexes import format_indexes, index_of, parse_indexes

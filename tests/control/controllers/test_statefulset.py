@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from control.api import kinds
+from control.api.errors import errors_in, errors_in_update
 from control.api.pod import Pod
-from control.api.rules import errors_in, errors_in_update, rules_of
+from control.api.rules import rules_of
 from control.api.workload import StatefulSet
 from control.controllers.actions import Again
 from control.controllers.statefulset.controller import StatefulSetController

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from control.api import kinds
+from control.api.errors import errors_in_update
 from control.api.persistent import (
     CLAIM_PROTECTION,
     PROVISIONED_BY,
@@ -14,7 +15,6 @@ from control.api.persistent import (
     StorageClass,
 )
 from control.api.pod import Pod
-from control.api.rules import errors_in_update
 from control.controllers.volumes.binder import VolumeBinder
 from control.controllers.volumes.ephemeral import EphemeralVolumes
 from control.controllers.volumes.protection import ClaimProtection, VolumeProtection

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from control.api.errors import errors_in_new
 from control.api.kinds import ENDPOINT_SLICE, ENDPOINTS, PRIORITY_CLASS, SERVED, SERVICE, Kind
-from control.api.rules import errors_in_new
 from control.server.bootstrap import bootstrap
 from control.server.state.server import ApiServerConfig, ServerState
 from control.server.state.watch_cache import WatchCache

@@ -221,7 +221,7 @@ def _map_text(value: dict[Any, Any]) -> str:
     return f"{{{', '.join(f'{key}:{pairs[key]}' for key in sorted(pairs))}}}"
 
 
-_ESCAPES = {
+ESCAPES = {
     "\a": "\\a",
     "\b": "\\b",
     "\f": "\\f",
@@ -240,8 +240,8 @@ def quoted(text: str) -> str:
 
 
 def _escaped(sign: str) -> str:
-    if sign in _ESCAPES:
-        return _ESCAPES[sign]
+    if sign in ESCAPES:
+        return ESCAPES[sign]
     if sign.isprintable():
         return sign
     code = ord(sign)

@@ -6,7 +6,7 @@ Source: ext/strings.go of github.com/google/cel-go, pkg/cel/library/regex.go of 
 from typing import Any
 
 from control.api.cel.errors import EvaluationError
-from control.api.cel.functions.clauses import formatted, text_of
+from control.api.cel.functions.clauses import ESCAPES, formatted, text_of
 from control.api.cel.functions.standard import deep, passes
 from control.api.cel.functions.table import Overload, either
 from control.api.cel.meter import Meter, of_text
@@ -97,18 +97,7 @@ def _joined(items: list[Any], separator: str = "") -> int:
 
 
 def _quote(text: str) -> str:
-    escapes = {
-        "\a": "\\a",
-        "\b": "\\b",
-        "\f": "\\f",
-        "\n": "\\n",
-        "\r": "\\r",
-        "\t": "\\t",
-        "\v": "\\v",
-        "\\": "\\\\",
-        '"': '\\"',
-    }
-    return '"' + "".join(escapes.get(sign, sign) for sign in text) + '"'
+    return '"' + "".join(ESCAPES.get(sign, sign) for sign in text) + '"'
 
 
 def _pattern(text: str) -> Pattern:
